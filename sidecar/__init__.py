@@ -1,0 +1,3 @@
+"""microsidecar: any application joins the Micro ecosystem by speaking HTTP and WebSockets to a process beside it."""
+
+__version__ = "1.0.0"

@@ -1,0 +1,1 @@
+"""Where messages pass: one backend a file, all judged by one contract suite."""

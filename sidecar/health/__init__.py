@@ -1,0 +1,1 @@
+"""Is the app well, and is it therefore in the registry?"""

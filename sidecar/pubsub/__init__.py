@@ -1,0 +1,1 @@
+"""One subscriber's side of the talk, and its bounded outbox. Pure."""

@@ -1,0 +1,1 @@
+"""Calling a service: choose a node, attempt, retry, give up."""

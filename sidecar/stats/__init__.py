@@ -1,0 +1,1 @@
+"""Counters and windows of what the sidecar did."""

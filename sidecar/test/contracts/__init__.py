@@ -1,0 +1,1 @@
+"""One suite a seam, which every backend passes unchanged."""

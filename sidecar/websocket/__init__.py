@@ -1,0 +1,1 @@
+"""Autobahn's protocol and factory: a shell over :mod:`sidecar.pubsub`."""

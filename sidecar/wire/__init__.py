@@ -1,0 +1,1 @@
+"""Bytes to model and back. Pure: no reactor, no clock, no logger."""
