@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import define, field
 from twisted.application import service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -42,18 +41,16 @@ class OrderedService(service.MultiService):
                 self.log.failure("{child} did not stop cleanly; going on", child=child.name or type(child).__name__)
 
 
-@define(eq=False, slots=False, init=False)
 class PeriodicService(service.Service):
     """Calls ``work`` every ``interval`` seconds, one call at a time; a failed call is logged and the next one comes."""
 
     log = Logger()
-    _loop: LoopingCall = field()
 
     def __init__(
         self,
         clock: IReactorTime,
         interval: float,
-        work: Callable[[], Deferred[None] | None],
+        work: Callable[[], Deferred[None]],
         what: str,
         now: bool = True,
     ) -> None:
@@ -66,7 +63,7 @@ class PeriodicService(service.Service):
         self._interval = interval
         self._pending: Deferred[None] | None = None
         self._loop = LoopingCall(self._tick)
-        self._loop.clock = clock  # type: ignore[assignment]  # LoopingCall's attribute is untyped
+        self._loop.clock = clock
 
     def startService(self) -> None:
         super().startService()
@@ -87,7 +84,9 @@ class PeriodicService(service.Service):
 
     def _report(self, failure: Failure) -> None:
         if self.running:
-            self.log.failure("{what} failed; it is tried again in {interval} s", failure, what=self._what, interval=self._interval)
+            self.log.failure(
+                "{what} failed; it is tried again in {interval} s", failure, what=self._what, interval=self._interval
+            )
 
     def _done(self, _: object) -> None:
         self._pending = None
