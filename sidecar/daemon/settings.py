@@ -1,0 +1,194 @@
+"""Every setting of the daemon, typed, defaulted and frozen. ``options`` fills it, ``assembly`` reads it, nobody else.
+
+Durations are float seconds, sizes are int bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import field, frozen
+
+from sidecar.model import EMPTY
+
+#: The port of the original, on loopback: nobody is served whom the operator did not invite.
+DEFAULT_PORT = 8081
+DEFAULT_HOST = "127.0.0.1"
+
+
+@frozen
+class TcpPort:
+    """A TCP port to listen on. :ivar host: an IP literal, or "" for all interfaces. :ivar port: 0 for any free one."""
+
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+
+
+@frozen
+class EndpointPort:
+    """A port that a Twisted server endpoint string describes, such as ``unix:/run/micro.sock``."""
+
+    description: str
+
+
+@frozen
+class ListenSettings:
+    """Where the HTTP API is served. :ivar backlog: connections that may wait to be accepted."""
+
+    where: TcpPort | EndpointPort = TcpPort()
+    backlog: int = 1024
+
+
+@frozen
+class TlsSettings:
+    """How the HTTP API speaks TLS.
+
+    :ivar cert_file: the chain in PEM, the server's own certificate first.
+    :ivar client_ca_file: when given, callers must show a certificate that one of these authorities signed.
+    """
+
+    enabled: bool = False
+    cert_file: str = ""
+    key_file: str = ""
+    client_ca_file: str = ""
+
+
+@frozen
+class HttpSettings:
+    """The limits of the HTTP server. :ivar channel: ``fast`` is ours over httptools, ``stock`` twisted.web's own."""
+
+    channel: Literal["fast", "stock"] = "fast"
+    max_header: int = 16 * 1024
+    max_body: int = 4 * 1024 * 1024
+    header_timeout: float = 10.0
+    body_timeout: float = 30.0
+    idle_timeout: float = 75.0
+
+
+@frozen
+class ClientSettings:
+    """How services are called.
+
+    :ivar pool_size: connections to one node at most, all of them, busy or idle.
+    :ivar pool_ttl: seconds that a connection may idle.
+    :ivar max_waiting: calls that may wait for a connection to one node; the next one is refused.
+    :ivar any_address: whether ``address`` of a call may be one that no registered node has.
+    """
+
+    request_timeout: float = 5.0
+    retries: int = 1
+    retry: Literal["safe", "error", "never"] = "safe"
+    pool_size: int = 512
+    pool_ttl: float = 60.0
+    max_waiting: int = 1024
+    selector: str = "random"
+    any_address: bool = False
+
+
+@frozen
+class EngineSettings:
+    """One registry or broker engine, by the name of its entry point. The fields are those of ``BackendOptions``."""
+
+    kind: str = "memory"
+    addresses: tuple[str, ...] = ()
+    username: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    credentials_file: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    interface: str = ""
+    listen: str = ""
+
+
+@frozen
+class RegistrySettings:
+    """The registries in use, in the order given. Writes go to all of them."""
+
+    engines: tuple[EngineSettings, ...] = (EngineSettings(),)
+
+
+@frozen
+class BrokerSettings:
+    """The broker in use, and what its WebSocket subscribers may cost.
+
+    :ivar slow: what happens to a subscriber whose outbox is full: ``drop`` its oldest messages, or ``close`` it (1008).
+    :ivar outbox: bytes that may wait for one subscriber.
+    :ivar outbox_messages: messages that may wait for one subscriber.
+    :ivar max_message: bytes of the largest message that a subscriber may send.
+    :ivar max_connections: WebSockets open at once.
+    :ivar ping_interval: seconds between pings.
+    :ivar ping_timeout: seconds to wait for the pong before the peer is dropped.
+    """
+
+    engine: EngineSettings = EngineSettings()
+    slow: Literal["drop", "close"] = "drop"
+    outbox: int = 8 * 1024 * 1024
+    outbox_messages: int = 4096
+    max_message: int = 4 * 1024 * 1024
+    max_connections: int = 16_384
+    ping_interval: float = 25.0
+    ping_timeout: float = 25.0
+
+
+@frozen
+class ServerSettings:
+    """The app beside us, registered when it has a name and an address.
+
+    :ivar name: "" when there is no app to register.
+    :ivar id: the node id, made already: ``<name>-<uuid>`` unless a flag gave it.
+    :ivar host: where the app listens: a name or an IP literal without brackets.
+    :ivar advertise: ``(host, port)`` to put into the registry instead, or None.
+    :ivar protocol: ``jsonrpc``: the app speaks the envelope itself; ``http``: we translate on a port of our own.
+    :ivar inbound: the port that is opened for ``http``.
+    :ivar ttl: seconds until the engine drops the app unless renewed; None for ever.
+    :ivar interval: seconds between renewals; None for none (there is no ttl).
+    """
+
+    name: str = ""
+    id: str = ""
+    version: str = ""
+    host: str = ""
+    port: int = 0
+    advertise: tuple[str, int] | None = None
+    metadata: Mapping[str, str] = EMPTY
+    protocol: Literal["jsonrpc", "http"] = "jsonrpc"
+    inbound: TcpPort = TcpPort(port=0)
+    ttl: float | None = None
+    interval: float | None = None
+
+
+@frozen
+class HealthSettings:
+    """How the app is checked. :ivar url: "" for not at all. :ivar rise: passes in a row that make it healthy.
+    :ivar fall: failures in a row that make it unhealthy."""
+
+    url: str = ""
+    interval: float = 30.0
+    timeout: float = 5.0
+    rise: int = 1
+    fall: int = 1
+
+
+@frozen
+class Settings:
+    """All of it.
+
+    :ivar cors: Origins that browsers may call from besides our own host; ``*`` among them means every one.
+    :ivar drain_timeout: seconds that calls in flight may take to finish once we were told to stop.
+    """
+
+    listen: ListenSettings = ListenSettings()
+    tls: TlsSettings = TlsSettings()
+    http: HttpSettings = HttpSettings()
+    client: ClientSettings = ClientSettings()
+    registry: RegistrySettings = RegistrySettings()
+    broker: BrokerSettings = BrokerSettings()
+    server: ServerSettings = ServerSettings()
+    health: HealthSettings = HealthSettings()
+    cors: tuple[str, ...] = ()
+    enable_stats: bool = False
+    drain_timeout: float = 10.0
