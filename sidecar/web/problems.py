@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from attrs import frozen
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -14,6 +13,7 @@ from twisted.web.http import Request
 
 from sidecar import errors
 from sidecar.model import Fault
+from sidecar.web.answers import JSON, Answer, Headers, gone, write
 from sidecar.wire import faults
 
 #: Who speaks, in the ``id`` of an error that is ours.
@@ -43,15 +43,6 @@ class AppUnhealthy(errors.DependencyError):
         self.status = status
 
 
-@frozen
-class Problem:
-    """An error answer, ready to be written."""
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
 #: The nearest class in an error's ancestry decides; whatever is not here is a fault of ours.
 STATUSES: Mapping[type[BaseException], HTTPStatus] = {
     errors.CallerError: HTTPStatus.BAD_REQUEST,
@@ -77,7 +68,7 @@ STATUSES: Mapping[type[BaseException], HTTPStatus] = {
 }
 
 
-def problem(error: BaseException, id: str = SIDECAR) -> Problem:
+def problem(error: BaseException, id: str = SIDECAR) -> Answer:
     """Say what an exception is in HTTP.
 
     :param error: what was raised. An unexpected one is logged here, under the incident id that the answer names.
@@ -88,7 +79,7 @@ def problem(error: BaseException, id: str = SIDECAR) -> Problem:
     status = _status_of(error)
     if status is None:
         return _incident(error, id)
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Headers = ()
     if isinstance(error, MethodNotAllowed):
         headers = ((b"Allow", ", ".join(error.allowed).encode("ascii")),)
     elif isinstance(error, errors.Overloaded):
@@ -101,31 +92,13 @@ def problem(error: BaseException, id: str = SIDECAR) -> Problem:
 
 def fail(request: Request, error: BaseException, id: str = SIDECAR) -> None:
     """Answer ``request`` with the error JSON of ``error``; a caller who has left is told nothing."""
-    if request.finished or request.channel is None:
-        # Nobody listens any more. What is unexpected is still logged, for it is a fault of ours.
-        if not isinstance(error, CancelledError):
-            problem(error, id)
-        return
-    told = problem(error, id)
-    write(request, told.status, told.headers, told.body)
-
-
-def write(request: Request, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes) -> None:
-    """Write a whole JSON answer: at once where the request's class can do that, piece by piece elsewhere.
-
-    A HEAD gets the length of the body and not the body: both kinds of request see to that.
-    """
-    answer = getattr(request, "answer", None)
-    if answer is not None:
-        answer(status, ((b"Content-Type", b"application/json"), *headers), body)
-        return
-    request.setResponseCode(status)
-    request.setHeader(b"Content-Type", b"application/json")
-    for name, value in headers:
-        request.setHeader(name, value)
-    request.setHeader(b"Content-Length", b"%d" % len(body))
-    request.write(body)
-    request.finish()
+    if isinstance(error, CancelledError):
+        # Cancelled since the caller left, which needs no answer, or since we are leaving ourselves.
+        error = errors.ShuttingDown("the sidecar is stopping and gave this request up: try again")
+    # Asked before anybody is told, since what is unexpected is logged though the caller has left.
+    answer = problem(error, id)
+    if not gone(request):
+        write(request, answer)
 
 
 def is_error(status: int) -> bool:
@@ -141,7 +114,7 @@ def _status_of(error: BaseException) -> int | None:
     return None
 
 
-def _of_the_service(fault: Fault) -> Problem:
+def _of_the_service(fault: Fault) -> Answer:
     """A service's own error keeps what it says; only the status line has to be one that HTTP knows as an error."""
     if fault.code == 0:
         # Bare text, which go-micro's own sidecar dresses like this.
@@ -151,7 +124,7 @@ def _of_the_service(fault: Fault) -> Problem:
     return _told(fault, fault.code if is_error(fault.code) else int(HTTPStatus.INTERNAL_SERVER_ERROR))
 
 
-def _incident(error: BaseException, id: str) -> Problem:
+def _incident(error: BaseException, id: str) -> Answer:
     incident = secrets.token_hex(6)
     failure = Failure(error, type(error), error.__traceback__)
     _log.failure("Incident {incident}: a request could not be served", failure, incident=incident)
@@ -160,5 +133,5 @@ def _incident(error: BaseException, id: str) -> Problem:
     return _told(Fault(id, code, detail, faults.reason(code)), code)
 
 
-def _told(fault: Fault, status: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Problem:
-    return Problem(status, faults.encode(fault), headers)
+def _told(fault: Fault, status: int, headers: Headers = ()) -> Answer:
+    return Answer(faults.encode(fault), status, JSON + headers)
