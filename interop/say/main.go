@@ -78,7 +78,10 @@ func pairs(text string) map[string]string {
 	return out
 }
 
-var output sync.Mutex
+var (
+	output sync.Mutex
+	events = os.Stdout
+)
 
 // say prints one event.
 func say(event string, fields map[string]interface{}) {
@@ -90,7 +93,7 @@ func say(event string, fields map[string]interface{}) {
 	}
 	output.Lock()
 	defer output.Unlock()
-	os.Stdout.Write(append(line, '\n'))
+	events.Write(append(line, '\n'))
 }
 
 func fail(err error) {
@@ -103,6 +106,7 @@ func main() {
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
 	}
+	os.Stdout = os.Stderr // go-micro v2 to v4 log there
 	s, args := parse(os.Args[1], os.Args[2:])
 	if err := commands[os.Args[1]](s, args); err != nil {
 		fail(err)
