@@ -61,7 +61,7 @@ class Topics(Generic[M]):
             del self._topics[topic]
 
     def recipients(self, topic: str) -> tuple[M, ...]:
-        """:returns: who gets the next message of ``topic``: each plain subscriber, and the next in turn of each queue."""
+        """:returns: who gets the next message of ``topic``: each plain subscriber, and one member of each queue."""
         entry = self._topics.get(topic)
         if entry is None:
             return ()
