@@ -1,0 +1,151 @@
+"""TCP transports whose ``write`` tries the socket at once.
+
+Twisted's own ``write`` only buffers: it registers the descriptor for writing, waits for the next turn of the reactor, sends,
+and unregisters it again. That is two ``epoll_ctl`` and a turn for every answer, although the socket of a connection that
+carries calls is nearly always ready. Here the bytes go out inside ``write`` while nothing is buffered, and whatever the
+socket did not take goes the stock way, so order, back-pressure, half-close and ``loseConnection`` after ``write`` stay
+Twisted's own.
+
+The idea rests on two public hooks: Twisted calls ``startWriting`` when it has something to flush (bytes, a close, a
+half-close) and ``stopWriting`` when it is done. Between the two, this class stays out of the way.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import tcp
+from twisted.internet.interfaces import (
+    IConnector,
+    IListeningPort,
+    IProtocolFactory,
+    IReactorFDSet,
+    IReactorSocket,
+    IReactorTCP,
+)
+
+if TYPE_CHECKING:
+    _Base = tcp.Connection
+else:
+    _Base = object
+
+
+class _EagerWrites(_Base):
+    """Mixed in before a ``tcp.Connection``.
+
+    :ivar _flushing: whether Twisted has, or may have, something of its own to do on the next writable event.
+    """
+
+    _flushing = False
+
+    def startWriting(self) -> None:
+        self._flushing = True
+        super().startWriting()
+
+    def stopWriting(self) -> None:
+        self._flushing = False
+        super().stopWriting()
+
+    def abortConnection(self) -> None:
+        super().abortConnection()
+        self._flushing = True  # nothing may be sent any more, and stopWriting was just called
+
+    def write(self, data: bytes) -> None:
+        if (
+            self._flushing
+            or not self.connected
+            or self.TLS  # after startTLS these are clear bytes for the layer above
+            or type(data) is not bytes
+            or (self.producer is not None and not self.streamingProducer)  # a pull producer lives on doWrite
+        ):
+            super().write(data)
+            return
+        try:
+            sent = self.socket.send(data)
+        except OSError:
+            # Full, or broken. If it is broken, the buffered write meets the same error in the reactor's turn, where
+            # connectionLost may be called; here we are inside somebody's write().
+            sent = 0
+        if sent < len(data):
+            super().write(data[sent:] if sent else data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        self.write(b"".join(iovec))
+
+
+class EagerServer(_EagerWrites, tcp.Server):
+    """The server's side of a connection. Nagle's delay is off: it would hold back what was written early."""
+
+    def __init__(self, sock: socket.socket, *args: Any) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        super().__init__(sock, *args)
+
+
+class EagerClient(_EagerWrites, tcp.Client):
+    """The client's side of a connection. Nagle's delay is off."""
+
+    def createInternetSocket(self) -> socket.socket:
+        sock: socket.socket = super().createInternetSocket()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        return sock
+
+
+class EagerConnector(tcp.Connector):
+    """A connector whose connections write eagerly."""
+
+    def _makeTransport(self) -> EagerClient:  # the one way that BaseConnector offers to choose a transport
+        return EagerClient(self.host, self.port, self.bindAddress, self, self.reactor)
+
+
+def connect(
+    reactor: IReactorTCP,
+    host: str,
+    port: int,
+    factory: IProtocolFactory,
+    timeout: float,
+    bind: tuple[str, int] | None = None,
+) -> IConnector:
+    """Connect like ``reactor.connectTCP``, eagerly where the reactor watches file descriptors.
+
+    :param timeout: seconds to connect in. :param bind: local address, port.
+    """
+    if not IReactorFDSet.providedBy(reactor):
+        return reactor.connectTCP(host, port, factory, timeout, bind)
+    connector = EagerConnector(host, port, factory, timeout, bind, reactor)
+    connector.connect()
+    return connector
+
+
+def listen(
+    reactor: IReactorTCP,
+    where: int | socket.socket,
+    factory: IProtocolFactory,
+    interface: str = "",
+    backlog: int = 1024,
+) -> IListeningPort:
+    """Listen on a port, or on a socket that is bound and listening already, with eager writes.
+
+    :param where: a port number (0 for any free one), or a socket of which a duplicate is used: the caller closes its own.
+    :param interface: the address to bind, where ``where`` is a number. :param backlog: likewise.
+    """
+    if isinstance(where, int):
+        return make_eager(reactor.listenTCP(where, factory, backlog, interface))
+    if not IReactorSocket.providedBy(reactor):
+        raise TypeError(f"{type(reactor).__name__} cannot take over a socket that is bound already")
+    where.setblocking(False)
+    adopted: IListeningPort = reactor.adoptStreamPort(where.fileno(), where.family, factory)  # type: ignore[attr-defined]  # IReactorSocket, as just asked
+    return make_eager(adopted)
+
+
+def make_eager(port: IListeningPort) -> IListeningPort:
+    """Have the connections that ``port`` accepts from now on write eagerly, where it is a stock TCP port.
+
+    Others (Unix sockets, which may pass descriptors, and ports of test reactors) are left as they are.
+
+    :returns: the same port.
+    """
+    if isinstance(port, tcp.Port) and port.transport is tcp.Server:
+        port.transport = EagerServer
+    return port

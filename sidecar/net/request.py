@@ -1,0 +1,344 @@
+"""A ``twisted.web.server.Request`` that builds only what its resource asks for.
+
+The stock class makes two header tables, parses cookies, query and form, and formats the time for each request; a call through
+``/rpc`` needs none of these. Here they are made on first use, so every resource finds what it knows, and the hot path has four
+attributes and one method of its own:
+
+``fields``
+    the header fields by lower-case name (of a repeated one, the last), as ``dict[bytes, bytes]``;
+``fields_raw``
+    all header fields in order, as received, as ``list[tuple[bytes, bytes]]``;
+``body``
+    the whole body, as ``bytes``;
+``on_lost``
+    set it to a callable without arguments, and it is called once if the client goes away before it was answered: what
+    ``notifyFinish`` offers, without a Deferred;
+``answer(status, headers, body)``
+    the whole answer in one write. After the client has gone it does nothing, as it does after an answer was given.
+
+``sidecar.net.stock`` gives requests of twisted.web's own channel the same, so resources need not know which one serves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.python.failure import Failure
+from twisted.web import http, resource, server
+from twisted.web.error import UnsupportedMethod
+from twisted.web.http_headers import Headers
+
+if TYPE_CHECKING:
+    from sidecar.net.channel import HTTPChannel
+
+#: Statuses whose answers have no body.
+BODILESS = frozenset((*range(100, 200), 204, 304))
+
+STATUS_LINES: dict[int, bytes] = {
+    code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in http.RESPONSES.items()
+}
+
+
+def status_line(code: int, reason: bytes | None = None) -> bytes:
+    """The first line of an answer, with its end of line. :param reason: the phrase, None for the usual one."""
+    if reason is None or reason == http.RESPONSES.get(code):
+        return STATUS_LINES.get(code) or b"HTTP/1.1 %d Unknown Status\r\n" % code
+    return b"HTTP/1.1 %d %b\r\n" % (code, reason.translate(None, b"\r\n"))
+
+
+def header_block(headers: bytes | Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Header fields as lines. :param headers: pairs, or lines already (``Name: value\\r\\n`` each)."""
+    if isinstance(headers, bytes):
+        return headers
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
+
+
+class SlimRequest(server.Request):
+    """One request on an :class:`~sidecar.net.channel.HTTPChannel`.
+
+    :ivar started: when its header was complete, by the site's clock; only set while answers are recorded.
+    """
+
+    channel: HTTPChannel
+    on_lost: Callable[[], None] | None = None
+    body: bytes = b""
+    queued = False
+    started: float = 0.0
+    code = http.OK
+
+    def __init__(
+        self,
+        channel: HTTPChannel,
+        method: bytes,
+        uri: bytes,
+        version: bytes,
+        fields: dict[bytes, bytes],
+        fields_raw: list[tuple[bytes, bytes]],
+    ) -> None:
+        # The base classes' constructors are what this class exists to avoid: everything that they set is below, on demand.
+        self.channel = channel
+        self.transport = channel.transport
+        self.method = method
+        self.uri = uri
+        self.path = uri if b"?" not in uri else uri[: uri.index(b"?")]
+        self.clientproto = version
+        self.fields = fields
+        self.fields_raw = fields_raw
+
+    # --- What the base classes keep as plain attributes, made on first use ------------------------------------------
+
+    @cached_property
+    def requestHeaders(self) -> Headers:
+        headers = Headers()
+        for name, value in self.fields_raw:
+            headers.addRawHeader(name, value)
+        return headers
+
+    @cached_property
+    def responseHeaders(self) -> Headers:
+        return Headers()
+
+    @cached_property
+    def cookies(self) -> list[bytes]:
+        return []
+
+    @cached_property
+    def notifications(self) -> list[Deferred[None]]:
+        return []
+
+    @cached_property
+    def _adapterCache(self) -> dict[str, object]:  # Componentized's store
+        return {}
+
+    @cached_property
+    def received_cookies(self) -> dict[bytes, bytes]:
+        self.__dict__["received_cookies"] = found = {}
+        self.parseCookies()
+        return found
+
+    @cached_property
+    def client(self) -> IAddress | None:
+        return self.channel.getPeer() if self.channel is not None else None
+
+    @cached_property
+    def host(self) -> IAddress | None:
+        return self.channel.getHost() if self.channel is not None else None
+
+    @cached_property
+    def content(self) -> BytesIO:
+        return BytesIO(self.body)
+
+    @cached_property
+    def args(self) -> dict[bytes, list[bytes]]:
+        """Query and, in a POST, URL-encoded form fields, as twisted.web gives them (multipart bodies are left alone)."""
+        _, _, query = self.uri.partition(b"?")
+        args: dict[bytes, list[bytes]] = http.parse_qs(query, 1) if query else {}
+        if self.method == b"POST" and self.body:
+            kind = self.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+            if kind == b"application/x-www-form-urlencoded":
+                args.update(http.parse_qs(self.body, 1))
+        return args
+
+    def getHeader(self, key: Any) -> Any:
+        if isinstance(key, bytes) and "requestHeaders" not in self.__dict__:
+            return self.fields.get(key.lower())
+        return super().getHeader(key)
+
+    # --- Life -------------------------------------------------------------------------------------------------------
+
+    def process(self) -> None:
+        """Find the resource and have it render; whatever it raises becomes an answer."""
+        self.site = self.channel.site
+        self.prepath = []
+        path = self.path
+        if b"%" in path:
+            self.postpath = [server.unquote(segment) for segment in path[1:].split(b"/")]
+        else:
+            self.postpath = path[1:].split(b"/")
+        if path == b"*":
+            self._handleStar()
+            return
+        try:
+            found = self.site.getResourceFor(self)
+            if resource._IEncodingResource.providedBy(found):  # server.Request.process asks the same
+                self._encoder = found.getEncoder(self)
+            self.render(found)
+        except BaseException:
+            self.processingFailed(Failure())
+
+    def render(self, resrc: Any) -> None:
+        try:
+            body = resrc.render(self)
+        except UnsupportedMethod:
+            super().render(resrc)  # asks once more, and answers 405, 501, or HEAD by way of GET
+            return
+        if body is server.NOT_DONE_YET:
+            return
+        if not isinstance(body, bytes):
+            self.processingFailed(Failure(TypeError(f"{resrc!r} rendered {type(body).__name__}, not bytes")))
+            return
+        if body or self.method != b"HEAD":
+            self.setHeader(b"Content-Length", b"%d" % len(body))
+        self.write(body)
+        self.finish()
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """Answer for a resource that failed. What has begun cannot be taken back: then the connection is cut."""
+        status, headers, body = self.channel.site.failed(reason) if self.channel is not None else (500, b"", b"")
+        if self.startedWriting and not self.finished and self.channel is not None:
+            self.channel.abort()
+        else:
+            self.__dict__.pop("responseHeaders", None)
+            self.answer(status, headers, body)
+        return reason
+
+    def notifyFinish(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self.notifications.append(waiting)
+        return waiting
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client went away before it was answered in full."""
+        self._disconnected = True
+        self.channel = None  # type: ignore[assignment]  # as in the base class
+        if self.on_lost is not None:
+            on_lost, self.on_lost = self.on_lost, None
+            on_lost()
+        if "notifications" in self.__dict__:
+            waiting, self.notifications = self.notifications, []
+            for one in waiting:
+                one.errback(reason)
+
+    # --- Answering --------------------------------------------------------------------------------------------------
+
+    def answer(self, status: int, headers: bytes | Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answer in one write and be done.
+
+        :param headers: pairs, or lines already; Date, Server, Content-Length and Connection are added. Header fields that
+            were set on the request before go out too.
+        """
+        channel = self.channel
+        if channel is None or self.finished:
+            return
+        if self.startedWriting:
+            raise RuntimeError("answer() after write(): the answer has begun already")
+        self.code = status
+        self.startedWriting = self.finished = 1
+        if type(headers) is not bytes:
+            headers = header_block(headers)
+        if "responseHeaders" in self.__dict__ or "cookies" in self.__dict__:
+            self.responseHeaders.removeHeader(b"Content-Length")  # it is counted here
+            headers += self._set_before()
+        self.sentLength = len(body)
+        if status in BODILESS:
+            head = b"%b%b%b%b\r\n" % (status_line(status), channel.site.preamble, channel.persistence(), headers)
+            channel.transport.write(head)
+        else:
+            head = b"%b%b%b%bContent-Length: %d\r\n\r\n" % (
+                STATUS_LINES.get(status) or status_line(status),
+                channel.site.preamble,
+                channel.persistence(),
+                headers,
+                len(body),
+            )
+            channel.transport.write(head + body if self.method != b"HEAD" else head)
+        self._done()
+
+    def write(self, data: bytes) -> None:
+        if self.finished:
+            raise RuntimeError("Request.write called on a request after Request.finish was called.")
+        if self._disconnected or self._inFakeHead:
+            return
+        if self._encoder is not None:
+            data = self._encoder.encode(data)
+        self._put(data)
+
+    def finish(self) -> None:
+        if self._disconnected:
+            raise RuntimeError(
+                "Request.finish called on a request after its connection was lost; "
+                "use Request.notifyFinish to keep track of this."
+            )
+        if self.finished:
+            return
+        last = self._encoder.finish() if self._encoder is not None else b""
+        if last or not self.startedWriting:
+            self._put(last)
+        if self.chunked:
+            self.channel.transport.write(b"0\r\n\r\n")
+        self.finished = 1
+        self._done()
+
+    def _done(self) -> None:
+        channel = self.channel
+        self.channel = None  # type: ignore[assignment]  # no way back to the connection: it serves somebody else now
+        if self.producer is not None:
+            channel.unregisterProducer()
+            self.producer = None
+        self.on_lost = None
+        channel.requestDone(self)
+        if "notifications" in self.__dict__:
+            waiting, self.notifications = self.notifications, []
+            for one in waiting:
+                one.callback(None)
+
+    def _put(self, data: bytes) -> None:
+        """Write ``data`` as a part of the body, with the head before it the first time."""
+        head = b""
+        if not self.startedWriting:
+            head = self._head()
+            self.startedWriting = 1
+        if self.method == b"HEAD" or self.code in BODILESS:
+            data = b""
+        self.sentLength += len(data)
+        if data and self.chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if head or data:
+            self.channel.transport.write(head + data)
+
+    def _head(self) -> bytes:
+        channel, headers = self.channel, self.responseHeaders
+        if self.lastModified is not None and not headers.hasHeader(b"Last-Modified"):
+            headers.setRawHeaders(b"Last-Modified", [http.datetimeToString(self.lastModified)])
+        if self.etag is not None:
+            headers.setRawHeaders(b"ETag", [self.etag])
+        if self.code not in BODILESS and not headers.hasHeader(b"Content-Length"):
+            if self.method == b"HEAD":
+                pass  # how long the body of a GET would be is not known: neither length nor coding is said
+            elif self.clientproto == b"HTTP/1.1":
+                self.chunked = 1
+            else:
+                channel.persistent = False
+        if self.defaultContentType is not None and not (
+            self.code in BODILESS
+            or headers.hasHeader(b"Content-Type")
+            or headers.getRawHeaders(b"Content-Length") == [b"0"]
+        ):
+            headers.setRawHeaders(b"Content-Type", [self.defaultContentType])
+        if b"close" in [value.strip().lower() for value in headers.getRawHeaders(b"Connection", ())]:
+            channel.persistent = False
+            headers.removeHeader(b"Connection")
+        own = channel.site.preamble if not (headers.hasHeader(b"Date") or headers.hasHeader(b"Server")) else b""
+        return b"%b%b%b%b%b\r\n" % (
+            status_line(self.code, self.code_message),
+            own,
+            b"" if self.code == http.SWITCHING else channel.persistence(),
+            self._set_before(),
+            b"Transfer-Encoding: chunked\r\n" if self.chunked else b"",
+        )
+
+    def _set_before(self) -> bytes:
+        """The header fields and cookies that were set on the request, as lines."""
+        lines = [
+            b"%b: %b\r\n" % (name, value)
+            for name, values in self.responseHeaders.getAllRawHeaders()
+            for value in values
+        ]
+        if "cookies" in self.__dict__:
+            lines += [b"Set-Cookie: %b\r\n" % cookie for cookie in self.cookies]
+        return b"".join(lines)

@@ -1,0 +1,171 @@
+"""The HTTP server: twisted.web's Site over our channel (or its own), with limits, a drain, and a count of what is in flight."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.web import http, resource, server
+
+from sidecar.model import Fault
+from sidecar.net.channel import HTTPChannel, Recorder
+from sidecar.net.limits import HTTPLimits
+from sidecar.net.request import header_block
+from sidecar.net.stock import StockRequest
+from sidecar.web import problems
+from sidecar.wire import faults
+
+#: Seconds between two looks at the deadlines of all connections. Limits are kept this exactly.
+SWEEP = 0.25
+
+#: Seconds that idle connections stay open once we drain: a request may be on its way on one of them.
+LAST_CALL = 0.1
+
+_JSON = b"Content-Type: application/json\r\n"
+
+
+class SidecarSite(server.Site):
+    """Serves a resource tree.
+
+    :ivar in_flight: requests whose header is complete and whose answer is not.
+    :ivar draining: answers are going out with ``Connection: close``.
+    :ivar full: the connection cap is reached; a channel that is made now says so and closes.
+    """
+
+    def __init__(
+        self,
+        resource: Any,
+        clock: IReactorTime,
+        limits: HTTPLimits,
+        channel: Literal["fast", "stock"] = "fast",
+        recorder: Recorder | None = None,
+    ) -> None:
+        """:param recorder: told the status and the seconds of each answer; of a WebSocket, 101 when it opens."""
+        super().__init__(resource, StockRequest, reactor=clock, timeout=limits.idle_timeout)
+        self.clock = clock
+        self.limits = limits
+        self.recorder = recorder
+        self.in_flight = 0
+        self.buffered = 0
+        self.draining = False
+        self.full = False
+        self.now = clock.seconds()
+        self.preamble = b""
+        self._fast = channel == "fast"
+        self._channels: set[Any] = set()
+        self._sweeping: IDelayedCall | None = None
+        self._drained: list[Deferred[None]] = []
+
+    @property
+    def connections(self) -> int:
+        """How many are open; WebSockets are not ours any more."""
+        return len(self._channels)
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        self.full = len(self._channels) >= self.limits.max_connections
+        if not self._fast:
+            return None if self.full else self._stock(addr)
+        if len(self._channels) >= 2 * self.limits.max_connections:
+            return None  # even those that are being told so are too many
+        return HTTPChannel(self)
+
+    def _stock(self, addr: IAddress | None) -> Protocol:
+        # twisted.web's channel does its own timing, and tells nobody when it is lost but its requests.
+        wrapper: Any = super().buildProtocol(addr)
+        self._tick()
+        return wrapper
+
+    # --- What channels tell and ask ---------------------------------------------------------------------------------
+
+    def opened(self, channel: HTTPChannel) -> None:
+        self._channels.add(channel)
+        if self._sweeping is None:
+            self._tick()
+            self._sweeping = self.clock.callLater(SWEEP, self._sweep)
+
+    def closed(self, channel: HTTPChannel) -> None:
+        self._channels.discard(channel)
+
+    def answered(self) -> None:
+        """Called while draining, and by stock requests always."""
+        if self.draining and not self.in_flight:
+            waiting, self._drained = self._drained, []
+            for one in waiting:
+                one.callback(None)
+
+    def refusal(self, status: int, detail: str) -> tuple[bytes, bytes]:
+        """The header lines and the body that tell a client why its request is not taken."""
+        return _JSON, faults.encode(Fault(problems.SIDECAR, status, detail, faults.reason(status)))
+
+    def failed(self, reason: Failure) -> tuple[int, bytes, bytes]:
+        """The status, header lines and body that a resource's failure becomes; what is unexpected is logged."""
+        answer = problems.problem(reason.value)
+        return answer.status, header_block(answer.headers), answer.body
+
+    # --- Time -------------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self.now = self.clock.seconds()
+        self.preamble = b"Server: microsidecar\r\nDate: %b\r\n" % http.datetimeToString(self.now)
+
+    def _sweep(self) -> None:
+        """One timer for all connections: a timer each would cost every request two heap operations."""
+        self._sweeping = None
+        self._tick()
+        now = self.now
+        for channel in [channel for channel in self._channels if channel.deadline <= now]:
+            channel.timed_out()
+        if self._channels:
+            self._sweeping = self.clock.callLater(SWEEP, self._sweep)
+
+    # --- Leaving ----------------------------------------------------------------------------------------------------
+
+    def drain(self, patience: float) -> Deferred[None]:
+        """Let the calls in flight finish: their answers close their connections, and idle connections are closed.
+
+        :param patience: seconds to wait at most.
+        :returns: fires when none is in flight or patience is over.
+        """
+        self.draining = True
+        self.clock.callLater(LAST_CALL, self._close_idle)
+        drained: Deferred[None] = Deferred()
+        if self.in_flight:
+            self._drained.append(drained)
+            drained.addTimeout(patience, self.clock, onTimeoutCancel=lambda _, __: None)
+        else:
+            self.clock.callLater(min(patience, 2 * LAST_CALL), self._settle, drained, patience - 2 * LAST_CALL)
+        return drained
+
+    def _settle(self, drained: Deferred[None], patience: float) -> None:
+        if drained.called:
+            return
+        if self.in_flight and patience > 0:
+            self._drained.append(drained)
+            drained.addTimeout(patience, self.clock, onTimeoutCancel=lambda _, __: None)
+        else:
+            drained.callback(None)
+
+    def _close_idle(self) -> None:
+        for channel in list(self._channels):
+            channel.close_if_idle()
+
+    # --- Site's own, made lean --------------------------------------------------------------------------------------
+
+    def getResourceFor(self, request: Any) -> Any:
+        request.site = self
+        request.sitepath = []  # a copy of prepath, which is empty here
+        return resource.getChildForRequest(self.resource, request)
+
+    def startFactory(self) -> None:
+        """No access log, so none of its clockwork either: the log would cost more than the answer."""
+
+    def stopFactory(self) -> None:
+        if self._sweeping is not None and not self._channels:
+            self._sweeping.cancel()
+            self._sweeping = None
+
+    def log(self, request: Any) -> None:
+        """No line per request."""
