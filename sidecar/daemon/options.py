@@ -47,6 +47,8 @@ class Options(usage.Options):
 
     longdesc = "Joins any application to the Micro ecosystem over HTTP and WebSockets."
     settings: Settings
+    #: The flags that were given on the command line.
+    flagged: frozenset[str] = frozenset()
 
     def __init__(self, environ: Mapping[str, str] | None = None, program: str = "microsidecar") -> None:
         super().__init__()
@@ -65,6 +67,7 @@ class Options(usage.Options):
         for flag in FLAGS:
             self[flag.name] = self._value(flag, said.get(flag.name))
         ranks = {name: words.rank for name, words in said.items()}
+        self.flagged = frozenset(name for name, rank in ranks.items() if rank == 2)
         self.settings = settings(Given(dict(self), ranks, self._environ))
 
     def _from_environment(self) -> Iterator[tuple[str, _Said]]:

@@ -11,6 +11,8 @@ from twisted.python.usage import UsageError
 
 from sidecar.daemon import backends
 from sidecar.daemon.settings import (
+    DEFAULT_HOST,
+    DEFAULT_PORT,
     BrokerSettings,
     ClientSettings,
     EndpointPort,
@@ -100,17 +102,17 @@ def settings(given: Given) -> Settings:
 
 def _where(given: Given) -> TcpPort | EndpointPort:
     """The louder of ``--port`` and ``--address``; said equally loudly they have to agree."""
-    default = TcpPort()
-    port = given["port"] if given.ranks.get("port", 0) >= given.ranks.get("address", 0) else None
-    address: HostPort | None = given["address"] if given.told("address") else None
-    if address is None or given.ranks.get("port", 0) > given.ranks["address"]:
-        return TcpPort(default.host, port.port) if isinstance(port, HostPort) else port or default
-    host = default.host if address.host is None else address.host
-    if port is None:
-        return TcpPort(host, default.port if address.port is None else address.port)
-    if not isinstance(port, HostPort) or address.port not in (None, port.port):
+    port: int | TcpPort | EndpointPort = given["port"]
+    address: HostPort | None = given["address"]
+    loudness = {name: given.ranks.get(name, 0) for name in ("port", "address")}
+    if address is None or loudness["port"] > loudness["address"]:
+        return TcpPort(DEFAULT_HOST, port) if isinstance(port, int) else port
+    host = DEFAULT_HOST if address.host is None else address.host
+    if loudness["port"] < loudness["address"]:
+        return TcpPort(host, DEFAULT_PORT if address.port is None else address.port)
+    if loudness["port"] and (not isinstance(port, int) or address.port not in (None, port)):
         raise UsageError("--port and --address name different places; give one of them")
-    return TcpPort(host, port.port or 0)
+    return TcpPort(host, port) if isinstance(port, int) else port
 
 
 def _tls(given: Given) -> TlsSettings:

@@ -171,11 +171,11 @@ def tcp_port(given: str) -> TcpPort:
     return TcpPort(found.host or "", found.port)
 
 
-def port(given: str) -> HostPort | TcpPort | EndpointPort:
+def port(given: str) -> int | TcpPort | EndpointPort:
     """What ``--port`` takes: a number, or a Twisted endpoint string."""
     given = given.strip()
     if given.isascii() and given.isdigit():
-        return HostPort(None, _port(given))
+        return _port(given)
     kind = _ENDPOINT.match(given)
     if kind is None:
         raise ValueError(

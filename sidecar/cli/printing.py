@@ -1,0 +1,118 @@
+"""What the client commands print, as the original printed it. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sidecar.wire import durations
+
+_PART = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
+
+
+def names(listed: Sequence[Any]) -> str:
+    """One name a line, sorted."""
+    found = {one if isinstance(one, str) else str(_of(one, "name", "")) for one in listed}
+    return "\n".join(sorted(found))
+
+
+def indented(text: str) -> str:
+    """JSON text indented with tabs, every number and string exactly as it was; other text unchanged.
+
+    :source: Go ``encoding/json.Indent``.
+    """
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    out: list[str] = []
+    depth, before = 0, ""
+    for part in _PART.findall(text):
+        closes = part in ("]", "}")
+        if closes:
+            depth -= 1
+        if (before in ("[", "{") and not closes) or before == "," or (closes and before not in ("[", "{")):
+            out.append("\n" + "\t" * depth)
+        out.append(": " if part == ":" else part)
+        if part in ("[", "{"):
+            depth += 1
+        before = part
+    return "".join(out)
+
+
+def described(versions: Sequence[Mapping[str, Any]]) -> str:
+    """A service: its versions with their nodes, then its endpoints."""
+    lines = [f"service  {_of(versions[0], 'name', '')}"]
+    for version in versions:
+        lines += [f"\nversion {_of(version, 'version', '')}", "\nId\tAddress\tPort\tMetadata"]
+        for node in _of(version, "nodes", []):
+            host, port = place(node)
+            lines.append(f"{_of(node, 'id', '')}\t{host}\t{port}\t{_metadata(node)}")
+    for endpoint in _of(versions[0], "endpoints", []):
+        lines.append(f"\nEndpoint: {_of(endpoint, 'name', '')}\nMetadata: {_metadata(endpoint)}\n")
+        request, response = (_fields(_of(endpoint, name, {})) for name in ("request", "response"))
+        lines.append(f"Request: {request}\n\nResponse: {response}\n")
+    return "\n".join(lines)
+
+
+def place(node: Mapping[str, Any]) -> tuple[str, int]:
+    """:returns: host and port of a node, whether it gives them apart or joined."""
+    host, port = str(_of(node, "address", "")), int(_of(node, "port", 0))
+    joined = re.fullmatch(r"(\[.*\]|[^:]*):([0-9]+)", host)
+    return (joined[1], int(joined[2])) if joined and not port else (host, port)
+
+
+def joined(node: Mapping[str, Any]) -> str:
+    """:returns: ``host:port`` of a node, an IPv6 literal in brackets."""
+    host, port = place(node)
+    bare = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"{bare}:{port}" if port else bare
+
+
+def health_line(node: Mapping[str, Any], status: str) -> str:
+    host, port = place(node)
+    return f"{_of(node, 'id', '')}\t\t{host}:{port}\t\t{status}"
+
+
+def stats_line(node: Mapping[str, Any], stats: Mapping[str, Any]) -> str:
+    """A row of ``micro stats``; the numbers may come as strings, as protobuf's JSON writes 64 bits."""
+    host, port = place(node)
+    started, uptime, memory, threads, gc = (
+        int(_of(stats, name, 0)) for name in ("started", "uptime", "memory", "threads", "gc")
+    )
+    since = time.localtime(started)
+    when = f"{time.strftime('%b', since)} {since.tm_mday} {time.strftime('%H:%M:%S', since)}"
+    return (
+        f"{_of(node, 'id', '')}\t\t{host}:{port}\t\t{when}\t{durations.format(uptime)}"
+        f"\t{memory / 1048576:.2f}mb\t{threads}\t{durations.format(gc / 1e9)}"
+    )
+
+
+def _of(value: Any, name: str, default: Any) -> Any:
+    """A key of a JSON object, spelled ``name`` or ``Name`` (as Go without tags does); null counts as absent."""
+    found = value.get(name, value.get(name.capitalize())) if isinstance(value, Mapping) else None
+    return default if found is None else found
+
+
+def _metadata(value: Mapping[str, Any]) -> str:
+    return ",".join(f"{key}={text}" for key, text in sorted(_of(value, "metadata", {}).items()))
+
+
+def _fields(value: Mapping[str, Any]) -> str:
+    inner = _of(value, "values", [])
+    return "{\n" + "".join(_field(one, 1) for one in inner) + "}" if inner else "{}"
+
+
+def _field(value: Mapping[str, Any], depth: int) -> str:
+    head = "\t" * depth + f"{_snake(_of(value, 'name', ''))} {_of(value, 'type', '')}"
+    inner = _of(value, "values", [])
+    if not inner or depth > 32:
+        return head + "\n"
+    return head + " {\n" + "".join(_field(one, depth + 1) for one in inner) + "\t" * depth + "}\n"
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,0 +1,36 @@
+"""Runs the daemon in the foreground for ``micro sidecar`` and ``microsidecar``: no pid file, the log on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application import reactors
+from twisted.logger import globalLogBeginner, textFileLogObserver
+
+from sidecar.daemon import tap
+from sidecar.daemon.options import Options
+
+
+def serve(arguments: Sequence[str], program: str) -> int:
+    """:param arguments: flags, with or without the word ``sidecar``. :returns: the exit code."""
+    options = Options(program=program)
+    tap.parse(options, arguments)
+    if options["reactor"]:
+        try:
+            reactors.installReactor(options["reactor"])
+        except reactors.NoSuchReactor:
+            known = ", ".join(sorted(kind.shortName for kind in reactors.getReactorTypes()))
+            tap.leave(tap.WRONG_USAGE, f"--reactor={options['reactor']}: there is no such reactor; there are {known}")
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed  # a module to mypy
+    service = tap.make(options.settings, reactor)
+    service.privilegedStartService()
+    service.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+    return 0

@@ -1,0 +1,227 @@
+"""Opens the port early and loudly: bound before anything is registered, accepting once everything else is ready."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+from twisted.application import service
+from twisted.internet import error
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sidecar.daemon.settings import EndpointPort, ListenSettings, TcpPort, TlsSettings
+from sidecar.errors import ConfigError
+from sidecar.net import eager
+
+
+def bind(listen: ListenSettings, tls: TlsSettings, reactor: Any) -> Listener:
+    """Take the port, synchronously; connections wait in the backlog until ``Listener.service`` is started.
+
+    :raises ConfigError: the certificate is no good, or the port cannot be had; the sentence says which and why.
+    """
+    creator = None
+    if tls.enabled:
+        # Imported here: OpenSSL costs a tenth of a second that nobody without TLS should pay.
+        from sidecar.daemon.certificates import Certificates
+
+        creator = Certificates(tls)
+    if isinstance(listen.where, TcpPort):
+        return Listener(reactor, _tcp_socket(listen.where, listen.backlog), creator)
+    return Listener(reactor, _Endpoint(listen.where, reactor), creator)
+
+
+class Listener:
+    """A port that is ours and does not accept yet.
+
+    :ivar host: the IP address that it is bound to; "" where it is not a TCP port.
+    :ivar port: its number, 0 where it is not a TCP port.
+    :ivar url: how it is reached, for the log.
+    """
+
+    def __init__(self, reactor: Any, bound: socket.socket | _Endpoint, creator: Any) -> None:
+        self._reactor = reactor
+        self._bound = bound
+        self._creator = creator
+        self.host, self.port = "", 0
+        scheme = "https" if creator is not None else "http"
+        if isinstance(bound, socket.socket):
+            self.host, self.port = bound.getsockname()[:2]
+            self.url = f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        else:
+            self.url = bound.url(scheme)
+
+    def service(self, factory: IProtocolFactory) -> service.Service:
+        """:param factory: speaks HTTP; TLS is put under it here. :returns: accepts while it runs."""
+        if self._creator is not None:
+            from twisted.protocols.tls import TLSMemoryBIOFactory
+
+            factory = TLSMemoryBIOFactory(self._creator, False, factory)
+            factory.noisy = False
+        return ListenerService(self._reactor, self, factory)
+
+    def accept(self, factory: IProtocolFactory) -> IListeningPort:
+        """Begin to accept with ``factory``."""
+        if isinstance(self._bound, _Endpoint):
+            return self._bound.accept(factory)
+        port = eager.listen(self._reactor, self._bound, factory)
+        self._bound.close()  # the reactor holds a duplicate
+        return port
+
+    def close(self) -> Deferred[None] | None:
+        """Give the port back without ever having accepted."""
+        if isinstance(self._bound, _Endpoint):
+            return self._bound.port.stopListening()
+        self._bound.close()
+        return None
+
+
+class ListenerService(service.Service):
+    """Accepts from start to stop."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, listener: Listener, factory: IProtocolFactory) -> None:
+        self._reactor = reactor
+        self._listener = listener
+        self._factory = factory
+        self._port: IListeningPort | None = None
+
+    def startService(self) -> None:
+        super().startService()
+        self._port = self._listener.accept(self._factory)
+        # Said once the reactor runs: whoever reads the line may send requests, and signals, at once.
+        self._reactor.callWhenRunning(self._announce)
+
+    def _announce(self) -> None:
+        if self.running:
+            self.log.info("Listening on {url}", url=self._listener.url)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        port, self._port = self._port, None
+        stopped: Deferred[None] = succeed(None) if port is None else maybeDeferred(port.stopListening)  # type: ignore[call-overload]  # sync or async
+        return stopped
+
+
+def _tcp_socket(where: TcpPort, backlog: int) -> socket.socket:
+    shown = f"{f'[{where.host}]' if ':' in where.host else where.host or '*'}:{where.port}"
+    try:
+        return _first_of(_candidates(where), backlog)
+    except OSError as problem:
+        raise ConfigError(f"cannot listen on {shown}: {_advice(problem, where)}") from problem
+
+
+def _candidates(where: TcpPort) -> list[tuple[Any, Any]]:
+    """Where to bind, the first that works. A name is taken at its first IPv4 address, as Go does."""
+    if not where.host:
+        both = [(socket.AF_INET6, ("::", where.port))] if socket.has_dualstack_ipv6() else []
+        return [*both, (socket.AF_INET, ("0.0.0.0", where.port))]  # noqa: S104  # every interface was asked for
+    found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    families = sorted({(info[0], info[4]) for info in found}, key=lambda one: (one[0] != socket.AF_INET, str(one[1])))
+    return families[:1]
+
+
+def _first_of(candidates: list[tuple[Any, Any]], backlog: int) -> socket.socket:
+    (family, address), *others = candidates
+    try:
+        return _bound(family, address, backlog)
+    except OSError as problem:
+        # A kernel without IPv6 serves every interface that it has by the next one.
+        if not others or problem.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise
+        return _first_of(others, backlog)
+
+
+def _bound(family: socket.AddressFamily, address: Any, backlog: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and address[0] == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(address)
+        # Listening at once: two sockets may be bound to one port, only one of them may listen.
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _advice(problem: OSError, where: TcpPort) -> str:
+    if isinstance(problem, socket.gaierror):
+        return f"{where.host!r} is not a known host; give an address of this machine by --address"
+    if problem.errno == errno.EADDRINUSE:
+        return "the port is in use; stop what listens there, or choose another with --port"
+    if problem.errno == errno.EACCES:
+        return "no permission for this port; choose one above 1023, or start as root (twistd --uid gives root up)"
+    if problem.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have that address; see --address"
+    return os.strerror(problem.errno) if problem.errno else str(problem)
+
+
+class _Endpoint:
+    """A stock Twisted endpoint that listens already; what connects before ``accept`` is turned away."""
+
+    def __init__(self, where: EndpointPort, reactor: Any) -> None:
+        self._late = _LateFactory()
+        self._description = where.description
+        outcome: list[Any] = []
+        try:
+            serverFromString(reactor, where.description).listen(self._late).addBoth(outcome.append)
+        except Exception as problem:
+            # Endpoint parsers are plugins and raise what they like.
+            raise ConfigError(f"--port={where.description}: {_sentence(problem)}") from problem
+        if not outcome or isinstance(outcome[0], Failure):
+            why = _sentence(outcome[0].value) if outcome else "it does not open at once; use another endpoint"
+            raise ConfigError(f"cannot listen on {where.description}: {why}")
+        self.port: IListeningPort = eager.make_eager(outcome[0])
+
+    def url(self, scheme: str) -> str:
+        where: Any = self.port.getHost()
+        if hasattr(where, "host"):
+            host = f"[{where.host}]" if ":" in where.host else where.host
+            scheme = "https" if self._description.startswith("ssl:") else scheme
+            return f"{scheme}://{host}:{where.port}"
+        return f"{self._description} ({scheme})"
+
+    def accept(self, factory: IProtocolFactory) -> IListeningPort:
+        self._late.adopt(factory)
+        return self.port
+
+
+class _LateFactory(Factory):
+    """Stands in for a factory that does not exist yet."""
+
+    noisy = False
+    _real: IProtocolFactory | None = None
+
+    def adopt(self, factory: IProtocolFactory) -> None:
+        self._real = factory
+        factory.doStart()
+
+    def buildProtocol(self, addr: Any) -> Any:
+        return self._real.buildProtocol(addr) if self._real is not None else None
+
+    def doStop(self) -> None:
+        if self._real is not None:
+            self._real.doStop()
+        super().doStop()
+
+
+def _sentence(problem: BaseException) -> str:
+    if isinstance(problem, error.CannotListenError):
+        inner = problem.socketError
+        busy = isinstance(inner, OSError) and inner.errno == errno.EADDRINUSE
+        return "it is in use; stop what listens there, or choose another" if busy else str(inner)
+    if isinstance(problem, KeyError):
+        return f"there is no {problem} among the sockets that systemd handed over"
+    if isinstance(problem, IndexError):
+        return "systemd handed over no such socket; start it from a .socket unit"
+    return f"it is not an endpoint that Twisted can open: {problem}"

@@ -1,0 +1,111 @@
+"""What ``twistd microsidecar`` runs, and ``micro sidecar`` too: options in, one running service out."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application import service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python import usage
+
+from sidecar.daemon import options
+from sidecar.daemon.settings import Settings
+from sidecar.daemon.signals import Signals
+from sidecar.daemon.systemd import Notifier
+from sidecar.errors import ConfigError
+
+#: Exit codes: of a flag that is wrong, and of a setting that turned out not to work.
+WRONG_USAGE = 2
+CANNOT_START = 1
+#: More descriptors than any sidecar needs.
+_MANY_FILES = 1_048_576
+
+
+class Options(options.Options):
+    """The options as twistd's sub-command. Faults leave here: twistd would print the whole help over them."""
+
+    def __init__(self) -> None:
+        super().__init__(program="twistd microsidecar")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        parse(super(), options or ())
+        if "reactor" in self.flagged:
+            leave(WRONG_USAGE, f"--reactor={self['reactor']}: give it to twistd: twistd --reactor=... microsidecar")
+
+
+def parse(parser: Any, arguments: Sequence[str]) -> None:
+    """Parse, or end the process: with a text that was asked for, or one line about what is wrong."""
+    try:
+        parser.parseOptions(arguments)
+    except usage.UsageError as error:
+        leave(WRONG_USAGE, str(error))
+    except options.Leave as asked:
+        sys.stdout.write(asked.text.rstrip("\n") + "\n")
+        sys.stdout.flush()
+        raise SystemExit(0) from None
+
+
+def leave(code: int, sentence: str) -> None:
+    """One line on standard error, and out."""
+    sys.stderr.write(f"microsidecar: {sentence}\n")
+    sys.stderr.flush()
+    raise SystemExit(code) from None
+
+
+def makeService(options: Options) -> service.IService:
+    """twistd's plugin hook."""
+    from twisted.internet import reactor
+
+    return make(options.settings, reactor)
+
+
+def make(settings: Settings, reactor: Any) -> service.IService:
+    """:returns: the whole daemon with its port bound, not started. Ends the process where a setting cannot work."""
+    # Imported here: ``--help`` and a wrong flag should not wait for the whole program.
+    from sidecar.daemon.assembly import assemble
+
+    root = Root()
+    Signals(reactor).install()
+    try:
+        assemble(settings, reactor).setServiceParent(root)
+    except ConfigError as error:
+        leave(CANNOT_START, str(error))
+    Notifier(reactor, os.environ).setServiceParent(root)
+    return root
+
+
+class Root(service.MultiService):
+    """The daemon. A setting that turns out not to work while it starts ends the process with one line."""
+
+    log = Logger()
+
+    def startService(self) -> None:
+        raise_file_limit()
+        try:
+            super().startService()
+        except ConfigError as error:
+            leave(CANNOT_START, str(error))
+
+    def stopService(self) -> Deferred[list[tuple[bool, Any]]]:
+        stopped: Deferred[list[tuple[bool, Any]]] = super().stopService()
+        return stopped.addCallback(self._stopped)
+
+    def _stopped(self, results: list[tuple[bool, Any]]) -> list[tuple[bool, Any]]:
+        self.log.info("Stopped")
+        return results
+
+
+def raise_file_limit() -> None:
+    """Let this process have every descriptor that it may: each connection takes one, and shells give 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, _MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (ValueError, OSError) as error:
+            Root.log.warn("The limit of {soft} open files stays: {error}", soft=soft, error=error)
