@@ -1,0 +1,68 @@
+"""The embedded registry: the contract, and what only it can promise since its clock can be moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from sidecar.model import BackendOptions, Change
+from sidecar.registry.memory import MemoryRegistry, build
+from sidecar.test.contracts.registry import RegistryContract, a_service
+
+
+class Contract(RegistryContract, TestCase):
+    """The contract, over memory."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    async def make_registry(self) -> Any:
+        registry = MemoryRegistry(self.clock)
+        registry.startService()
+        return registry
+
+    async def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+
+class Expiry(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.registry = MemoryRegistry(self.clock)
+        self.seen: list[Change] = []
+        self.registry.watch(self.seen.append)
+
+    def test_exact(self) -> None:
+        """Expiry comes at the deadline itself, by a single timer, without anybody asking."""
+        self.registry.register(a_service("slow"), 10.0)
+        self.registry.register(a_service("quick"), 2.5)
+        self.assertEqual(len([call for call in self.clock.getDelayedCalls() if call.getTime() > 0]), 1)
+        self.clock.advance(2.4999)
+        self.assertNotIn("expired", [change.action for change in self.seen])
+        self.clock.advance(0.0001)
+        self.clock.advance(0)
+        self.assertEqual([(c.action, c.service.name) for c in self.seen[2:]], [("expired", "quick")])
+        self.clock.advance(7.5)
+        self.clock.advance(0)
+        self.assertEqual([(c.action, c.service.name) for c in self.seen[3:]], [("expired", "slow")])
+
+    def test_very_long(self) -> None:
+        """A TTL of a century sets no timer that a reactor could not wait for."""
+        self.registry.register(a_service("old"), 3e9)
+        self.assertTrue(all(call.getTime() <= 86400 for call in self.clock.getDelayedCalls()))
+        self.clock.advance(86400)
+        self.assertEqual(self.successResultOf(self.registry.list()), ("old",))
+
+    def test_stops_clean(self) -> None:
+        """Stopping leaves no timer behind."""
+        self.registry.register(a_service(), 5.0)
+        self.clock.advance(0)
+        self.registry.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_build(self) -> None:
+        """The backend's factory takes the reactor as its clock."""
+        registry = build(BackendOptions(reactor=self.clock))
+        self.assertEqual(registry.state().kind, "memory")

@@ -1,0 +1,80 @@
+"""Durations as Go writes them: ``300ms``, ``1m30s``, ``1.5h``."""
+
+from __future__ import annotations
+
+import re
+
+#: Seconds in each unit. Both spellings of micro are Go's.
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)")
+#: Go counts nanoseconds in 64 bits, which is about 292 years.
+_LONGEST = 9223372036.0
+_MAX_TEXT = 64
+
+
+def parse(text: str) -> float:
+    """Read a Go duration.
+
+    :param text: numbers with units (ns, us, ms, s, m, h) joined without spaces, or ``0``.
+    :returns: seconds, never negative.
+    :raises ValueError: with a sentence that says what is wrong.
+    :source: Go ``time.ParseDuration``; negative ones are refused since nothing here can use one.
+    """
+    shown = text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "..."
+    if not text:
+        raise ValueError("a duration is missing; write one like 10s or 1m30s")
+    if len(text) > _MAX_TEXT:
+        raise ValueError(f"{shown!r} is too long for a duration; write one like 10s or 1m30s")
+    unsigned = text[1:] if text[0] in "+-" else text
+    if unsigned == "0":
+        return 0.0
+    seconds, position = 0.0, 0
+    while position < len(unsigned):
+        part = _PART.match(unsigned, position)
+        if part is None or not (part[1] or len(part[2] or "") > 1):
+            raise ValueError(_complaint(shown, unsigned[position:]))
+        seconds += float((part[1] or "0") + (part[2] or "")) * _UNITS[part[3]]
+        position = part.end()
+    if not position:
+        raise ValueError(_complaint(shown, ""))
+    if text[0] == "-" and seconds > 0:
+        raise ValueError(f"{shown!r} is negative; write a duration like 10s or 1m30s")
+    if seconds > _LONGEST:
+        raise ValueError(f"{shown!r} is longer than 292 years")
+    return seconds
+
+
+def _complaint(shown: str, rest: str) -> str:
+    if re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", rest):
+        return f"{shown!r} has no unit after {rest!r}; units are ns, us, ms, s, m and h, as in 10s"
+    return f"{shown!r} is not a duration; write one like 10s, 300ms or 1m30s (units: ns, us, ms, s, m, h)"
+
+
+def format(seconds: float) -> str:
+    """Write seconds as Go does.
+
+    :param seconds: any finite number.
+    :returns: ``1m0s``, ``1.5s``, ``300ms``, ``0s``.
+    :source: Go ``time.Duration.String``.
+    """
+    nanos = round(abs(seconds) * 1e9)
+    sign = "-" if seconds < 0 and nanos else ""
+    if nanos == 0:
+        return "0s"
+    if nanos < 1_000_000_000:
+        unit, size = ("ns", 1) if nanos < 1000 else ("µs", 1000) if nanos < 1_000_000 else ("ms", 1_000_000)
+        return f"{sign}{_decimal(nanos, size)}{unit}"
+    minutes, rest = divmod(nanos, 60_000_000_000)
+    text = f"{_decimal(rest, 1_000_000_000)}s"
+    if minutes:
+        hours, minutes = divmod(minutes, 60)
+        text = f"{hours}h{minutes}m{text}" if hours else f"{minutes}m{text}"
+    return sign + text
+
+
+def _decimal(count: int, size: int) -> str:
+    whole, part = divmod(count, size)
+    if not part:
+        return str(whole)
+    digits = str(part).rjust(len(str(size)) - 1, "0").rstrip("0")
+    return f"{whole}.{digits}"
