@@ -9,11 +9,10 @@ from http import HTTPStatus
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import Request
 
 from sidecar import errors
 from sidecar.model import Fault
-from sidecar.web.answers import JSON, Answer, Headers, gone, write
+from sidecar.web.answers import JSON, Answer, Request, write
 from sidecar.wire import faults
 
 #: Who speaks, in the ``id`` of an error that is ours.
@@ -79,11 +78,11 @@ def problem(error: BaseException, id: str = SIDECAR) -> Answer:
     status = _status_of(error)
     if status is None:
         return _incident(error, id)
-    headers: Headers = ()
+    headers = b""
     if isinstance(error, MethodNotAllowed):
-        headers = ((b"Allow", ", ".join(error.allowed).encode("ascii")),)
+        headers = b"Allow: %b\r\n" % ", ".join(error.allowed).encode("ascii")
     elif isinstance(error, errors.Overloaded):
-        headers = ((b"Retry-After", b"%d" % RETRY_AFTER),)
+        headers = b"Retry-After: %d\r\n" % RETRY_AFTER
     elif isinstance(error, AppUnhealthy) and error.status is not None:
         status = error.status if is_error(error.status) else status
     detail = error.detail if isinstance(error, errors.SidecarError) else str(error)
@@ -95,10 +94,7 @@ def fail(request: Request, error: BaseException, id: str = SIDECAR) -> None:
     if isinstance(error, CancelledError):
         # Cancelled since the caller left, which needs no answer, or since we are leaving ourselves.
         error = errors.ShuttingDown("the sidecar is stopping and gave this request up: try again")
-    # Asked before anybody is told, since what is unexpected is logged though the caller has left.
-    answer = problem(error, id)
-    if not gone(request):
-        write(request, answer)
+    write(request, problem(error, id))
 
 
 def is_error(status: int) -> bool:
@@ -133,5 +129,5 @@ def _incident(error: BaseException, id: str) -> Answer:
     return _told(Fault(id, code, detail, faults.reason(code)), code)
 
 
-def _told(fault: Fault, status: int, headers: Headers = ()) -> Answer:
+def _told(fault: Fault, status: int, headers: bytes = b"") -> Answer:
     return Answer(faults.encode(fault), status, JSON + headers)

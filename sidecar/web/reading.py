@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import cast
 from urllib.parse import parse_qsl
 
 from attrs import frozen
-from twisted.web.http import Request
 
 from sidecar.errors import BadRequest, TooLarge, UnsupportedMedia
+from sidecar.web.answers import Request
 
 #: Parameters in one query; nothing of ours takes more than a handful.
 MAX_PARAMETERS = 64
@@ -72,15 +71,12 @@ def body(request: Request, most: int) -> bytes:
     :param most: bytes that are taken.
     :raises TooLarge: it is longer. :raises UnsupportedMedia: it is compressed.
     """
-    encoding = request.getHeader(b"content-encoding")
+    encoding = request.fields.get(b"content-encoding")
     if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
         raise UnsupportedMedia(f"Content-Encoding {shown(encoding)} is not read here: send the body as it is")
-    if request.content is None:
-        return b""
-    found = cast(bytes, request.content.read(most + 1))
-    if len(found) > most:
+    if len(request.body) > most:
         raise TooLarge(f"the body is longer than {most} bytes, which --max_body allows")
-    return found
+    return request.body
 
 
 def shown(text: bytes, most: int = 120) -> str:

@@ -8,11 +8,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from sidecar.web.answers import Answer, write
+from sidecar.web.answers import Answer, Request, write
 from sidecar.web.problems import SIDECAR, MethodNotAllowed, fail
 from sidecar.web.reading import shown
 
@@ -74,5 +73,5 @@ def answer_later(request: Request, later: Later, id: str = SIDECAR) -> None:
 
     done: Deferred[None] = coming.addCallbacks(succeeded, failed)
     done.addErrback(broke)
-    if not request.finished and request.channel is not None:
-        request.notifyFinish().addErrback(lambda _: coming.cancel())
+    if not request.finished:
+        request.on_lost = coming.cancel

@@ -1,0 +1,84 @@
+"""Keeps the counters of this process and what it knows of itself: memory, threads, collector pauses."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import sys
+import threading
+from time import perf_counter
+from typing import Any
+
+from attrs import frozen
+from twisted.application import service
+from twisted.internet.interfaces import IReactorTime
+
+from sidecar.stats.counters import Counters, Counts, Latency
+
+
+@frozen
+class Snapshot:
+    """How the process stands.
+
+    :ivar started: seconds since the epoch. :ivar memory: resident bytes. :ivar gc_pause: seconds that the collector has
+        taken since the start.
+    """
+
+    started: int
+    memory: int
+    threads: int
+    gc_pause: float
+    windows: tuple[Counts, ...]
+    latency: Latency
+
+
+class Recorder(service.Service):
+    """Counts answers. As a service it also times the garbage collector."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._counters = Counters(clock.seconds())
+        self._gc_pause = 0.0
+        self._gc_began = 0.0
+
+    def startService(self) -> None:
+        super().startService()
+        gc.callbacks.append(self._collecting)
+
+    def stopService(self) -> None:
+        super().stopService()
+        if self._collecting in gc.callbacks:
+            gc.callbacks.remove(self._collecting)
+
+    def record(self, status: int, seconds: float) -> None:
+        """Count an answer. :param status: its HTTP status. :param seconds: that it took."""
+        self._counters.record(self._clock.seconds(), status, seconds)
+
+    def snapshot(self) -> Snapshot:
+        """How it stands now."""
+        now = self._clock.seconds()
+        return Snapshot(
+            started=int(self._counters.started),
+            memory=_resident(),
+            threads=threading.active_count(),
+            gc_pause=self._gc_pause,
+            windows=self._counters.windows(now),
+            latency=self._counters.latency(now),
+        )
+
+    def _collecting(self, phase: str, info: dict[str, Any]) -> None:
+        if phase == "start":
+            self._gc_began = perf_counter()
+        else:
+            self._gc_pause += perf_counter() - self._gc_began
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds now, or at most held where the system tells no more."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,29 @@
+"""``/health``: the app's own state where there is an app, else ours."""
+
+from __future__ import annotations
+
+from sidecar.interfaces import IAppHealth
+from sidecar.web.answers import Answer, Request, of_json
+from sidecar.web.problems import AppUnhealthy
+from sidecar.web.rendering import Room
+
+
+class HealthRoom(Room):
+    """GET tells how the app is by its last checks, without asking it again: a load balancer may call as often as it
+    likes and the app is not disturbed."""
+
+    def __init__(self, app: IAppHealth | None) -> None:
+        """:param app: what the healthchecker knows, or None where no app was given to us."""
+        super().__init__({"GET": self._tell})
+        self._app = app
+        self._ours = of_json({"status": "ok"})
+
+    def _tell(self, request: Request) -> Answer:
+        if self._app is None:
+            return self._ours
+        healthy = self._app.healthy()
+        if healthy is None:
+            return self._ours
+        if not healthy:
+            raise AppUnhealthy(f"the app is not healthy: {self._app.explain()}")
+        return of_json({"status": "ok", "detail": self._app.explain()})

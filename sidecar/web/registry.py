@@ -1,0 +1,171 @@
+"""``/registry``: who is there, who comes, who goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import orjson
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+
+from sidecar.errors import BadRequest
+from sidecar.interfaces import IRegistry, IWatch
+from sidecar.model import Change, Service
+from sidecar.web.answers import Answer, Request, of_json
+from sidecar.web.reading import body, query
+from sidecar.web.rendering import Room
+from sidecar.wire import durations, services
+
+Form = Literal["object", "array"]
+
+#: Said with every answer that comes from memory while the engine is away (RFC 7234 5.5.1, code 110).
+STALE = b'Warning: 110 microsidecar "Response is Stale"\r\n'
+#: Go clients and the original CLI read one object a version; everybody else gets the README's object.
+GO_CLIENT = b"Go-http-client"
+#: Descriptions that are kept encoded, and the bytes that they may hold together.
+MAX_KEPT = 4096
+MAX_KEPT_BYTES = 16 * 1024 * 1024
+
+
+@frozen
+class Question:
+    """What a GET asks. :ivar form: None leaves it to the kind of client."""
+
+    service: str
+    form: Form | None
+
+
+@define(eq=False)
+class Descriptions:
+    """Encoded descriptions of services, kept until the service changes."""
+
+    _kept: dict[tuple[str, Form, bool], Answer] = field(factory=dict, init=False)
+    _bytes: int = field(default=0, init=False)
+    #: Goes up with every change, so that an answer which was asked for before one is not kept after it.
+    generation: int = field(default=0, init=False)
+
+    def get(self, name: str, form: Form, stale: bool) -> Answer | None:
+        return self._kept.get((name, form, stale))
+
+    def keep(self, name: str, form: Form, stale: bool, answer: Answer) -> None:
+        if len(self._kept) >= MAX_KEPT or self._bytes + len(answer.body) > MAX_KEPT_BYTES:
+            # Starting over costs one encoding a service in use, and no bookkeeping on each read.
+            self._kept.clear()
+            self._bytes = 0
+        if len(answer.body) <= MAX_KEPT_BYTES:
+            self._kept[name, form, stale] = answer
+            self._bytes += len(answer.body)
+
+    def forget(self, name: str) -> None:
+        self.generation += 1
+        for form in ("object", "array"):
+            for stale in (False, True):
+                gone = self._kept.pop((name, form, stale), None)
+                if gone is not None:
+                    self._bytes -= len(gone.body)
+
+
+class RegistryRoom(Room):
+    """GET lists or describes, POST registers, DELETE deregisters."""
+
+    def __init__(self, registry: IRegistry, max_body: int, make_id: Callable[[str], str]) -> None:
+        """:param max_body: bytes of a registration. :param make_id: makes the id of a node that came without, from the
+        name of its service."""
+        super().__init__({"GET": self._read, "POST": self._register, "DELETE": self._deregister})
+        self._registry = registry
+        self._max_body = max_body
+        self._make_id = make_id
+        self._descriptions = Descriptions()
+        self._questions: dict[bytes, Question] = {}
+        self._watch: IWatch | None = None
+
+    def _read(self, request: Request) -> Answer | Deferred[Answer]:
+        question = self._questions.get(request.uri)
+        if question is None:
+            question = self._understand(request.uri)
+        if not question.service:
+            return self._registry.list().addCallback(self._list)
+        form = question.form
+        if form is None:
+            agent = request.fields.get(b"user-agent")
+            form = "array" if agent is not None and agent.startswith(GO_CLIENT) else "object"
+        kept = self._descriptions.get(question.service, form, self._stale())
+        if kept is not None:
+            return kept
+        return self._describe(question.service, form)
+
+    def _understand(self, target: bytes) -> Question:
+        asked = query(target)
+        form = asked.one("format")
+        if form not in (None, "object", "array"):
+            raise BadRequest(f"format: {form!r} is not known; it is object or array")
+        name = asked.one("service") or ""
+        if len(name) > services.MAX_NAME:
+            raise BadRequest(f"service: is longer than {services.MAX_NAME} characters")
+        question = Question(name, form)  # type: ignore[arg-type]  # the line above narrows it
+        if len(target) < 1024:
+            if len(self._questions) >= MAX_KEPT:
+                self._questions.clear()
+            self._questions[target] = question
+        return question
+
+    def _list(self, names: tuple[str, ...]) -> Answer:
+        return of_json([{"name": name} for name in names], STALE if self._stale() else b"")
+
+    def _describe(self, name: str, form: Form) -> Deferred[Answer]:
+        if self._watch is None:
+            self._watch = self._registry.watch(self._changed)
+        generation = self._descriptions.generation
+
+        def encode(versions: tuple[Service, ...]) -> Answer:
+            stale = self._stale()
+            if form == "array":
+                answer = of_json([services.to_json(version) for version in versions], STALE if stale else b"")
+            else:
+                described = services.describe(versions)
+                if stale:
+                    described["stale"] = True
+                answer = of_json(described, STALE if stale else b"")
+            if self._descriptions.generation == generation:
+                self._descriptions.keep(name, form, stale, answer)
+            return answer
+
+        return self._registry.get(name).addCallback(encode)
+
+    async def _register(self, request: Request) -> Answer:
+        lifetime = _ttl(query(request.uri).one("ttl"))
+        service = services.decode(body(request, self._max_body), "register", self._make_id)
+        try:
+            await self._registry.register(service, lifetime)
+        finally:
+            # The watch tells it too, but a turn later: a caller who reads right after must see what was written.
+            self._descriptions.forget(service.name)
+        return Answer(orjson.dumps(services.to_json(service)))
+
+    async def _deregister(self, request: Request) -> Answer:
+        service = services.decode(body(request, self._max_body), "deregister", self._make_id)
+        try:
+            await self._registry.deregister(service)
+        finally:
+            self._descriptions.forget(service.name)
+        return Answer(b"{}")
+
+    def _changed(self, change: Change) -> None:
+        self._descriptions.forget(change.service.name)
+
+    def _stale(self) -> bool:
+        return self._registry.state().stale_since is not None
+
+
+def _ttl(text: str | None) -> float | None:
+    """:returns: seconds, or None for ever. :raises BadRequest: it is no duration, or none that a node could live."""
+    if text is None:
+        return None
+    try:
+        seconds = durations.parse(text)
+    except ValueError as error:
+        raise BadRequest(f"ttl: {error}") from None
+    if seconds <= 0:
+        raise BadRequest(f"ttl: {text!r} is no time at all; write one like 10s, or leave ttl out to stay for ever")
+    return seconds

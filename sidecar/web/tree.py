@@ -1,0 +1,117 @@
+"""The resource tree: which room is on which path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+
+from sidecar import __version__
+from sidecar.errors import NotFound
+from sidecar.web.answers import Answer, Request, of_json, write
+from sidecar.web.problems import fail
+from sidecar.web.reading import shown
+from sidecar.web.rendering import Room
+
+_EMPTY = Answer(b"", headers=b"")
+
+
+class ICors(Protocol):
+    """What the tree needs of the CORS policy."""
+
+    def apply(self, request: Request) -> None:
+        """Set the headers that let the page which asks read the answer, if it may."""
+
+
+def build_tree(
+    *,
+    cors: ICors,
+    registry: IResource,
+    rpc: IResource,
+    broker: IResource,
+    health: IResource,
+    stats: IResource | None = None,
+    stream: IResource | None = None,
+) -> Tree:
+    """Put each room on its path.
+
+    :param stats: None unless ``--enable_stats``; its path then says how to have it.
+    :param stream: the WebSocket end of go-micro streams, where there is one.
+    """
+    rooms: dict[str, IResource] = {
+        "/registry": registry,
+        "/rpc": rpc,
+        "/broker": broker,
+        "/health": health,
+        "/stats": stats or Missing("statistics are off: start the sidecar with --enable_stats"),
+    }
+    if stream is not None:
+        rooms["/rpc/stream"] = stream
+    open_paths = sorted(path for path, room in rooms.items() if not isinstance(room, Missing))
+    rooms["/"] = Index(open_paths)
+    return Tree(rooms, cors)
+
+
+class Tree(Resource):
+    """The root: finds rooms by their whole path, and speaks for all of them where browsers ask about other origins."""
+
+    def __init__(self, rooms: Mapping[str, IResource], cors: ICors) -> None:
+        super().__init__()
+        self._rooms = {path.encode("ascii"): room for path, room in rooms.items()}
+        self._cors = cors
+        self._missing = Missing()
+        self._preflight = Preflight()
+
+    def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
+        self._cors.apply(request)
+        if request.method == b"OPTIONS":
+            return self._preflight
+        return self._rooms.get(request.path) or self._roundabout(request)
+
+    def _roundabout(self, request: Request) -> IResource:
+        """The room of a path that was written in another way: escaped, or with a slash at its end."""
+        segments = [*(request.prepath or ()), *(request.postpath or ())]
+        if request.path[:7].lower() in (b"http://", b"https:/"):
+            # A target in absolute form, which every server must take (RFC 9112, 3.2.2). Its first segments are scheme
+            # and host, of which Twisted cut the first letter.
+            segments = segments[3:]
+        while segments and not segments[-1]:
+            segments.pop()
+        return self._rooms.get(b"/" + b"/".join(segments)) or self._missing
+
+
+class Index(Room):
+    """What there is, for whoever knocks at the front door."""
+
+    def __init__(self, paths: list[str]) -> None:
+        super().__init__({"GET": lambda request: self._answer})
+        self._answer = of_json({"name": "microsidecar", "version": __version__, "paths": paths})
+
+
+class Missing(Resource):
+    """A path where nothing is."""
+
+    isLeaf = True
+
+    def __init__(self, why: str = "") -> None:
+        """:param why: what to do about it, "" where there is nothing to do."""
+        super().__init__()
+        self._why = why
+
+    def render(self, request: Request) -> int:
+        fail(
+            request, NotFound(self._why or f"there is no path {shown(request.path)} here; GET / lists those there are")
+        )
+        return NOT_DONE_YET
+
+
+class Preflight(Resource):
+    """The answer to OPTIONS, on every path: empty, with the headers that the CORS policy has set."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> int:
+        write(request, _EMPTY)
+        return NOT_DONE_YET
