@@ -1,0 +1,386 @@
+"""HTTP/2 client connections with prior knowledge, over h2: many streams on one connection, and one connection a host.
+
+What is asked of a peer is a :class:`Stream`: send data, receive headers, data and trailers. The connection keeps the
+rules of RFC 9113 for it: windows both ways, the peer's limit on concurrent streams, GOAWAY, and pings that notice a
+peer which went away without a word.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from sidecar.errors import BadAnswer, CallError, ConnectionLost, NotSent, Overloaded
+
+Headers = Sequence[tuple[str, str]]
+
+#: Bytes that the peer may send before we acknowledge: a stream's share, and the whole connection's.
+STREAM_WINDOW = 1 * 1024 * 1024
+CONNECTION_WINDOW = 16 * 1024 * 1024
+
+
+@frozen
+class Http2Limits:
+    """:ivar idle: seconds without a stream after which a connection closes itself. :ivar ping: seconds between
+    keep-alive pings while streams are open. :ivar ping_patience: seconds to wait for the answer to one.
+    :ivar waiting: streams that may wait for the peer's limit on concurrent ones. :ivar unsent: bytes of a stream's
+    data that may wait for the peer's window."""
+
+    idle: float = 60.0
+    ping: float = 20.0
+    ping_patience: float = 10.0
+    waiting: int = 1024
+    unsent: int = 16 * 1024 * 1024
+
+
+class StreamReceiver(Protocol):
+    """What a stream tells its owner. Exactly one of ``ended`` and ``failed`` comes, last."""
+
+    def headers_received(self, headers: list[tuple[str, str]]) -> None: ...
+
+    def data_received(self, data: bytes) -> None: ...
+
+    def trailers_received(self, headers: list[tuple[str, str]]) -> None: ...
+
+    def ended(self) -> None: ...
+
+    def failed(self, error: CallError) -> None: ...
+
+
+@define(eq=False)
+class Stream:
+    """One exchange. Made by :meth:`Http2Connection.open`."""
+
+    connection: Http2Connection
+    receiver: StreamReceiver
+    headers: Headers
+    id: int = 0
+    answered: bool = False
+    over: bool = False
+    unsent: deque[bytes] = field(factory=deque)
+    unsent_bytes: int = 0
+    ending: bool = False
+    half_closed: bool = False
+
+    def send(self, data: bytes, end: bool = False) -> None:
+        """Send ``data`` as the peer's window allows. :param end: nothing follows.
+        :raises Overloaded: more than ``Http2Limits.unsent`` bytes wait for the peer already."""
+        if self.over:
+            return
+        if self.unsent_bytes + len(data) > self.connection.limits.unsent:
+            raise Overloaded(f"{self.unsent_bytes} bytes wait for {self.connection.peer} to read them")
+        if data:
+            self.unsent.append(data)
+            self.unsent_bytes += len(data)
+        self.ending = self.ending or end
+        self.connection.pump(self)
+
+    def cancel(self) -> None:
+        """Tell the peer that nobody listens any more. The receiver hears nothing further."""
+        self.connection.cancel(self)
+
+
+class Http2Connection(TwistedProtocol):
+    """One connection to one peer. :ivar usable: new streams may be opened on it."""
+
+    transport: Any  # Twisted's interfaces do not tell a TCP transport's abilities
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        peer: str,
+        limits: Http2Limits,
+        retired: Callable[[Http2Connection], None],
+        ended: Callable[[Http2Connection], None],
+    ) -> None:
+        """:param peer: ``host:port``, for messages. :param retired: called once, when no new stream may be opened here
+        any more. :param ended: called once, after that, when the last stream is over."""
+        self.limits = limits
+        self.peer = peer
+        self.usable = True
+        self._clock = clock
+        self._retired = retired
+        self._ended: Callable[[Http2Connection], None] | None = ended
+        self._heard = self._used = clock.seconds()
+        self._streams: dict[int, Stream] = {}
+        self._waiting: deque[Stream] = deque()
+        self._timer: IDelayedCall | None = None
+        self._ping_unanswered = False
+        self._greeted = False
+        self._h2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=True, header_encoding="utf-8", validate_outbound_headers=False)
+        )
+
+    # --- Twisted's side ---------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+        self._h2.local_settings = h2.settings.Settings(
+            client=True,
+            initial_values={
+                h2.settings.SettingCodes.ENABLE_PUSH: 0,
+                h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: 64 * 1024,
+            },
+        )
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
+        self._flush()
+        self._rearm()
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._greeted:
+            # The first frame of a server is SETTINGS, type 4 (RFC 9113, 3.4); h2 would wait for the rest of a frame
+            # whose length is the letters "HTT".
+            self._greeted = True
+            if data[3:4] not in (b"", b"\x04"):
+                self._end(BadAnswer(f"{self.peer} does not speak HTTP/2: it began with {data[:16]!r}"))
+                return
+        try:
+            events = self._h2.receive_data(data)
+        except h2.exceptions.ProtocolError as error:
+            self._flush()
+            self._end(BadAnswer(f"{self.peer} does not speak HTTP/2: {error or type(error).__name__}"))
+            return
+        self._heard = self._clock.seconds()
+        self._ping_unanswered = False
+        for event in events:
+            self._happened(event)
+        self._flush()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._end(None)
+
+    # --- The owner's side -------------------------------------------------------------------------------------------
+
+    def open(self, headers: Headers, receiver: StreamReceiver) -> Stream:
+        """Begin an exchange, at once or when the peer allows one more.
+
+        :raises NotSent: the connection takes no new streams. :raises Overloaded: too many wait already."""
+        if not self.usable:
+            raise NotSent(f"the connection to {self.peer} is closing")
+        stream = Stream(self, receiver, headers)
+        if len(self._streams) < self._h2.remote_settings.max_concurrent_streams and not self._waiting:
+            self._begin(stream)
+        elif len(self._waiting) < self.limits.waiting:
+            self._waiting.append(stream)
+        else:
+            raise Overloaded(f"{len(self._waiting)} calls wait for {self.peer} already")
+        return stream
+
+    def pump(self, stream: Stream) -> None:
+        """Send what the windows allow of what ``stream`` has to send."""
+        if stream.id and not stream.over:
+            self._pump(stream)
+            self._flush()
+
+    def cancel(self, stream: Stream) -> None:
+        if stream.over:
+            return
+        stream.over = True
+        if stream.id:
+            self._streams.pop(stream.id, None)
+            self._reset(stream, h2.errors.ErrorCodes.CANCEL)
+            self._admit()
+            self._flush()
+        else:
+            self._waiting.remove(stream)
+
+    def close(self) -> None:
+        """Say goodbye. Streams that are still open fail."""
+        if self.usable and self.transport is not None:
+            self._h2.close_connection()
+            self._flush()
+        self._end(None)
+
+    # --- What the peer says -----------------------------------------------------------------------------------------
+
+    def _happened(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.WindowUpdated):
+            self._window_opened(event.stream_id)
+        elif isinstance(event, h2.events.RemoteSettingsChanged):
+            self._window_opened(0)
+            self._admit()
+        elif isinstance(event, h2.events.ConnectionTerminated):
+            self._goaway(event)
+        else:
+            stream = self._streams.get(getattr(event, "stream_id", 0) or 0)
+            if stream is not None:
+                self._answered(stream, event)
+
+    def _answered(self, stream: Stream, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.ResponseReceived):
+            stream.answered = True
+            stream.receiver.headers_received(_texts(event.headers))
+        elif isinstance(event, h2.events.DataReceived):
+            self._h2.acknowledge_received_data(event.flow_controlled_length, stream.id)
+            stream.receiver.data_received(event.data)
+        elif isinstance(event, h2.events.TrailersReceived):
+            stream.receiver.trailers_received(_texts(event.headers))
+        elif isinstance(event, h2.events.StreamEnded):
+            self._finish(stream)
+            stream.receiver.ended()
+        elif isinstance(event, h2.events.StreamReset):
+            self._finish(stream)
+            refused = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
+            kind = NotSent if refused else ConnectionLost
+            stream.receiver.failed(kind(f"{self.peer} reset the stream ({_code(event.error_code)})"))
+
+    def _goaway(self, event: h2.events.ConnectionTerminated) -> None:
+        self._retire()
+        last = event.last_stream_id or 0
+        why = f"{self.peer} is going away ({_code(event.error_code)})"
+        for stream in [stream for id, stream in self._streams.items() if id > last]:
+            self._finish(stream)
+            stream.receiver.failed(NotSent(why))
+        self._fail_waiting(why)
+        if not self._streams:
+            self._end(None)
+
+    def _finish(self, stream: Stream) -> None:
+        """The peer is done with ``stream``; where we are not, tell it that we are."""
+        stream.over = True
+        if self._streams.pop(stream.id, None) is not None and not stream.half_closed:
+            self._reset(stream, h2.errors.ErrorCodes.NO_ERROR)
+        self._used = self._clock.seconds()
+        self._admit()
+
+    def _reset(self, stream: Stream, code: h2.errors.ErrorCodes) -> None:
+        try:
+            self._h2.reset_stream(stream.id, code)
+        except h2.exceptions.ProtocolError:
+            pass  # the stream, or the whole connection, is closed already: there is nobody left to tell
+
+    # --- What we say ------------------------------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        while self.usable and self._waiting and len(self._streams) < self._h2.remote_settings.max_concurrent_streams:
+            self._begin(self._waiting.popleft())
+
+    def _begin(self, stream: Stream) -> None:
+        self._used = self._clock.seconds()
+        stream.id = self._h2.get_next_available_stream_id()
+        self._streams[stream.id] = stream
+        self._h2.send_headers(stream.id, stream.headers)
+        self._pump(stream)
+        self._flush()
+
+    def _window_opened(self, stream_id: int | None) -> None:
+        stream = self._streams.get(stream_id or 0)
+        for blocked in [stream] if stream is not None else list(self._streams.values()):
+            self._pump(blocked)
+
+    def _pump(self, stream: Stream) -> None:
+        try:
+            while stream.unsent:
+                window = min(self._h2.local_flow_control_window(stream.id), self._h2.max_outbound_frame_size)
+                if window <= 0:
+                    return
+                piece = stream.unsent[0][:window]
+                if len(piece) == len(stream.unsent[0]):
+                    stream.unsent.popleft()
+                else:
+                    stream.unsent[0] = stream.unsent[0][window:]
+                stream.unsent_bytes -= len(piece)
+                stream.half_closed = stream.ending and not stream.unsent
+                self._h2.send_data(stream.id, piece, end_stream=stream.half_closed)
+            if stream.ending and not stream.half_closed:
+                stream.half_closed = True
+                self._h2.end_stream(stream.id)
+        except h2.exceptions.StreamClosedError:
+            stream.unsent.clear()  # the peer ended the stream early; its answer tells the rest
+
+    def _flush(self) -> None:
+        data = self._h2.data_to_send()
+        if data and self.transport is not None:
+            self.transport.write(data)
+
+    # --- Time and the end -------------------------------------------------------------------------------------------
+
+    def _rearm(self) -> None:
+        self._timer = self._clock.callLater(min(self.limits.ping, self.limits.idle), self._look)
+
+    def _look(self) -> None:
+        """Close what nobody uses, and ask a silent peer whether it is still there."""
+        self._timer = None
+        now = self._clock.seconds()
+        if self._streams or self._waiting:
+            self._used = now
+        if now - self._used >= self.limits.idle:
+            self.close()
+        elif now - self._heard < self.limits.ping or not self._streams:
+            self._rearm()
+        else:
+            self._h2.ping(b"sidecar.")
+            self._flush()
+            self._ping_unanswered = True
+            self._timer = self._clock.callLater(self.limits.ping_patience, self._pinged)
+
+    def _pinged(self) -> None:
+        self._timer = None
+        if self._ping_unanswered:
+            self._end(ConnectionLost(f"{self.peer} answers no pings"))
+        else:
+            self._rearm()
+
+    def _retire(self) -> None:
+        if self.usable:
+            self.usable = False
+            self._retired(self)
+
+    def _fail_waiting(self, why: str) -> None:
+        while self._waiting:
+            stream = self._waiting.popleft()
+            stream.over = True
+            stream.receiver.failed(NotSent(why))
+
+    def _end(self, error: CallError | None) -> None:
+        self._retire()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        why = f"the connection to {self.peer} closed"
+        self._fail_waiting(why)
+        while self._streams:
+            _, stream = self._streams.popitem()
+            stream.over = True
+            stream.receiver.failed(error or ConnectionLost(why))
+        if self.transport is not None:
+            self.transport.loseConnection()
+        if self._ended is not None:
+            ended, self._ended = self._ended, None
+            ended(self)
+
+    def makeConnection(self, transport: Any) -> None:
+        # A connection made after its owner gave up has nobody to serve.
+        super().makeConnection(transport)
+        if not self.usable:
+            transport.loseConnection()
+
+    def logPrefix(self) -> str:
+        return "http2"
+
+
+def _texts(headers: Any) -> list[tuple[str, str]]:
+    return [
+        (name.decode("latin-1") if isinstance(name, bytes) else name,
+         value.decode("latin-1") if isinstance(value, bytes) else value)
+        for name, value in headers
+    ]  # fmt: skip
+
+
+def _code(code: h2.errors.ErrorCodes | int | None) -> str:
+    return code.name if isinstance(code, h2.errors.ErrorCodes) else str(code)
