@@ -1,10 +1,10 @@
 """TCP transports whose ``write`` tries the socket at once.
 
-Twisted's own ``write`` only buffers: it registers the descriptor for writing, waits for the next turn of the reactor, sends,
-and unregisters it again. That is two ``epoll_ctl`` and a turn for every answer, although the socket of a connection that
-carries calls is nearly always ready. Here the bytes go out inside ``write`` while nothing is buffered, and whatever the
-socket did not take goes the stock way, so order, back-pressure, half-close and ``loseConnection`` after ``write`` stay
-Twisted's own.
+Twisted's own ``write`` only buffers: it registers the descriptor for writing, waits for the next turn of the reactor,
+sends, and unregisters it again. That is two ``epoll_ctl`` and a turn for every answer, although the socket of a
+connection that carries calls is nearly always ready. Here the bytes go out inside ``write`` while nothing is
+buffered, and whatever the socket did not take goes the stock way, so order, back-pressure, half-close and
+``loseConnection`` after ``write`` stay Twisted's own.
 
 The idea rests on two public hooks: Twisted calls ``startWriting`` when it has something to flush (bytes, a close, a
 half-close) and ``stopWriting`` when it is done. Between the two, this class stays out of the way.
@@ -20,11 +20,11 @@ from twisted.internet import tcp
 from twisted.internet.interfaces import (
     IConnector,
     IListeningPort,
-    IProtocolFactory,
     IReactorFDSet,
     IReactorSocket,
     IReactorTCP,
 )
+from twisted.internet.protocol import ClientFactory, ServerFactory
 
 if TYPE_CHECKING:
     _Base = tcp.Connection
@@ -103,7 +103,7 @@ def connect(
     reactor: IReactorTCP,
     host: str,
     port: int,
-    factory: IProtocolFactory,
+    factory: ClientFactory[Any],
     timeout: float,
     bind: tuple[str, int] | None = None,
 ) -> IConnector:
@@ -121,13 +121,13 @@ def connect(
 def listen(
     reactor: IReactorTCP,
     where: int | socket.socket,
-    factory: IProtocolFactory,
+    factory: ServerFactory[Any],
     interface: str = "",
     backlog: int = 1024,
 ) -> IListeningPort:
     """Listen on a port, or on a socket that is bound and listening already, with eager writes.
 
-    :param where: a port number (0 for any free one), or a socket of which a duplicate is used: the caller closes its own.
+    :param where: a port number (0 for any free one), or a socket; of it a duplicate is used, so the caller closes it.
     :param interface: the address to bind, where ``where`` is a number. :param backlog: likewise.
     """
     if isinstance(where, int):
@@ -135,7 +135,7 @@ def listen(
     if not IReactorSocket.providedBy(reactor):
         raise TypeError(f"{type(reactor).__name__} cannot take over a socket that is bound already")
     where.setblocking(False)
-    adopted: IListeningPort = reactor.adoptStreamPort(where.fileno(), where.family, factory)  # type: ignore[attr-defined]  # IReactorSocket, as just asked
+    adopted: IListeningPort = reactor.adoptStreamPort(where.fileno(), where.family, factory)
     return make_eager(adopted)
 
 
@@ -147,5 +147,5 @@ def make_eager(port: IListeningPort) -> IListeningPort:
     :returns: the same port.
     """
     if isinstance(port, tcp.Port) and port.transport is tcp.Server:
-        port.transport = EagerServer
+        port.transport = EagerServer  # type: ignore[assignment]  # mypy takes the mixin's stand-in base for its base
     return port

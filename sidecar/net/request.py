@@ -1,8 +1,8 @@
 """A ``twisted.web.server.Request`` that builds only what its resource asks for.
 
-The stock class makes two header tables, parses cookies, query and form, and formats the time for each request; a call through
-``/rpc`` needs none of these. Here they are made on first use, so every resource finds what it knows, and the hot path has four
-attributes and one method of its own:
+The stock class makes two header tables, parses cookies, query and form, and formats the time for each request; a call
+through ``/rpc`` needs none of these. Here they are made on first use, so every resource finds what it knows, and the
+hot path has four attributes and one method of its own:
 
 ``fields``
     the header fields by lower-case name (of a repeated one, the last), as ``dict[bytes, bytes]``;
@@ -16,15 +16,16 @@ attributes and one method of its own:
 ``answer(status, headers, body)``
     the whole answer in one write. After the client has gone it does nothing, as it does after an answer was given.
 
-``sidecar.net.stock`` gives requests of twisted.web's own channel the same, so resources need not know which one serves them.
+``sidecar.net.stock`` gives requests of twisted.web's own channel the same, so resources need not know which serves
+them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -35,6 +36,7 @@ from twisted.web.http_headers import Headers
 
 if TYPE_CHECKING:
     from sidecar.net.channel import HTTPChannel
+    from sidecar.net.reader import RequestReader
 
 #: Statuses whose answers have no body.
 BODILESS = frozenset((*range(100, 200), 204, 304))
@@ -42,6 +44,24 @@ BODILESS = frozenset((*range(100, 200), 204, 304))
 STATUS_LINES: dict[int, bytes] = {
     code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in http.RESPONSES.items()
 }
+
+
+_T = TypeVar("_T")
+
+
+class _Lazy:
+    """Computes an attribute on first use. (``functools.cached_property`` takes a lock for it before Python 3.12.)"""
+
+    def __init__(self, make: Callable[[Any], object]) -> None:
+        self._make = make
+
+    def __get__(self, instance: Any, owner: type) -> object:
+        value = instance.__dict__[self._make.__name__] = self._make(instance)
+        return value
+
+
+def _lazy(make: Callable[[Any], _T]) -> _T:
+    return cast(_T, _Lazy(make))
 
 
 def status_line(code: int, reason: bytes | None = None) -> bytes:
@@ -61,81 +81,78 @@ def header_block(headers: bytes | Iterable[tuple[bytes, bytes]]) -> bytes:
 class SlimRequest(server.Request):
     """One request on an :class:`~sidecar.net.channel.HTTPChannel`.
 
+    :ivar upgrade: the client asks for another protocol.
     :ivar started: when its header was complete, by the site's clock; only set while answers are recorded.
     """
 
-    channel: HTTPChannel
+    channel: Any  # an HTTPChannel, or None: the base class says otherwise
+    site: Any
     on_lost: Callable[[], None] | None = None
-    body: bytes = b""
+    upgrade = False
     queued = False
     started: float = 0.0
     code = http.OK
 
-    def __init__(
-        self,
-        channel: HTTPChannel,
-        method: bytes,
-        uri: bytes,
-        version: bytes,
-        fields: dict[bytes, bytes],
-        fields_raw: list[tuple[bytes, bytes]],
-    ) -> None:
-        # The base classes' constructors are what this class exists to avoid: everything that they set is below, on demand.
+    def __init__(self, channel: HTTPChannel, reader: RequestReader) -> None:
+        # The base classes' constructors are what this class exists to avoid: all that they set is below, on demand.
         self.channel = channel
         self.transport = channel.transport
-        self.method = method
-        self.uri = uri
+        self.method = reader.method
+        self.uri = uri = reader.uri
         self.path = uri if b"?" not in uri else uri[: uri.index(b"?")]
-        self.clientproto = version
-        self.fields = fields
-        self.fields_raw = fields_raw
+        self.clientproto = reader.version
+        self.fields = reader.fields
+        self.fields_raw = reader.fields_raw
+        self.body = reader.body
 
     # --- What the base classes keep as plain attributes, made on first use ------------------------------------------
 
-    @cached_property
+    @_lazy
     def requestHeaders(self) -> Headers:
         headers = Headers()
         for name, value in self.fields_raw:
             headers.addRawHeader(name, value)
         return headers
 
-    @cached_property
+    @_lazy
     def responseHeaders(self) -> Headers:
         return Headers()
 
-    @cached_property
+    @_lazy
     def cookies(self) -> list[bytes]:
         return []
 
-    @cached_property
+    @_lazy
     def notifications(self) -> list[Deferred[None]]:
         return []
 
-    @cached_property
+    @_lazy
     def _adapterCache(self) -> dict[str, object]:  # Componentized's store
         return {}
 
-    @cached_property
+    @_lazy
     def received_cookies(self) -> dict[bytes, bytes]:
-        self.__dict__["received_cookies"] = found = {}
+        found: dict[bytes, bytes] = {}
+        self.__dict__["received_cookies"] = found  # where parseCookies puts them
         self.parseCookies()
         return found
 
-    @cached_property
+    @_lazy
     def client(self) -> IAddress | None:
         return self.channel.getPeer() if self.channel is not None else None
 
-    @cached_property
+    @_lazy
     def host(self) -> IAddress | None:
         return self.channel.getHost() if self.channel is not None else None
 
-    @cached_property
+    @_lazy
     def content(self) -> BytesIO:
-        return BytesIO(self.body)
+        # Autobahn takes the content of a request to upgrade for what was received after it.
+        return BytesIO(self.body if not self.upgrade or self.channel is None else self.channel.following())
 
-    @cached_property
+    @_lazy
     def args(self) -> dict[bytes, list[bytes]]:
-        """Query and, in a POST, URL-encoded form fields, as twisted.web gives them (multipart bodies are left alone)."""
+        """Query and, in a POST, URL-encoded form fields, as twisted.web gives them; multipart bodies are left alone."""
         _, _, query = self.uri.partition(b"?")
         args: dict[bytes, list[bytes]] = http.parse_qs(query, 1) if query else {}
         if self.method == b"POST" and self.body:
@@ -157,7 +174,7 @@ class SlimRequest(server.Request):
         self.prepath = []
         path = self.path
         if b"%" in path:
-            self.postpath = [server.unquote(segment) for segment in path[1:].split(b"/")]
+            self.postpath = [unquote_to_bytes(segment) for segment in path[1:].split(b"/")]
         else:
             self.postpath = path[1:].split(b"/")
         if path == b"*":
@@ -205,7 +222,7 @@ class SlimRequest(server.Request):
     def connectionLost(self, reason: Failure) -> None:
         """The client went away before it was answered in full."""
         self._disconnected = True
-        self.channel = None  # type: ignore[assignment]  # as in the base class
+        self.channel = None
         if self.on_lost is not None:
             on_lost, self.on_lost = self.on_lost, None
             on_lost()
@@ -219,8 +236,8 @@ class SlimRequest(server.Request):
     def answer(self, status: int, headers: bytes | Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         """Answer in one write and be done.
 
-        :param headers: pairs, or lines already; Date, Server, Content-Length and Connection are added. Header fields that
-            were set on the request before go out too.
+        :param headers: pairs, or lines already; Date, Server, Content-Length and Connection are added. Header fields
+            that were set on the request before go out too.
         """
         channel = self.channel
         if channel is None or self.finished:
@@ -276,7 +293,7 @@ class SlimRequest(server.Request):
 
     def _done(self) -> None:
         channel = self.channel
-        self.channel = None  # type: ignore[assignment]  # no way back to the connection: it serves somebody else now
+        self.channel = None  # it serves somebody else now
         if self.producer is not None:
             channel.unregisterProducer()
             self.producer = None

@@ -14,6 +14,8 @@ from sidecar.net.request import BODILESS, header_block
 class StockRequest(server.Request):
     """A stock request that resources can use like :class:`sidecar.net.request.SlimRequest`. See there for the names."""
 
+    channel: Any  # twisted.web's, with our site
+    content: Any
     on_lost: Callable[[], None] | None = None
     started: float = 0.0
     _counted = False
@@ -92,7 +94,7 @@ class StockRequest(server.Request):
         if self.channel is not None:
             status, headers, body = self.channel.site.failed(reason)
             if self.startedWriting:
-                self.transport.abortConnection()
+                self.channel.transport.abortConnection()
             else:
                 self.answer(status, headers, body)
         return reason

@@ -1,4 +1,4 @@
-"""The HTTP server: twisted.web's Site over our channel (or its own), with limits, a drain, and a count of what is in flight."""
+"""The HTTP server: twisted.web's Site over our channel (or its own), with limits, counts and a drain."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
-from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web import http, resource, server
 
 from sidecar.model import Fault
-from sidecar.net.channel import HTTPChannel, Recorder
+from sidecar.net.channel import HTTPChannel
+from sidecar.net.host import Recorder
 from sidecar.net.limits import HTTPLimits
 from sidecar.net.request import header_block
 from sidecar.net.stock import StockRequest
@@ -23,6 +23,9 @@ SWEEP = 0.25
 
 #: Seconds that idle connections stay open once we drain: a request may be on its way on one of them.
 LAST_CALL = 0.1
+
+#: Connections beyond the limit that are told so; more are just closed.
+TOLD_AT_ONCE = 256
 
 _JSON = b"Content-Type: application/json\r\n"
 
@@ -64,19 +67,14 @@ class SidecarSite(server.Site):
         """How many are open; WebSockets are not ours any more."""
         return len(self._channels)
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        self.full = len(self._channels) >= self.limits.max_connections
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         if not self._fast:
-            return None if self.full else self._stock(addr)
-        if len(self._channels) >= 2 * self.limits.max_connections:
+            return super().buildProtocol(addr)
+        most = self.limits.max_connections
+        self.full = len(self._channels) >= most
+        if len(self._channels) >= most + TOLD_AT_ONCE:
             return None  # even those that are being told so are too many
         return HTTPChannel(self)
-
-    def _stock(self, addr: IAddress | None) -> Protocol:
-        # twisted.web's channel does its own timing, and tells nobody when it is lost but its requests.
-        wrapper: Any = super().buildProtocol(addr)
-        self._tick()
-        return wrapper
 
     # --- What channels tell and ask ---------------------------------------------------------------------------------
 
@@ -102,6 +100,7 @@ class SidecarSite(server.Site):
 
     def failed(self, reason: Failure) -> tuple[int, bytes, bytes]:
         """The status, header lines and body that a resource's failure becomes; what is unexpected is logged."""
+        assert reason.value is not None
         answer = problems.problem(reason.value)
         return answer.status, header_block(answer.headers), answer.body
 

@@ -1,0 +1,243 @@
+"""Bytes in, one request at a time out: no transport, no clock.
+
+The stream is cut so that llhttp never sees past the end of the message at hand: a header ends at its first empty
+line, a body after as many bytes as were announced, a chunked body after one of its empty lines. So nothing of the
+next request is parsed, or kept, before this one was answered, and a refusal is always of the request that is being
+received.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from sidecar.net import rules
+from sidecar.net.limits import HTTPLimits
+from sidecar.net.rules import Fields, Refused
+
+_EMPTY_LINE = b"\r\n\r\n"
+
+
+class RequestReader:
+    """Reads requests from one connection.
+
+    After :meth:`take` there is either a whole request (``complete``, and its parts in the attributes), or a part of one
+    (``begun``), or nothing yet.
+
+    :ivar fields: by lower-case name, of a repeated one the last. :ivar fields_raw: all of them, in order, as received.
+    :ivar persistent: the client will use the connection again.
+    :ivar upgrade: it would rather go on in another protocol; what :meth:`take` returned may be the first of that.
+    :ivar in_body: the header is complete, the body is not.
+    :ivar wants_continue: the client waits for a word before it sends the body. Whoever gives it sets this to False.
+    :ivar received: bytes of the body so far.
+    """
+
+    method = uri = version = body = b""
+    fields: dict[bytes, bytes]
+    fields_raw: Fields
+    persistent = True
+    complete = upgrade = in_body = wants_continue = False
+    received = 0
+
+    _seen = b""  # of a header that comes in pieces
+    _shown = 0  # how much of it the parser has
+    _length = 0  # of the body, -1 for chunked
+    _between = 0  # bytes since one of a chunked body came
+    _edge = b""  # the end of what the parser has of a chunked body, for finding an empty line across two pieces
+    _last_host: bytes | None = b""
+
+    def __init__(self, limits: HTTPLimits) -> None:
+        self._limits = limits
+        self._max_header = limits.max_header
+        self._chunks: list[bytes] = []
+        # httptools asks for these three names, and nothing else of what it could tell is needed.
+        self._parser: Any = HttpRequestParser(self)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields_raw.append((name, value))
+
+    def on_body(self, piece: bytes) -> None:
+        self._chunks.append(piece)
+        self.received += len(piece)
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of a request is here."""
+        return self.in_body or bool(self._seen)
+
+    def close(self) -> None:
+        """Let go of the parser, which refers back to us."""
+        self._parser = None
+        self._chunks = []
+
+    def take(self, data: bytes) -> bytes:
+        """Read from the front of ``data`` until a request is complete or all is used.
+
+        :returns: what belongs to the next request. :raises Refused: this one cannot be taken, nor any after it.
+        """
+        try:
+            return self._body(data) if self.in_body else self._head(data)
+        except HttpParserError as error:
+            raise rules.explained(error) from None
+
+    def _head(self, data: bytes) -> bytes:
+        end = data.find(_EMPTY_LINE) + 4
+        if end == 3 or self._seen or data[0] < 65 or end > self._max_header:
+            return self._head_in_pieces(data)
+        if end == len(data):
+            head, rest = data, b""
+        else:
+            head, rest = data[:end], data[end:]
+        self.complete = self.upgrade = False
+        self.fields_raw = []
+        method, uri, version = rules.request_line(head)
+        try:
+            self._parser.feed_data(head if method in rules.PLAIN else _disguised(head, method))
+        except HttpParserUpgrade:
+            self.upgrade = True
+        return self._begin(head, method, uri, version, rest)
+
+    def _head_in_pieces(self, data: bytes) -> bytes:
+        """The same for a header that is not whole, too large, or begins with an empty line.
+
+        Each piece is judged as it comes, so that nobody waits for the end of what is wrong already.
+        """
+        if not self._seen:
+            self.complete = self.upgrade = False
+            self.fields_raw = []
+        seen = self._seen + data
+        while seen.startswith(b"\r\n"):  # after an old client's body; RFC 9112, 2.2
+            seen = seen[2:]
+        end = seen.find(_EMPTY_LINE, max(0, self._shown - 3)) + 4
+        whole = end > 3
+        head = seen[:end] if whole else seen
+        if len(head) > self._max_header:
+            if -1 < head.find(b"\r\n") <= self._max_header:
+                raise Refused(431, f"the header is larger than {self._max_header} bytes")
+            raise Refused(414, f"the request line is longer than {self._max_header} bytes")
+        self._seen = head
+        method, space, _ = head.partition(b" ")
+        if not whole and (not head or head == b"\r"):
+            return b""
+        if not space:
+            rules.check_method(method)
+            return b""  # it cannot be whole: a method holds no line end
+        if not self._shown and method not in rules.PLAIN:
+            rules.check_method(method)
+            self._shown = len(method)
+            self._parser.feed_data(b"PATCH")
+        try:
+            self._parser.feed_data(head[self._shown :])
+        except HttpParserUpgrade:
+            self.upgrade = True
+        self._shown = len(head)
+        if not whole:
+            return b""
+        self._seen = b""
+        self._shown = 0
+        return self._begin(head, *rules.request_line(head), seen[end:])
+
+    def _begin(self, head: bytes, method: bytes, uri: bytes, version: bytes, rest: bytes) -> bytes:
+        """A header is whole, and llhttp has taken it."""
+        raw = self.fields_raw
+        if b" \r\n" in head or b"\t\r\n" in head:
+            raw = [(name, value.rstrip(b" \t")) for name, value in raw]
+        if uri[0] != 47 or b"#" in uri:
+            uri = rules.origin_form(method, uri, raw)
+        fields = {name.lower(): value for name, value in raw}
+        if len(fields) != len(raw):
+            rules.check_once(raw)
+        host = fields.get(b"host")
+        if host != self._last_host or host is None:
+            rules.check_host(host, version)
+            self._last_host = host
+        self.method = method
+        self.uri = uri
+        self.version = version
+        self.fields = fields
+        self.fields_raw = raw
+        connection = fields.get(b"connection")
+        if connection is None and version == b"HTTP/1.1":
+            self.persistent = True
+        else:
+            self.persistent = rules.stays_open(version, connection, raw)
+        if b"transfer-encoding" in fields:
+            rules.check_coding(fields[b"transfer-encoding"], version)
+            length = -1
+        elif b"content-length" in fields:
+            length = int(fields[b"content-length"])  # digits only: llhttp has seen to that
+            if length > self._limits.max_body:
+                raise Refused(413, f"the body has {length} bytes; {self._limits.max_body} are taken")
+        else:
+            length = 0
+        if b"expect" in fields and version == b"HTTP/1.1":
+            if fields[b"expect"].lower() != b"100-continue":
+                raise Refused(417, "Expect: only 100-continue is known")
+            self.wants_continue = bool(length) and not rest
+        if not length:
+            self.body = b""
+            self.complete = True
+            return rest
+        if self.upgrade:
+            self._decline(length)
+        self._length = length
+        self.received = self._between = 0
+        self._edge = b""
+        self.in_body = True
+        return self._body(rest) if rest else b""
+
+    def _decline(self, length: int) -> None:
+        """llhttp left the message before its body, for the protocol that the client prefers. Bring it back."""
+        if self.fields.get(b"upgrade", b"").lower() == b"websocket":
+            raise Refused(400, "a WebSocket cannot be opened by a request that has a body")
+        framing = b"Content-Length: %d" % length if length >= 0 else b"Transfer-Encoding: chunked"
+        kept, self.fields_raw = self.fields_raw, []
+        self.complete = self.upgrade = False
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + _EMPTY_LINE)
+        self.fields_raw = kept
+
+    def _body(self, data: bytes) -> bytes:
+        limits = self._limits
+        while data:
+            if self._length < 0:
+                piece, data = self._to_edge(data)
+                before = self.received
+                kept, self.fields_raw = self.fields_raw, []  # what comes now are trailers, which nobody asked for
+                self._parser.feed_data(piece)
+                self.fields_raw = kept
+                if self.received > limits.max_body:
+                    raise Refused(413, f"the body has more than {limits.max_body} bytes")
+                self._between = self._between + len(piece) if self.received == before else 0
+                if self._between > self._max_header:
+                    raise Refused(431, f"between two chunks there are more than {self._max_header} bytes")
+            else:
+                missing = self._length - self.received
+                piece, data = (data, b"") if len(data) <= missing else (data[:missing], data[missing:])
+                self._parser.feed_data(piece)
+            if self.complete:
+                chunks = self._chunks
+                self.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                self._chunks = []
+                self.in_body = self.wants_continue = False
+                return data
+        return b""
+
+    def _to_edge(self, data: bytes) -> tuple[bytes, bytes]:
+        """Cut after the first empty line, since a chunked body can end nowhere else."""
+        around = self._edge + data
+        end = around.find(_EMPTY_LINE) + 4 - len(self._edge)
+        if end <= 3 - len(self._edge):
+            self._edge = around[-3:]
+            return data, b""
+        self._edge = b"\r\n"  # which may be the first half of another one
+        return data[:end], data[end:]
+
+
+def _disguised(head: bytes, method: bytes) -> bytes:
+    """``head`` with a method that llhttp takes, so that the resource may say what it thinks of the real one."""
+    rules.check_method(method)
+    return b"PATCH" + head[len(method) :]
