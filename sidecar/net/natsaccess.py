@@ -1,0 +1,181 @@
+"""Where NATS servers are and how we show who we are: checked before we connect, handed to nats-py as it likes it.
+
+Credentials are given out by functions that look first whether TLS is on, where TLS was asked for: a server (or one who
+stands in its way) that offers plain text gets none.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from attrs import field, frozen
+
+from sidecar.errors import ConfigError
+from sidecar.model import BackendOptions
+
+DEFAULT_PORT = 4222
+
+
+class _NotedContext(ssl.SSLContext):
+    """A TLS context that remembers being used: how a caller of nats-py learns that its connection is encrypted."""
+
+    used = False
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        self.used = True
+        return super().wrap_bio(*args, **kwargs)
+
+
+@frozen
+class NatsAddress:
+    """One server. :ivar scheme: ``nats`` or ``tls``. :ivar host: a name or an IP literal without brackets."""
+
+    host: str
+    port: int = DEFAULT_PORT
+    scheme: str = "nats"
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self}"
+
+
+def parse_address(text: str) -> NatsAddress:
+    """Read ``host``, ``host:port`` or a ``nats://`` or ``tls://`` URL.
+
+    :raises ConfigError: it is none of these.
+    """
+    try:
+        parts: SplitResult = urlsplit(text if "://" in text else f"nats://{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"NATS address {_shown(text)!r}: {error}; give host:port") from None
+    if parts.scheme not in ("nats", "tls"):
+        raise ConfigError(f"NATS address {_shown(text)!r}: {parts.scheme}:// is not spoken here; use nats:// or tls://")
+    if not host or parts.path not in ("", "/") or parts.query:
+        raise ConfigError(f"NATS address {_shown(text)!r} is not host:port, such as 127.0.0.1:{DEFAULT_PORT}")
+    return NatsAddress(
+        host,
+        DEFAULT_PORT if port is None else port,
+        parts.scheme,
+        unquote(parts.username or ""),
+        unquote(parts.password or ""),
+    )
+
+
+def _shown(text: str) -> str:
+    """``text`` without what stands before an ``@``, which may be a password."""
+    return text.rpartition("@")[2]
+
+
+@frozen
+class NatsAccess:
+    """The servers in the order to try, and our credentials.
+
+    :ivar credentials_file: a ``.creds`` file (JWT and seed) or a file holding an nkey seed.
+    :ivar tls: refuse servers without TLS; a server that asks for TLS gets it in any case.
+    """
+
+    addresses: tuple[NatsAddress, ...] = (NatsAddress("127.0.0.1"),)
+    username: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    credentials_file: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+    @classmethod
+    def from_options(cls, options: BackendOptions) -> NatsAccess:
+        """:raises ConfigError: an address, a certificate or the credentials file cannot be used."""
+        access = cls(
+            addresses=tuple(map(parse_address, options.addresses)) or (NatsAddress("127.0.0.1"),),
+            username=options.username,
+            password=options.password,
+            token=options.token,
+            credentials_file=options.credentials_file,
+            tls=options.tls,
+            ca_file=options.ca_file,
+            cert_file=options.cert_file,
+            key_file=options.key_file,
+        )
+        access.context()
+        access.credentials()
+        return access
+
+    def context(self) -> _NotedContext:
+        """A fresh TLS context. :raises ConfigError: a file of it cannot be used."""
+        context = _NotedContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            if self.ca_file:
+                context.load_verify_locations(cafile=self.ca_file)
+            else:
+                context.load_default_certs()
+            if self.cert_file:
+                context.load_cert_chain(self.cert_file, self.key_file or None)
+        except (OSError, ssl.SSLError) as error:
+            files = ", ".join(name for name in (self.ca_file, self.cert_file, self.key_file) if name)
+            raise ConfigError(f"TLS to NATS: {files}: {error}") from None
+        return context
+
+    def credentials(self) -> dict[str, Any]:
+        """nats-py's arguments for the credentials file. :raises ConfigError: it cannot be used."""
+        if not self.credentials_file:
+            return {}
+        try:
+            text = Path(self.credentials_file).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"NATS credentials file {self.credentials_file}: {error}") from None
+        if "BEGIN NATS USER JWT" in text and "BEGIN USER NKEY SEED" in text:
+            return {"user_credentials": self.credentials_file}
+        if text.strip().startswith("SU") and len(text.split()) == 1:
+            return {"nkeys_seed": self.credentials_file}
+        raise ConfigError(
+            f"NATS credentials file {self.credentials_file} holds neither a user JWT with its seed (.creds) nor an "
+            "nkey seed (one line that begins with SU)"
+        )
+
+    def arguments(self, address: NatsAddress) -> dict[str, Any]:
+        """What ``nats.aio.client.Client.connect`` is to be given for ``address``."""
+        context = self.context()
+        refuse_plain_text = self.tls or address.scheme == "tls"
+
+        def guarded(secret: str) -> Callable[[], str] | None:
+            def give() -> str:
+                if refuse_plain_text and not context.used:
+                    raise NoTLS(f"{address} does not offer TLS; no credentials were sent")
+                return secret
+
+            return give if secret else None
+
+        user, password, token = self.username, self.password, self.token
+        if address.username:
+            user, password, token = (
+                (address.username, address.password, "") if address.password else ("", "", address.username)
+            )
+        return {
+            "servers": [address.url],
+            "tls": context,
+            "user": guarded(user),
+            "password": guarded(password),
+            "token": guarded(token),
+            **self.credentials(),
+        }
+
+    def satisfied(self, address: NatsAddress, arguments: dict[str, Any]) -> bool:
+        """Whether a connection made with ``arguments`` is as private as it was asked to be."""
+        return not (self.tls or address.scheme == "tls") or bool(arguments["tls"].used)
+
+
+class NoTLS(OSError):
+    """A server that was to be spoken to over TLS offers none."""
