@@ -1,0 +1,57 @@
+"""One check of the app: a GET that has to be answered well, and completely, in time."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import frozen
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+
+from sidecar.errors import SidecarError
+from sidecar.net.agent import Agent
+
+#: Bytes of a health page. Whoever answers more has not understood the question.
+MAX_PAGE = 1024 * 1024
+
+
+@frozen
+class Finding:
+    """What a check found. :ivar detail: in words, for the log and for people."""
+
+    healthy: bool
+    detail: str
+
+
+class IsProbe(Protocol):
+    """Anything that can check the app."""
+
+    def check(self) -> Deferred[Finding]:
+        """:returns: fires with what was found; never fails but by being cancelled."""
+
+
+class Probe:
+    """Asks a URL. Any 2xx is healthy; redirects are not followed and are not healthy."""
+
+    def __init__(self, agent: Agent, url: str, timeout: float) -> None:
+        """:param timeout: seconds for connecting, the headers and the whole body."""
+        self._agent = agent
+        self._url = url
+        self._timeout = timeout
+
+    def check(self) -> Deferred[Finding]:
+        return Deferred.fromCoroutine(self._check())
+
+    async def _check(self) -> Finding:
+        try:
+            answer = await self._agent.request("GET", self._url, timeout=self._timeout, max_body=MAX_PAGE)
+        except defer.CancelledError:
+            raise
+        except SidecarError as problem:
+            return Finding(False, str(problem))
+        except Exception as problem:
+            # An HTTP client fails in more ways than can be listed; each of them means that the app did not answer.
+            return Finding(False, f"{self._url}: {type(problem).__name__}: {problem}")
+        if 200 <= answer.status < 300:
+            return Finding(True, f"{self._url} answered {answer.status}")
+        return Finding(False, f"{self._url} answered {answer.status}")
