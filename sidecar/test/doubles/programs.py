@@ -17,11 +17,19 @@ from attrs import define, field
 #: A directory that holds programs which no package brings (``consul``, the go-micro services).
 BIN = "MICROSIDECAR_INTEROP_BIN"
 
+#: The project's checkout, for tests of an installed package that need more than the package holds.
+CHECKOUT = "MICROSIDECAR_CHECKOUT"
+
+
+def checkout() -> Path:
+    """The checkout: where ``MICROSIDECAR_CHECKOUT`` says, or where this file stands in it."""
+    return Path(os.environ.get(CHECKOUT) or Path(__file__).parents[3])
+
 
 def find_program(name: str) -> str | None:
     """The path of an installed program, or None. The directory named by ``MICROSIDECAR_INTEROP_BIN`` comes first."""
-    extra = os.environ.get(BIN)
-    places = [*([extra] if extra else []), os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]
+    built = os.environ.get(BIN) or str(checkout() / "interop" / "bin")
+    places = [built, os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]
     return shutil.which(name, path=os.pathsep.join(places))
 
 
