@@ -11,6 +11,9 @@ def micro() -> None:
 
     given = sys.argv[1:]
     if arguments.is_for_the_daemon(given):
+        if arguments.DAEMON not in given:
+            sys.stderr.write(f"micro: {given[0]} is for the sidecar; to run one: micro {given[0]} sidecar\n")
+            sys.exit(2)
         _serve(given, "micro sidecar")
     sys.exit(commands.main(given))
 

@@ -220,6 +220,8 @@ def _sentence(problem: BaseException) -> str:
         inner = problem.socketError
         busy = isinstance(inner, OSError) and inner.errno == errno.EADDRINUSE
         return "it is in use; stop what listens there, or choose another" if busy else str(inner)
+    if isinstance(problem, OSError) and problem.errno:
+        return os.strerror(problem.errno)
     if isinstance(problem, KeyError):
         return f"there is no {problem} among the sockets that systemd handed over"
     if isinstance(problem, IndexError):

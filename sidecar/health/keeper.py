@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.application import service
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -141,10 +141,12 @@ class Keeper(service.Service):
         # A failure can only be our own cancellation: everything else is retried.
         self._settling = None
 
-    def _renew(self) -> None:
+    def _renew(self) -> Deferred[None]:
         if self._wanted and self._held:
             self._held = None
             self._want(True)
+        # Not waited for: a renewal that is refused is repeated sooner than the next one is due.
+        return succeed(None)
 
     def _check(self) -> Deferred[None]:
         assert self._probe is not None

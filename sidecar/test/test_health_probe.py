@@ -24,7 +24,7 @@ class ProbeTests(TestCase):
     async def finding(self, answer: bytes, timeout: float = 30.0) -> Finding:
         factory: Any = Factory.forProtocol(Canned)
         factory.answer = answer
-        port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]  # a module to mypy
+        port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         agent = Agent(reactor)
         self.addCleanup(agent.close)
@@ -71,7 +71,7 @@ class ProbeTests(TestCase):
         self.addCleanup(agent.close)
         factory: Any = Factory.forProtocol(Canned)
         factory.answer = b""
-        port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]  # likewise
+        port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         checking: Deferred[Finding] = Probe(agent, f"http://127.0.0.1:{port.getHost().port}/", 60.0).check()
         outcome: list[object] = []
