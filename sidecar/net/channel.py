@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IPushProducer, ISSLTransport
+from twisted.internet.interfaces import IAddress, IPushProducer, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -271,7 +271,7 @@ class HTTPChannel(Protocol):
         if self._paused:
             self._paused = False
             transport.resumeProducing()
-        if linger and not self.isSecure():
+        if linger and ITCPTransport.providedBy(transport) and not self.isSecure():
             transport.loseWriteConnection()
         else:
             transport.loseConnection()
@@ -363,5 +363,9 @@ class HTTPChannel(Protocol):
 
     def loseConnection(self) -> None:
         """A resource gives up on the client. Its request is told when the connection is gone."""
+        if self._state == DEAF:
+            return
+        self._state = DEAF
+        self.deadline = self.site.now + self.site.limits.linger
         self.transport.unregisterProducer()
         self.transport.loseConnection()

@@ -20,10 +20,10 @@ from twisted.internet import tcp
 from twisted.internet.interfaces import (
     IConnector,
     IListeningPort,
-    IReactorFDSet,
     IReactorSocket,
     IReactorTCP,
 )
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import ClientFactory, ServerFactory
 
 if TYPE_CHECKING:
@@ -107,11 +107,11 @@ def connect(
     timeout: float,
     bind: tuple[str, int] | None = None,
 ) -> IConnector:
-    """Connect like ``reactor.connectTCP``, eagerly where the reactor watches file descriptors.
+    """Connect like ``reactor.connectTCP``, eagerly where the reactor is one of Twisted's over file descriptors.
 
     :param timeout: seconds to connect in. :param bind: local address, port.
     """
-    if not IReactorFDSet.providedBy(reactor):
+    if not isinstance(reactor, PosixReactorBase):
         return reactor.connectTCP(host, port, factory, timeout, bind)
     connector = EagerConnector(host, port, factory, timeout, bind, reactor)
     connector.connect()

@@ -86,6 +86,9 @@ class SidecarSite(server.Site):
 
     def closed(self, channel: HTTPChannel) -> None:
         self._channels.discard(channel)
+        if not self._channels and self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
 
     def answered(self) -> None:
         """Called while draining, and by stock requests always."""
@@ -162,9 +165,11 @@ class SidecarSite(server.Site):
         """No access log, so none of its clockwork either: the log would cost more than the answer."""
 
     def stopFactory(self) -> None:
-        if self._sweeping is not None and not self._channels:
-            self._sweeping.cancel()
-            self._sweeping = None
+        """Nothing to undo either."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What TLS may negotiate: twisted.web would offer HTTP/2 where its library is installed."""
+        return [b"http/1.1"]
 
     def log(self, request: Any) -> None:
         """No line per request."""
