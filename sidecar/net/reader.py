@@ -115,17 +115,17 @@ class RequestReader:
         end = seen.find(_EMPTY_LINE, max(0, self._shown - 3)) + 4
         whole = end > 3
         head = seen[:end] if whole else seen
+        self._seen = head
+        if not whole and (not head or head == b"\r"):
+            return b""
+        method, space, _ = head.partition(b" ")
+        if not space:
+            rules.check_method(method)
+            return b""  # it cannot be whole: a method holds no line end
         if len(head) > self._max_header:
             if -1 < head.find(b"\r\n") <= self._max_header:
                 raise Refused(431, f"the header is larger than {self._max_header} bytes")
             raise Refused(414, f"the request line is longer than {self._max_header} bytes")
-        self._seen = head
-        method, space, _ = head.partition(b" ")
-        if not whole and (not head or head == b"\r"):
-            return b""
-        if not space:
-            rules.check_method(method)
-            return b""  # it cannot be whole: a method holds no line end
         if not self._shown and method not in rules.PLAIN:
             rules.check_method(method)
             self._shown = len(method)
