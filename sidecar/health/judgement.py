@@ -1,8 +1,16 @@
-"""When findings make up a verdict: so many passes in a row, or so many failures. Pure."""
+"""What a check finds, and when findings make up a verdict: so many passes, or failures, in a row. Pure."""
 
 from __future__ import annotations
 
 from attrs import evolve, frozen
+
+
+@frozen
+class Finding:
+    """What a check found. :ivar detail: in words, for the log and for people."""
+
+    healthy: bool
+    detail: str
 
 
 @frozen

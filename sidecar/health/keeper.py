@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from twisted.application import service
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, succeed
@@ -10,8 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from sidecar.health.judgement import Judgement
-from sidecar.health.probe import Finding, IsProbe
+from sidecar.health.judgement import Finding, Judgement
 from sidecar.interfaces import IAppHealth, IRegistry
 from sidecar.lifecycle import PeriodicService
 from sidecar.model import Service
@@ -20,6 +21,13 @@ from sidecar.model import Service
 FIRST_RETRY, LAST_RETRY = 0.25, 4.0
 #: Seconds that the registry may take to let us go.
 GOODBYE = 5.0
+
+
+class IsProbe(Protocol):
+    """Anything that can check the app."""
+
+    def check(self) -> Deferred[Finding]:
+        """:returns: fires with what was found; never fails but by being cancelled."""
 
 
 @implementer(IAppHealth)

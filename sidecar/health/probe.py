@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from attrs import frozen
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
 from sidecar.errors import SidecarError
+from sidecar.health.judgement import Finding
 from sidecar.net.agent import Agent
 
 #: Bytes of a health page. Whoever answers more has not understood the question.
 MAX_PAGE = 1024 * 1024
-
-
-@frozen
-class Finding:
-    """What a check found. :ivar detail: in words, for the log and for people."""
-
-    healthy: bool
-    detail: str
-
-
-class IsProbe(Protocol):
-    """Anything that can check the app."""
-
-    def check(self) -> Deferred[Finding]:
-        """:returns: fires with what was found; never fails but by being cancelled."""
 
 
 class Probe:

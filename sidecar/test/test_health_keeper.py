@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sidecar.errors import EngineUnavailable
+from sidecar.health.judgement import Finding
 from sidecar.health.keeper import Keeper
-from sidecar.health.probe import Finding
 from sidecar.interfaces import IAppHealth
 from sidecar.model import Node, Service
 from sidecar.registry.memory import MemoryRegistry

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
-from sidecar.health.probe import Finding, Probe
+from sidecar.health.judgement import Finding
+from sidecar.health.probe import Probe
 from sidecar.net.agent import Agent
 
 
