@@ -19,6 +19,8 @@ from sidecar.net.loopthread import LoopThread
 from sidecar.net.natsaccess import NatsAccess
 from sidecar.net.natsworker import Alteration, Arrival, Command, Interest, NatsWorker, Publication
 
+__all__ = ["Interest", "NatsLink"]
+
 #: Bytes of publishes that wait for the server's word; one more is refused.
 OUTSTANDING = 64 * 1024 * 1024
 #: Seconds between two log lines about dropped messages.
@@ -99,21 +101,19 @@ class NatsLink(service.Service):
         self._thread.post(self._worker.take, Publication(subject, payload, reply, done))
         return done
 
-    def subscribe(
-        self, subject: str, deliver: Callable[[str, str, bytes], None], queue: str = ""
-    ) -> Deferred[Interest]:
-        """Have ``deliver(subject, reply, payload)`` called for each message, on the reactor's thread.
+    def hold(self, interest: Interest) -> Deferred[None]:
+        """Have ``interest.deliver(subject, reply, payload)`` called for each message, on the reactor's thread.
 
-        :param queue: the group that shares the messages, "" for none.
+        Once more is no error, and waits for the server's word once more.
+
         :returns: fires when the server knows of it, or at once while there is no server: it is told when it comes.
         :raises Forbidden: not with our credentials.
         """
-        interest = Interest(subject, deliver, queue)
         self._interests[interest] = None
-        return self._alter(interest).addErrback(self._forget, interest).addCallback(lambda _: interest)
+        return self._alter(interest).addErrback(self._refused, interest)
 
-    def unsubscribe(self, interest: Interest) -> Deferred[None]:
-        """Give ``interest`` up: its ``deliver`` is not called again. Twice is no error."""
+    def drop(self, interest: Interest) -> Deferred[None]:
+        """Give ``interest`` up for good: its ``deliver`` is not called again. Twice is no error."""
         if not interest.active:
             return succeed(None)
         interest.active = False
@@ -127,8 +127,8 @@ class NatsLink(service.Service):
         self._thread.post(self._worker.take, Alteration(interest, done))
         return done
 
-    def _forget(self, failure: Any, interest: Interest) -> Any:
-        self.unsubscribe(interest)
+    def _refused(self, failure: Any, interest: Interest) -> Any:
+        self.drop(interest)
         return failure
 
     # --- what the worker tells, on the reactor's thread ---------------------------------------------------------------

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from sidecar.errors import ConfigError, EngineUnavailable, Forbidden, TooLarge
 from sidecar.model import BackendOptions
 from sidecar.net.natsaccess import NatsAccess, NatsAddress, parse_address
-from sidecar.net.natslink import NatsLink
+from sidecar.net.natslink import Interest, NatsLink
 from sidecar.test.doubles.nats import FakeNats
 
 reactor: Any = installed
@@ -99,7 +99,7 @@ class LinkTests(TestCase):
         link = self.link()
         await self.until(link, True)
         deliver, done = self.received(1000)
-        await link.subscribe("a.b", deliver)
+        await link.hold(Interest("a.b", deliver))
         await gatherResults([link.publish("a.b", b"%d" % number) for number in range(1000)])
         self.assertEqual(len(self.server.published), 1000)
         self.assertEqual(await done, [("a.b", b"%d" % number) for number in range(1000)])
@@ -116,21 +116,24 @@ class LinkTests(TestCase):
             if len(got) == 20:
                 done.callback(None)
 
-        await link.subscribe("a", deliver, "q")
-        await link.subscribe("a", deliver, "q")
+        await link.hold(Interest("a", deliver, "q"))
+        await link.hold(Interest("a", deliver, "q"))
         for number in range(20):
             await link.publish("a", b"%d" % number)
         await done
         self.assertEqual(sorted(got), sorted(b"%d" % number for number in range(20)))
 
-    async def test_unsubscribe(self) -> None:
-        """After unsubscribing nothing is delivered and the server knows; twice is no error."""
+    async def test_drop(self) -> None:
+        """Dropped, nothing is delivered and the server knows; twice is no error."""
         link = self.link()
         await self.until(link, True)
         got: list[bytes] = []
-        interest = await link.subscribe("a", lambda subject, reply, payload: got.append(payload))
-        await link.unsubscribe(interest)
-        await link.unsubscribe(interest)
+        interest = Interest("a", lambda subject, reply, payload: got.append(payload))
+        await link.hold(interest)
+        await link.hold(interest)
+        self.assertEqual(len(self.server.connections[0].subscriptions), 1)
+        await link.drop(interest)
+        await link.drop(interest)
         await link.publish("a", b"x")
         self.assertEqual(self.server.connections[0].subscriptions, {})
         self.assertEqual(got, [])
@@ -140,7 +143,7 @@ class LinkTests(TestCase):
         await self.server.stop()
         link = self.link()
         deliver, done = self.received(1)
-        await link.subscribe("a", deliver)
+        await link.hold(Interest("a", deliver))
         failing: Deferred[Any] = self.assertFailure(link.publish("a", b"x"), EngineUnavailable)
         self.assertIn("not published", str(await failing))
         while "Connect call failed" not in link.detail:
@@ -157,7 +160,7 @@ class LinkTests(TestCase):
         link.on_change(changes.append)
         await self.until(link, True)
         deliver, done = self.received(1)
-        await link.subscribe("a", deliver)
+        await link.hold(Interest("a", deliver))
         await self.server.stop()
         await self.until(link, False)
         await self.assertFailure(link.publish("a", b"lost"), EngineUnavailable)
@@ -211,7 +214,7 @@ class LinkTests(TestCase):
         link = self.link()
         await self.until(link, True)
         await self.assertFailure(link.publish("Secret", b"x"), Forbidden)
-        await self.assertFailure(link.subscribe("Secret", lambda *_: None), Forbidden)
+        await self.assertFailure(link.hold(Interest("Secret", lambda *_: None)), Forbidden)
         await link.publish("open", b"x")
 
     async def test_failing_subscriber(self) -> None:
@@ -223,8 +226,8 @@ class LinkTests(TestCase):
         def failing(subject: str, reply: str, payload: bytes) -> None:
             raise ZeroDivisionError
 
-        await link.subscribe("a", failing)
-        await link.subscribe("a", deliver)
+        await link.hold(Interest("a", failing))
+        await link.hold(Interest("a", deliver))
         await link.publish("a", b"x")
         await done
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
