@@ -88,7 +88,8 @@ class Program:
 def sidecar(*flags: str, env: dict[str, str] | None = None) -> Program:
     """The sidecar as a user starts it, with the default settings but for ``flags``."""
     port = free_port()
-    command = [sys.executable, "-m", "sidecar.cli.main", "sidecar", f"--port={port}", *flags]
+    micro = str(Path(sys.executable).with_name("micro"))  # of the environment that the bench runs in
+    command = [micro, "sidecar", f"--port={port}", *flags]
     return Program("microsidecar", command, port, env)
 
 

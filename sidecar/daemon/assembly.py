@@ -17,6 +17,8 @@ from sidecar.lifecycle import OrderedService
 from sidecar.model import CallPolicy
 from sidecar.net.limits import HTTPLimits
 from sidecar.rpc.client import Client
+from sidecar.rpc.grpc import GrpcTransport
+from sidecar.rpc.plain import PlainTransport
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.transport import MucpTransport
 from sidecar.rpc.transports import Transports
@@ -91,9 +93,12 @@ def _limits(settings: Settings) -> HTTPLimits:
 
 
 def _transports(settings: Settings, reactor: Any) -> Transports:
+    """One transport for each dialect that a node's ``protocol`` metadata can name."""
     client = settings.client
+    sizes = (settings.http.max_body, client.pool_size, client.pool_ttl, client.max_waiting)
     return Transports(
-        MucpTransport(reactor, settings.http.max_body, client.pool_size, client.pool_ttl, client.max_waiting)
+        MucpTransport(reactor, *sizes),
+        {"grpc": GrpcTransport(reactor, settings.http.max_body), "http": PlainTransport(reactor, *sizes)},
     )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from attrs import define, field
 from twisted.application import service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IConnector, IDelayedCall
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
@@ -16,8 +15,13 @@ from zope.interface import implementer
 from sidecar.errors import BadAnswer, CallError, CallTimeout, ConnectFailed, ServiceFault, TooLarge
 from sidecar.interfaces import ITransport
 from sidecar.model import Call, Node, Reply
+from sidecar.net import eager
 from sidecar.net.http2 import Headers, Http2Connection, Http2Limits, Stream, StreamReceiver
+from sidecar.rpc.reasons import why_not
 from sidecar.wire import grpc
+
+#: Seconds to connect to one node.
+CONNECT = 2.0
 
 
 @implementer(ITransport)
@@ -87,7 +91,7 @@ class _Peer:
             return
         self.waiting.append((headers, receiver, began))
         if self.connector is None:
-            self.connector = self.reactor.connectTCP(self.node.address, self.node.port, _Factory(self), timeout=5)
+            self.connector = eager.connect(self.reactor, self.node.address, self.node.port, _Factory(self), CONNECT)
 
     def connected(self, connection: Http2Connection) -> None:
         self.connector = None
@@ -101,9 +105,8 @@ class _Peer:
         self.connector = None
         self.forget(self)
         waiting, self.waiting = self.waiting, []
-        why = reason.value.osError if isinstance(reason.value, ConnectError) and reason.value.osError else reason.value
         for _, receiver, _began in waiting:
-            receiver.failed(ConnectFailed(f"cannot connect: {why}"))
+            receiver.failed(ConnectFailed(why_not(reason.value)))
 
     def retired(self, connection: Http2Connection) -> None:
         if self.connection is connection:
