@@ -23,6 +23,7 @@ class Request(Protocol):
     prepath: Any
     postpath: Any
     fields: dict[bytes, bytes]
+    fields_raw: list[tuple[bytes, bytes]]
     requestHeaders: Any
     body: bytes
     finished: Any

@@ -1,0 +1,210 @@
+"""One HTTP/1.1 client connection: a request goes out as bytes, its answer comes back as status and body."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Protocol
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+#: Bytes that the head of an answer may take.
+_MAX_HEAD: Final = 64 * 1024
+_BLANK_LINE: Final = b"\r\n\r\n"
+
+
+class Misbehaved(Exception):
+    """The peer sent what is no HTTP answer, or too much of one."""
+
+
+class Waiter(Protocol):
+    """Who waits for the answer of a connection. Told exactly once, one way or the other."""
+
+    def answered(self, connection: Connection, status: int, body: bytes) -> None:
+        """The whole answer is there. ``connection.header`` may be asked until this returns."""
+
+    def lost(self, error: Exception) -> None:
+        """There will be no answer: the connection is gone."""
+
+
+class Keeper(Protocol):
+    """Who keeps connections."""
+
+    def opened(self, connection: Connection) -> None:
+        """It is connected."""
+
+    def closed(self, connection: Connection) -> None:
+        """It is gone. Whoever waited for an answer was told already."""
+
+
+class Connection(TwistedProtocol):
+    """Carries one call at a time.
+
+    Headers of answers are not looked at, since a good answer says everything in its body: the head is kept as it came
+    and searched only when somebody asks. That saves a call of Python for each header.
+
+    :ivar reusable: whether the last answer left the connection fit for another call.
+    :ivar idle_since: when it was last put aside, in its keeper's seconds.
+    """
+
+    transport: ITCPTransport
+
+    def __init__(self, keeper: Keeper, max_body: int) -> None:
+        """:param max_body: bytes of the largest answer to take."""
+        self._keeper = keeper
+        self._max_body = max_body
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+        self._waiter: Waiter | None = None
+        self._begun = 0
+        self._whole = False
+        self._keep = False
+        self._body = b""
+        self._parts: list[bytes] | None = None
+        self._size = 0
+        self._head = b""
+        self._status = 0
+        self.reusable = True
+        self.idle_since = 0.0
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+        self._keeper.opened(self)
+
+    def send(self, data: bytes, waiter: Waiter) -> None:
+        """Send a whole request. :param waiter: who is told of the answer."""
+        self._waiter = waiter
+        self.transport.write(data)
+
+    def drop(self) -> None:
+        """Close it at once; nobody is told any more but the keeper."""
+        self._waiter = None
+        self.reusable = False
+        self.transport.abortConnection()
+
+    def header(self, name: bytes) -> bytes | None:
+        """A header of the answer that is being told, None where it has none. :param name: in any case."""
+        head = self._head.partition(_BLANK_LINE)[0]
+        found = re.search(rb"(?i)\r\n" + re.escape(name) + rb":[ \t]*([^\r\n]*)", head)
+        return found[1].rstrip() if found else None
+
+    # --- From the transport -----------------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._waiter is None:
+            # Nobody asked: an answer to a request that was given up, or a peer that talks out of turn.
+            self.drop()
+            return
+        if self._begun:
+            if self._size == 0 and _BLANK_LINE not in self._head:
+                self._head += data
+        else:
+            self._head = data
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            if not self._whole:
+                self._broken(Misbehaved(f"sent what is not an HTTP answer: {_words(error)}"))
+                return
+            self._keep = False  # the answer is whole and something else stands behind it
+        if self._whole:
+            self._answer()
+        elif self._size > self._max_body:
+            self._broken(self._too_large())
+        elif self._size == 0 and len(self._head) > _MAX_HEAD and _BLANK_LINE not in self._head:
+            self._broken(Misbehaved(f"sent an answer whose headers are larger than {_MAX_HEAD} bytes"))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.connected = 0
+        self.reusable = False
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            if reason.check(ConnectionDone) is not None and self._ends_here():
+                assert self._parser is not None
+                waiter.answered(self, self._parser.get_status_code(), self._joined())
+            else:
+                error = reason.value
+                waiter.lost(error if isinstance(error, Exception) else ConnectionDone())
+        self._keeper.closed(self)
+        # The parser holds our methods: let go, so that no collector has to.
+        self._parser = None
+
+    # --- From the parser --------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._begun += 1
+
+    def on_body(self, data: bytes) -> None:
+        if self._size == 0:
+            self._body = data
+        else:
+            if self._parts is None:
+                self._parts = [self._body]
+            if self._size <= self._max_body:
+                self._parts.append(data)
+        self._size += len(data)
+
+    def on_message_complete(self) -> None:
+        parser = self._parser
+        assert parser is not None
+        if self._whole:
+            return
+        self._status = parser.get_status_code()
+        if self._status < 200:
+            # 1xx announces the answer and is none.
+            self._begun -= 1
+            self._head = self._head.partition(_BLANK_LINE)[2]
+            return
+        self._whole = True
+        self._keep = parser.should_keep_alive()
+
+    # --- Within -----------------------------------------------------------------------------------------------------
+
+    def _answer(self) -> None:
+        waiter = self._waiter
+        assert waiter is not None
+        if self._size > self._max_body:
+            self._broken(self._too_large())
+            return
+        body = self._body if self._parts is None else self._joined()
+        # A second answer behind the first would be taken for that of the next call.
+        self.reusable = self._keep and self._begun == 1
+        self._waiter = None
+        self._whole = False
+        self._begun = self._size = 0
+        self._body, self._parts = b"", None
+        waiter.answered(self, self._status, body)
+        self._head = b""
+
+    def _joined(self) -> bytes:
+        return self._body if self._parts is None else b"".join(self._parts)
+
+    def _ends_here(self) -> bool:
+        """Whether the end of the connection is the end of an answer that did not tell its length (RFC 9112 6.3)."""
+        return (
+            self._begun == 1
+            and not self._whole
+            and _BLANK_LINE in self._head
+            and self.header(b"content-length") is None
+            and self.header(b"transfer-encoding") is None
+        )
+
+    def _too_large(self) -> Misbehaved:
+        return Misbehaved(f"sent an answer of more than {self._max_body} bytes, which --max_body allows")
+
+    def _broken(self, error: Misbehaved) -> None:
+        waiter, self._waiter = self._waiter, None
+        self.drop()
+        if waiter is not None:
+            waiter.lost(error)
+
+
+def _words(error: Exception) -> str:
+    """What the parser says, which may be empty for an upgrade."""
+    return (
+        "an upgrade that nobody asked for" if isinstance(error, HttpParserUpgrade) else str(error).lower() or "garbled"
+    )

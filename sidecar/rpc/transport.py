@@ -1,0 +1,326 @@
+"""Calls to nodes that speak go-micro's own protocol over HTTP/1.1: the default of every generation but one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from attrs import define, field
+from twisted.application import service
+from twisted.internet import error as tx
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IConnector, IDelayedCall
+from twisted.internet.protocol import ClientFactory
+from zope.interface import implementer
+
+from sidecar.errors import (
+    BadAnswer,
+    BadRequest,
+    CallError,
+    CallTimeout,
+    ConnectFailed,
+    ConnectionLost,
+    Overloaded,
+    ServiceFault,
+)
+from sidecar.interfaces import ITransport
+from sidecar.model import Call, Node, Reply
+from sidecar.net import eager
+from sidecar.net.connection import Connection, Misbehaved
+from sidecar.net.deadlines import Deadlines
+from sidecar.net.pool import Full, Pool
+from sidecar.rpc.transports import Listener
+from sidecar.wire import envelope, headers, protorpc
+from sidecar.wire.rpc import JSON, PROTOBUF
+
+#: Seconds between two looks for connections that idled too long.
+_SWEEP: Final = 5.0
+#: Heads that are kept for one node: one for each method that is called there.
+_MAX_HEADS: Final = 512
+
+
+@define(eq=False)
+class _Peer:
+    """What is known of one node for as long as we hold a connection to it.
+
+    :ivar lean: its last good answer gave the id back as a number, so it is of 2016 to 2018 and pays dearly for each
+        header.
+    :ivar heads: by service and method, what a request begins with, up to its id, and its payload's envelope.
+    """
+
+    host: bytes
+    pool: Pool
+    lean: bool = False
+    heads: dict[tuple[str, str, str], tuple[bytes, bytes]] = field(factory=dict)
+
+
+class _Exchange:
+    """One request on its way to one node."""
+
+    __slots__ = ("_connection", "_data", "_id", "_listener", "_peer", "_protobuf")
+
+    def __init__(self, peer: _Peer, listener: Listener | None, id: bytes, data: bytes, protobuf: bool) -> None:
+        self._peer = peer
+        self._listener = listener
+        self._id = id
+        self._data = data
+        self._protobuf = protobuf
+        self._connection: Connection | None = None
+
+    @property
+    def state(self) -> str:
+        return "no connection" if self._connection is None else "no answer"
+
+    def start(self) -> None:
+        try:
+            self._peer.pool.take(self)
+        except Full:
+            pool = self._peer.pool
+            self._end(Overloaded(f"all {pool.size} connections are busy and {pool.max_waiting} calls wait for one"))
+
+    def cancel(self) -> None:
+        self._listener = None
+        if self._connection is None:
+            self._peer.pool.leave(self)
+        else:
+            self._connection.drop()
+
+    # --- From the pool and the connection ---------------------------------------------------------------------------
+
+    def ready(self, connection: Connection) -> None:
+        self._connection = connection
+        connection.send(self._data, self)
+
+    def unreachable(self, error: Exception) -> None:
+        self._end(ConnectFailed(why_not(error)))
+
+    def answered(self, connection: Connection, status: int, body: bytes) -> None:
+        listener = self._listener
+        if listener is None:
+            return
+        self._listener = None
+        try:
+            if status != 200:
+                raise envelope.refused(status, body)
+            if self._protobuf:
+                reply = Reply(protorpc.result(body, connection.header), PROTOBUF)
+            else:
+                result, echoed = envelope.result(body, self._id, connection.header)
+                peer = self._peer
+                if echoed is not peer.lean:
+                    peer.lean = echoed
+                    peer.heads.clear()
+                reply = Reply(result)
+        except (ServiceFault, BadAnswer) as error:
+            # Servers of several generations close after an error, some a moment after it.
+            connection.drop()
+            listener.attempt_failed(error)
+            return
+        self._peer.pool.give_back(connection)
+        listener.attempt_replied(reply)
+
+    def lost(self, error: Exception) -> None:
+        if isinstance(error, Misbehaved):
+            self._end(BadAnswer(str(error)))
+        else:
+            self._end(ConnectionLost("the connection was closed before the answer came"))
+
+    def _end(self, error: CallError) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.attempt_failed(error)
+
+
+@implementer(ITransport)
+class MucpTransport(service.Service):
+    """Speaks the universal request, which servers of every generation understand, over pooled connections."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        max_body: int,
+        pool_size: int = 512,
+        pool_ttl: float = 60.0,
+        max_waiting: int = 1024,
+        connect_timeout: float = 2.0,
+        connect: Callable[..., IConnector] = eager.connect,
+    ) -> None:
+        """:param reactor: connects and keeps time. :param max_body: bytes of the largest answer to take.
+
+        :param pool_size: connections to one node at most. :param pool_ttl: seconds that one may idle.
+        :param max_waiting: calls that may wait for a connection to one node.
+        :param connect_timeout: seconds; shorter than a call's, so that another node can be tried.
+        """
+        self._reactor = reactor
+        self._max_body = max_body
+        self._pool_size = pool_size
+        self._pool_ttl = pool_ttl
+        self._max_waiting = max_waiting
+        self._connect_timeout = connect_timeout
+        self._connect = connect
+        self._peers: dict[tuple[str, int], _Peer] = {}
+        self._sweeping: IDelayedCall | None = None
+        self._deadlines = Deadlines(reactor)
+        # Ids are unique over all processes that ever spoke to a node: it may still hold one of an earlier life.
+        self._prefix = b"%s-%x-" % (secrets.token_hex(4).encode("ascii"), os.getpid())
+        self._count = 0
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open, to all nodes."""
+        return sum(peer.pool.connections for peer in self._peers.values())
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        self._deadlines.stop()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+        stopping: Deferred[Any] = gatherResults(
+            [peer.pool.stop() for peer in list(self._peers.values())], consumeErrors=True
+        )
+        return stopping.addCallback(lambda _: None)
+
+    # --- ITransport, for those in no hurry --------------------------------------------------------------------------
+
+    def send(self, node: Node, call: Call, timeout: float) -> Deferred[Reply]:
+        return _Sent(self, self._deadlines, node, call, timeout).reply
+
+    # --- ILeanTransport ---------------------------------------------------------------------------------------------
+
+    def exchange(self, node: Node, call: Call, timeout: float, listener: Listener | None) -> _Exchange:
+        peer = self._peers.get((node.address, node.port))
+        if peer is None:
+            peer = self._meet(node)
+        self._count = number = self._count + 1
+        head = peer.heads.get((call.service, call.method, call.content_type))
+        if head is None:
+            head = self._write_head(peer, call)
+        begin, opening = head
+        id = b"%d" % number
+        metadata = headers.block(call.metadata) if call.metadata else b""
+        protobuf = call.content_type != JSON
+        if protobuf:
+            payload = protorpc.request(call.method, number, call.request)
+        else:
+            payload = b'%b%b],"id":%b}' % (opening, call.request, id)
+        if peer.lean and not protobuf:
+            steering = b""
+        else:
+            unique = self._prefix + id
+            steering = b"Micro-Id: %b\r\nX-Micro-Id: %b\r\nMicro-Stream: %b\r\n" % (unique, unique, unique)
+        data = b"%b%bTimeout: %d\r\nContent-Length: %d\r\n%b\r\n%b" % (
+            begin,
+            steering,
+            int(timeout * 1e9),
+            len(payload),
+            metadata,
+            payload,
+        )
+        return _Exchange(peer, listener, id, data, protobuf)
+
+    def _write_head(self, peer: _Peer, call: Call) -> tuple[bytes, bytes]:
+        """What all requests for one method of one service at one node begin with.
+
+        :source: what each line is for, by generation: micro/go-micro ``server/rpc_server.go`` and ``rpc_codec.go``
+            @d3bfdc79 (routes by the body), @v0.17.0 (by ``X-Micro-*``), @v0.22.0 and later (by ``Micro-*``)
+        """
+        for name, value in (("service", call.service), ("method", call.method)):
+            if not value.isprintable():
+                raise BadRequest(f"{name}: holds a control character")
+        service, method = call.service.encode("utf-8"), call.method.encode("utf-8")
+        is_json = call.content_type == JSON
+        content_type = (envelope.JSON_RPC if is_json else protorpc.PROTO_RPC).encode("ascii")
+        lines = [b"POST / HTTP/1.1", b"Host: " + peer.host, b"Content-Type: " + content_type]
+        if not (peer.lean and is_json):
+            lines.append(b"Accept: " + content_type)
+            for name_, value_ in ((b"Service", service), (b"Method", method), (b"Endpoint", method)):
+                lines += [b"Micro-" + name_ + b": " + value_, b"X-Micro-" + name_ + b": " + value_]
+        head = b"\r\n".join(lines) + b"\r\n", envelope.opening(call.method)
+        if len(peer.heads) >= _MAX_HEADS:
+            peer.heads.clear()
+        peer.heads[(call.service, call.method, call.content_type)] = head
+        return head
+
+    def _meet(self, node: Node) -> _Peer:
+        key = (node.address, node.port)
+        connect = partial(_connect, self._connect, self._reactor, node.address, node.port, self._connect_timeout)
+        pool = Pool(
+            connect,
+            self._reactor.seconds,
+            self._max_body,
+            self._pool_size,
+            self._max_waiting,
+            self._pool_ttl,
+            emptied=partial(self._forget, key),
+        )
+        peer = self._peers[key] = _Peer(node.hostport.encode("utf-8"), pool)
+        if self._sweeping is None:
+            self._sweeping = self._reactor.callLater(_SWEEP, self._sweep)
+        return peer
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        # The next server at this address may be of another generation.
+        self._peers.pop(key, None)
+
+    def _sweep(self) -> None:
+        now = self._reactor.seconds()
+        for key, peer in list(self._peers.items()):
+            peer.pool.sweep(now)
+            if not peer.pool.in_use:
+                self._forget(key)
+        self._sweeping = self._reactor.callLater(_SWEEP, self._sweep) if self._peers else None
+
+
+class _Sent:
+    """An exchange told by a Deferred, with a deadline of its own."""
+
+    def __init__(self, transport: MucpTransport, deadlines: Deadlines, node: Node, call: Call, timeout: float) -> None:
+        self.slot: set[Any] | None = None
+        self.reply: Deferred[Reply] = Deferred(self._cancelled)
+        self._deadlines = deadlines
+        self._timeout = timeout
+        self._exchange = transport.exchange(node, call, timeout, self)
+        deadlines.add(self, transport._reactor.seconds() + timeout)
+        self._exchange.start()
+
+    def attempt_replied(self, reply: Reply) -> None:
+        self._deadlines.remove(self)
+        self.reply.callback(reply)
+
+    def attempt_failed(self, error: CallError) -> None:
+        self._deadlines.remove(self)
+        self.reply.errback(error)
+
+    def expired(self) -> None:
+        state = self._exchange.state
+        self._exchange.cancel()
+        self.reply.errback(CallTimeout(f"{state} in {self._timeout:.3g} s"))
+
+    def _cancelled(self, _: Deferred[Reply]) -> None:
+        self._deadlines.remove(self)
+        self._exchange.cancel()
+
+
+def _connect(
+    connect: Callable[..., IConnector], reactor: Any, host: str, port: int, timeout: float, factory: ClientFactory
+) -> IConnector:
+    return connect(reactor, host, port, factory, timeout)
+
+
+def why_not(error: Exception) -> str:
+    """Why there is no connection, in few words."""
+    if isinstance(error, tx.ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, (tx.TimeoutError, tx.TCPTimedOutError)):
+        return "no connection in time"
+    if isinstance(error, tx.UserError):
+        return "connecting was given up"
+    if isinstance(error, tx.DNSLookupError):
+        return "its name is not known"
+    if isinstance(error, tx.NoRouteError):
+        return "no route to it"
+    return f"cannot connect: {error}"

@@ -1,0 +1,236 @@
+"""The body of POST /rpc, form or JSON, read into a Call; the payload stays in the caller's own bytes.
+
+:source: micro/micro@a45687f7 and @45ded138~1 (the sidecar's /rpc handler)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import orjson
+
+from sidecar.errors import BadRequest, UnsupportedMedia
+from sidecar.model import EMPTY, Call
+from sidecar.wire import durations, slices
+
+JSON: Final = "application/json"
+PROTOBUF: Final = "application/protobuf"
+
+#: Media types by what they mean here; what is not listed is looked at by :func:`_kind`.
+_KINDS: Final[Mapping[bytes, str]] = {
+    b"application/json": "json",
+    b"text/json": "json",
+    b"application/json-rpc": "json",
+    b"application/x-www-form-urlencoded": "form",
+    b"application/protobuf": "protobuf",
+    b"application/x-protobuf": "protobuf",
+    b"application/proto": "protobuf",
+    b"application/proto-rpc": "protobuf",
+    b"application/octet-stream": "protobuf",
+    b"": "",
+}
+
+#: A JSON body as nearly all callers write it, up to the payload.
+_USUAL = re.compile(
+    rb'[ \t\r\n]*\{[ \t\r\n]*"[sS]ervice"[ \t\r\n]*:[ \t\r\n]*"([\w.:/@+-]{1,256})"[ \t\r\n]*,'
+    rb'[ \t\r\n]*"[mM]ethod"[ \t\r\n]*:[ \t\r\n]*"([\w.:/@+-]{1,256})"[ \t\r\n]*,'
+    rb'[ \t\r\n]*"[rR]equest"[ \t\r\n]*:[ \t\r\n]*(?=[^ \t\r\n])'
+)
+
+#: Fields of one form; nothing of ours takes more than five.
+_MAX_FIELDS: Final = 64
+_LONGEST_NAME: Final = 1024
+_SECONDS = re.compile(r"[0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18}")
+
+
+def read(
+    body: bytes, headers: Mapping[bytes, bytes], metadata: Mapping[str, str] = EMPTY, query: bytes = b""
+) -> tuple[Call, float | None]:
+    """Read a call.
+
+    :param headers: lower-case names: ``content-type``, ``timeout``, and for protobuf ``micro-service`` and
+        ``micro-method`` or ``micro-endpoint``.
+    :param metadata: what goes along with the call.
+    :param query: the text behind the question mark: what the body leaves out is looked for there.
+    :returns: the call, and the seconds that the caller gives it, None where nothing is said.
+    :raises BadRequest: naming the field. :raises UnsupportedMedia: the content type is none of these.
+    """
+    content_type = headers.get(b"content-type", b"")
+    kind = _KINDS.get(content_type)
+    if not kind:
+        kind = _kind(content_type, body)
+    timeout = headers.get(b"timeout")
+    if kind == "json" and not query and timeout is None:
+        usual = _USUAL.match(body)
+        if usual is not None:
+            request = body[usual.end() : -1]
+            if body.endswith(b"}") and not request.startswith(b'"') and _is_one_value(request):
+                service, method = usual.groups()
+                return Call(service.decode("ascii"), method.decode("ascii"), request, JSON, metadata), None
+    if kind == "protobuf":
+        return _read_protobuf(body, headers, metadata, query)
+    if kind == "form" and body[:1] in (b"{", b" ", b"\n", b"\t", b"\r") and body.lstrip()[:1] == b"{":
+        kind = "json"  # ``curl -d '{...}'`` calls everything a form
+    fields = _json_fields(body) if kind == "json" else _form_fields(body)
+    if query:
+        fields = {**_form_fields(query), **fields}
+    return _call(fields, kind == "json", metadata, timeout)
+
+
+def _is_one_value(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _kind(content_type: bytes, body: bytes) -> str:
+    media = content_type.partition(b";")[0].strip().lower()
+    kind = _KINDS.get(media)
+    if kind is None:
+        if re.fullmatch(rb"application/[!-~]+\+json", media):
+            return "json"
+        shown = "".join(char if char.isprintable() else "?" for char in media[:100].decode("latin-1"))
+        raise UnsupportedMedia(
+            f"Content-Type {shown} is not read here: send application/json, application/x-www-form-urlencoded "
+            "or application/protobuf"
+        )
+    return kind or ("json" if body.lstrip()[:1] == b"{" else "form")
+
+
+# --- Fields, as bytes of JSON (from JSON) or of text (from a form) --------------------------------------------------
+
+_NAMES = {name: name for name in ("service", "method", "address", "request", "timeout")}
+
+
+def _json_fields(body: bytes) -> dict[str, str | bytes]:
+    """Strings for what must be one, JSON slices as bytes for ``request`` and for everything that is no string."""
+    try:
+        members = slices.members(body)
+    except ValueError as error:
+        raise BadRequest(f"invalid JSON: {error}") from None
+    fields: dict[str, str | bytes] = {}
+    for name, value in members.items():
+        known = _NAMES.get(name.lower())
+        if known is None or (value == b"null" and known != "request"):
+            continue
+        text = slices.string(value)
+        fields[known] = value if text is None else text
+    return fields
+
+
+def _form_fields(body: bytes) -> dict[str, str | bytes]:
+    """Of a name given twice the first one counts, as in Go."""
+    if body.count(b"&") >= _MAX_FIELDS:
+        raise BadRequest(f"the form has more than {_MAX_FIELDS} fields")
+    fields: dict[str, str | bytes] = {}
+    for pair in body.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        known = _NAMES.get(_unquoted(name).decode("latin-1").lower())
+        if known is None or known in fields:
+            continue
+        try:
+            fields[known] = _unquoted(value).decode("utf-8")
+        except UnicodeDecodeError:
+            if known == "request":
+                raise BadRequest("error decoding request string: not UTF-8") from None
+            raise BadRequest(f"invalid {known}: not UTF-8") from None
+    return fields
+
+
+def _unquoted(text: bytes) -> bytes:
+    if b"+" in text:
+        text = text.replace(b"+", b" ")
+    return unquote_to_bytes(text) if b"%" in text else text
+
+
+def _call(
+    fields: dict[str, str | bytes], is_json: bool, metadata: Mapping[str, str], timeout_header: bytes | None
+) -> tuple[Call, float | None]:
+    service = _name(fields, "service")
+    method = _name(fields, "method")
+    address = _text(fields, "address") or None
+    request = fields.get("request")
+    if request is None:
+        if not is_json:
+            raise BadRequest("error decoding request string: EOF")
+        request = b"{}"  # what the command line's health and stats send
+    elif isinstance(request, str):
+        # A string holding JSON; its text is what the service gets.
+        try:
+            request = request.strip(" \t\r\n").encode("utf-8")
+            slices.check(request)
+        except ValueError as error:  # a lone surrogate is one too
+            raise BadRequest(f"error decoding request string: {_why(error)}") from None
+    timeout = _timeout(fields.get("timeout"), timeout_header)
+    return Call(service, method, request, JSON, metadata, address), timeout
+
+
+def _why(error: ValueError) -> str:
+    return "not UTF-8: a lone surrogate" if isinstance(error, UnicodeEncodeError) else str(error)
+
+
+def _text(fields: dict[str, str | bytes], name: str) -> str:
+    value = fields.get(name, "")
+    if isinstance(value, bytes):
+        raise BadRequest(f"invalid {name}: a string is expected, not {slices.kind(value)}")
+    if len(value) > _LONGEST_NAME or not value.isprintable():
+        why = f"longer than {_LONGEST_NAME} characters" if len(value) > _LONGEST_NAME else "holds a control character"
+        raise BadRequest(f"invalid {name}: {why}")
+    return value
+
+
+def _name(fields: dict[str, str | bytes], name: str) -> str:
+    value = _text(fields, name).strip()
+    if not value:
+        raise BadRequest(f"invalid {name}")
+    return value
+
+
+# --- Timeouts -------------------------------------------------------------------------------------------------------
+
+
+def _timeout(field: str | bytes | None, header: bytes | None) -> float | None:
+    """Seconds; the shorter one where both the field and the header give some."""
+    shortest: float | None = None
+    texts = [] if field is None else [("timeout", field if isinstance(field, str) else field.decode("utf-8"))]
+    if header is not None:
+        texts.append(("Timeout header", header.decode("latin-1")))
+    for where, text in texts:
+        seconds = _seconds(where, text.strip())
+        if shortest is None or seconds < shortest:
+            shortest = seconds
+    return shortest
+
+
+def _seconds(where: str, text: str) -> float:
+    try:
+        seconds = float(text) if _SECONDS.fullmatch(text) else durations.parse(text)
+    except ValueError as error:
+        raise BadRequest(f"invalid {where}: {error}") from None
+    if not seconds > 0:
+        raise BadRequest(f"invalid {where}: {text[:64]!r} leaves no time; write one like 300ms or 5s")
+    return seconds
+
+
+# --- Opaque protobuf ------------------------------------------------------------------------------------------------
+
+
+def _read_protobuf(
+    body: bytes, headers: Mapping[bytes, bytes], metadata: Mapping[str, str], query: bytes
+) -> tuple[Call, float | None]:
+    """The body is the payload; service and method stand in the query or in the headers that go-micro has for them."""
+    fields = _form_fields(query) if query else {}
+    for name, places in (("service", (b"service",)), ("method", (b"method", b"endpoint"))):
+        for place in places:
+            value = headers.get(b"micro-" + place) or headers.get(b"x-micro-" + place)
+            if value and name not in fields:
+                fields[name] = value.decode("utf-8", "replace")
+    service, method = _name(fields, "service"), _name(fields, "method")
+    address = _text(fields, "address") or None
+    timeout = _timeout(fields.get("timeout"), headers.get(b"timeout"))
+    return Call(service, method, body, PROTOBUF, metadata, address), timeout
