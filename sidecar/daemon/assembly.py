@@ -3,44 +3,48 @@
 from __future__ import annotations
 
 import random
+import secrets
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define
+from attrs import asdict, define
 from twisted.application import service
 from twisted.internet.defer import Deferred
 
-from sidecar.daemon import backends, listening
+from sidecar.daemon import app, backends, listening
 from sidecar.daemon.settings import Settings
+from sidecar.interfaces import IBroker, IRegistry
 from sidecar.lifecycle import OrderedService
 from sidecar.model import CallPolicy
 from sidecar.net.limits import HTTPLimits
+from sidecar.pubsub.outbox import Bounds
 from sidecar.rpc.client import Client
 from sidecar.rpc.grpc import GrpcTransport
 from sidecar.rpc.plain import PlainTransport
 from sidecar.rpc.selector import Selector
+from sidecar.rpc.streams import Streams
 from sidecar.rpc.transport import MucpTransport
 from sidecar.rpc.transports import Transports
 from sidecar.stats.recorder import Recorder
+from sidecar.web.broker import BrokerRoom
+from sidecar.web.cors import CorsPolicy
 from sidecar.web.health import HealthRoom
 from sidecar.web.registry import RegistryRoom
 from sidecar.web.rpc import RpcResource
 from sidecar.web.site import SidecarSite
 from sidecar.web.stats import StatsRoom
-from sidecar.web.tree import Missing, build_tree
+from sidecar.web.streams import StreamRoom
+from sidecar.web.tree import build_tree
+from sidecar.websocket.factory import PubSubFactory
+from sidecar.websocket.sockets import WebSockets
 
 #: Seconds that one part may take to stop, beyond the drain's own patience.
 PATIENCE = 5.0
 
 
-class _NoCors:
-    def apply(self, request: Any) -> None:
-        pass
-
-
 def assemble(settings: Settings, reactor: Any) -> service.IService:
-    """The service tree, its port bound and nothing started.
+    """The service tree, its ports bound and nothing started.
 
     It starts from top to bottom and stops from bottom to top, each part awaited: the app leaves the registry, the port
     closes, calls in flight finish, WebSockets say goodbye, and only then does what they need go away.
@@ -50,35 +54,69 @@ def assemble(settings: Settings, reactor: Any) -> service.IService:
     listener = listening.bind(settings.listen, settings.tls, reactor)
     registry = backends.registries(settings, reactor)
     broker = backends.broker(settings, reactor, registry)
+
     chance = random.Random()
+    limits = _limits(settings)
+    sizes = (limits.max_body, settings.client.pool_size, settings.client.pool_ttl, settings.client.max_waiting)
+    grpc, plain = GrpcTransport(reactor, limits.max_body), PlainTransport(reactor, *sizes)
+    transports = Transports(MucpTransport(reactor, *sizes), {"grpc": grpc, "http": plain})
     selector = Selector(registry, settings.client.selector, chance)
-    transports = _transports(settings, reactor)
     client = Client(selector, transports, reactor, chance, settings.client.any_address)
-    app = _app(settings, registry, reactor)
+    streams = Streams(reactor, selector, grpc, limits.max_body, secrets.token_hex(6))
+
+    sockets = _websockets(settings, reactor)
+    bounds = Bounds(settings.broker.outbox_messages, settings.broker.outbox, settings.broker.slow)
+    pubsub = PubSubFactory(broker, reactor, sockets, bounds)
+    beside = app.beside(settings, registry, plain, limits, reactor)
     recorder = Recorder(reactor)
-    policy = CallPolicy(settings.client.request_timeout, settings.client.retries, settings.client.retry)
-    max_body = settings.http.max_body
+
+    cors = CorsPolicy(settings.cors)
     root = build_tree(
-        cors=_NoCors(),
-        registry=RegistryRoom(registry, max_body, make_id),
-        rpc=RpcResource(client, policy, max_body),
-        broker=Missing(),
-        health=HealthRoom(app),
-        stats=StatsRoom(recorder, {}) if settings.enable_stats else None,
+        cors=cors,
+        registry=RegistryRoom(registry, limits.max_body, make_id),
+        rpc=RpcResource(client, _policy(settings), limits.max_body),
+        stream=StreamRoom(streams, sockets, cors),
+        broker=BrokerRoom(broker, pubsub, cors, limits.max_body),
+        health=HealthRoom(beside.keeper),
+        stats=StatsRoom(recorder, _facts(registry, broker, client, streams, pubsub, beside))
+        if settings.enable_stats
+        else None,
     )
-    site = SidecarSite(root, reactor, _limits(settings), settings.http.channel, recorder)
+    site = SidecarSite(root, reactor, limits, settings.http.channel, recorder)
+
     whole = OrderedService(reactor, settings.drain_timeout + PATIENCE)
-    for part in (registry, broker, selector, transports, client, recorder, Drain(site.drain, settings.drain_timeout)):
-        part.setServiceParent(whole)
-    listener.service(site).setServiceParent(whole)
-    if app is not None:
-        app.setServiceParent(whole)
+    for part in (
+        registry,
+        broker,
+        selector,
+        transports,
+        client,
+        streams,
+        recorder,
+        sockets,
+        Drain(site.drain, settings.drain_timeout),
+        listener.service(site),
+        *beside.services,
+    ):
+        service.IService(part).setServiceParent(whole)
     return whole
 
 
 def make_id(name: str) -> str:
     """The id of a node that came without: go-micro's own custom."""
     return f"{name}-{uuid.uuid4()}"
+
+
+@define(eq=False, slots=False)
+class Drain(service.Service):
+    """Stopping means waiting for the calls in flight. :ivar patience: seconds."""
+
+    drain: Callable[[float], Deferred[None]]
+    patience: float
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return self.drain(self.patience)
 
 
 def _limits(settings: Settings) -> HTTPLimits:
@@ -92,52 +130,43 @@ def _limits(settings: Settings) -> HTTPLimits:
     )
 
 
-def _transports(settings: Settings, reactor: Any) -> Transports:
-    """One transport for each dialect that a node's ``protocol`` metadata can name."""
-    client = settings.client
-    sizes = (settings.http.max_body, client.pool_size, client.pool_ttl, client.max_waiting)
-    return Transports(
-        MucpTransport(reactor, *sizes),
-        {"grpc": GrpcTransport(reactor, settings.http.max_body), "http": PlainTransport(reactor, *sizes)},
-    )
+def _policy(settings: Settings) -> CallPolicy:
+    return CallPolicy(settings.client.request_timeout, settings.client.retries, settings.client.retry)
 
 
-def _app(settings: Settings, registry: Any, reactor: Any) -> Any:
-    if not settings.server.name:
-        return None
-    from sidecar.health.keeper import Keeper
-    from sidecar.model import Node, Service
-
-    server, health = settings.server, settings.health
-    host, port = server.advertise or (server.host, server.port)
-    node = Node(server.id, host, port, server.metadata)
-    probe = None
-    if health.url:
-        # Imported here: the HTTP client for cold paths costs a tenth of a second at start.
-        from sidecar.health.probe import Probe
-        from sidecar.net.agent import Agent
-
-        probe = Probe(Agent(reactor, health.timeout), health.url, health.timeout)
-    return Keeper(
-        registry,
-        Service(server.name, server.version, nodes=(node,)),
+def _websockets(settings: Settings, reactor: Any) -> WebSockets:
+    broker = settings.broker
+    return WebSockets(
         reactor,
-        server.ttl,
-        server.interval,
-        probe,
-        health.interval,
-        health.rise,
-        health.fall,
+        max_message=broker.max_message,
+        max_connections=broker.max_connections,
+        ping_interval=broker.ping_interval,
+        ping_timeout=broker.ping_timeout,
     )
 
 
-@define(eq=False, slots=False)
-class Drain(service.Service):
-    """Stopping means waiting for the calls in flight. :ivar patience: seconds."""
+def _facts(
+    registry: IRegistry, broker: IBroker, client: Client, streams: Streams, pubsub: PubSubFactory, beside: app.Beside
+) -> dict[str, Callable[[], object]]:
+    """What /stats tells besides the numbers of the original."""
+    return {
+        "registry": lambda: _state(registry),
+        "broker": lambda: _state(broker),
+        "calls": lambda: {
+            "in_flight": client.in_flight,
+            "succeeded": client.succeeded,
+            "faulted": client.faulted,
+            "timed_out": client.timed_out,
+            "failed": client.failed,
+            "cancelled": client.cancelled,
+            "retried": client.retried,
+            "streams": streams.open_streams,
+        },
+        "websockets": pubsub.stats,
+        "app": beside.stats,
+    }
 
-    drain: Callable[[float], Deferred[None]]
-    patience: float
 
-    def stopService(self) -> Deferred[None]:
-        super().stopService()
-        return self.drain(self.patience)
+def _state(backend: IRegistry | IBroker) -> dict[str, object]:
+    state = backend.state()
+    return {**asdict(state), "stale": state.stale_since is not None}

@@ -10,7 +10,6 @@ from typing import Any
 from twisted.application import service
 from twisted.internet import error
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -173,6 +172,9 @@ class _Endpoint:
         self._late = _LateFactory()
         self._description = where.description
         outcome: list[Any] = []
+        # Imported here: a plain TCP port does not need it, and should start the sooner.
+        from twisted.internet.endpoints import serverFromString
+
         try:
             serverFromString(reactor, where.description).listen(self._late).addBoth(outcome.append)
         except Exception as problem:

@@ -26,6 +26,8 @@ _LISTENING = re.compile(r"Listening on (https?)://(\[[^]]*\]|[^:\s]*):(\d+)")
 COMMANDS = {
     "micro": ("micro", "sidecar"),
     "microsidecar": ("microsidecar",),
+    # ``micro`` alone: the word has to be among the flags.
+    "flags first": ("micro",),
     "twistd": ("twistd", "-n", "--pidfile=", "microsidecar"),
 }
 
@@ -113,7 +115,7 @@ def running_daemon(
     """Start a daemon and wait, blocking, until it listens.
 
     :param args: flags; ``--port 0`` goes before them, where they name no port or address.
-    :param command: ``micro``, ``microsidecar`` or ``twistd``.
+    :param command: one of ``COMMANDS``.
     :raises RuntimeError: it ended instead; with its output.
     """
     name, *words = COMMANDS[command]

@@ -49,9 +49,13 @@ class Wire(StringTransport):
     def closing(self) -> bool:
         return self.half_closed or self.disconnecting
 
-    def getTcpNoDelay(self) -> bool: ...
+    def getTcpNoDelay(self) -> bool:
+        return True
+
     def setTcpNoDelay(self, enabled: bool) -> None: ...
-    def getTcpKeepAlive(self) -> bool: ...
+    def getTcpKeepAlive(self) -> bool:
+        return False
+
     def setTcpKeepAlive(self, enabled: bool) -> None: ...
 
 
@@ -87,7 +91,7 @@ class Client:
     """A connection to a site over a :class:`Wire`."""
 
     def __init__(self, site: SidecarSite) -> None:
-        self.wire = Wire()
+        self.wire: Any = Wire()
         self.channel: Any = site.buildProtocol(None)
         self.wire.protocol = self.channel
         self.channel.makeConnection(self.wire)
