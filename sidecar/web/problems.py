@@ -34,6 +34,10 @@ class MethodNotAllowed(errors.CallerError):
         self.allowed = allowed
 
 
+class UpgradeRequired(errors.CallerError):
+    """The path speaks WebSocket only."""
+
+
 class AppUnhealthy(errors.DependencyError):
     """The app beside us is not well. :ivar status: what it answered itself, or None when it did not answer."""
 
@@ -50,6 +54,7 @@ STATUSES: Mapping[type[BaseException], HTTPStatus] = {
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
+    UpgradeRequired: HTTPStatus.UPGRADE_REQUIRED,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.DependencyError: HTTPStatus.BAD_GATEWAY,
@@ -81,6 +86,8 @@ def problem(error: BaseException, id: str = SIDECAR) -> Answer:
     headers = b""
     if isinstance(error, MethodNotAllowed):
         headers = b"Allow: %b\r\n" % ", ".join(error.allowed).encode("ascii")
+    elif isinstance(error, UpgradeRequired):
+        headers = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
     elif isinstance(error, errors.Overloaded):
         headers = b"Retry-After: %d\r\n" % RETRY_AFTER
     elif isinstance(error, AppUnhealthy) and error.status is not None:

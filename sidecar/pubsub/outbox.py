@@ -1,0 +1,70 @@
+"""What waits for a subscriber that does not take its messages: a queue of frames with two bounds. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Literal
+
+from attrs import define, field, frozen
+
+
+@frozen
+class Bounds:
+    """How much may wait for one subscriber, and what happens beyond.
+
+    :ivar size: bytes. :ivar messages: how many.
+    :ivar slow: ``drop`` the oldest messages and count them, or have the subscriber ``close``d.
+    """
+
+    size: int = 8 * 1024 * 1024
+    messages: int = 65_536
+    slow: Literal["drop", "close"] = "drop"
+
+
+@define(eq=False)
+class Outbox:
+    """Frames in the order in which they will go out.
+
+    :ivar size: bytes that wait. :ivar dropped: messages that were given up, since the beginning.
+    """
+
+    bounds: Bounds
+    size: int = 0
+    dropped: int = 0
+    _frames: deque[bytes] = field(factory=deque)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def put(self, frames: Iterable[bytes]) -> bool:
+        """Append ``frames``; beyond a bound the oldest go.
+
+        :returns: False where something went that should not: the subscriber is to be closed.
+        """
+        waiting, bounds = self._frames, self.bounds
+        before = self.dropped
+        for frame in frames:
+            waiting.append(frame)
+            self.size += len(frame)
+            while self.size > bounds.size or len(waiting) > bounds.messages:
+                self.size -= len(waiting.popleft())
+                self.dropped += 1
+        return self.dropped == before or bounds.slow == "drop"
+
+    def take(self, most: int) -> bytes:
+        """Take the oldest frames, joined: as many as fit into ``most`` bytes, and at least one while there is one."""
+        waiting = self._frames
+        taken: list[bytes] = []
+        total = 0
+        while waiting and (not taken or total + len(waiting[0]) <= most):
+            frame = waiting.popleft()
+            taken.append(frame)
+            total += len(frame)
+        self.size -= total
+        return taken[0] if len(taken) == 1 else b"".join(taken)
+
+    def clear(self) -> None:
+        """Forget what waits. It does not count as dropped."""
+        self._frames.clear()
+        self.size = 0

@@ -1,0 +1,108 @@
+"""One subscriber's side of the talk: what it wants, and whether it keeps up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from attrs import define
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from sidecar.model import Message
+from sidecar.pubsub.batches import WRITE, Batch
+from sidecar.pubsub.outbox import Bounds, Outbox
+from sidecar.pubsub.tally import Tally
+
+
+def _deaf(_: bytes) -> None:
+    """Takes what is written before the connection is open, or after it: nothing ever is."""
+
+
+@implementer(IPushProducer)
+@define(eq=False)
+class Subscriber:
+    """A subscriber behind a connection, whose transport tells it to pause while it has enough.
+
+    Between :meth:`open` and :meth:`close` frames are written, or wait in the outbox while the transport is full.
+
+    :ivar topic: what it hears. :ivar queue: with whom it shares, None for nobody.
+    :ivar make_frame: one whole frame of a message, in the format that it asked for.
+    :ivar behind: called when its outbox overflows: the first time when messages are dropped, with True when it is to be
+        closed for that.
+    :ivar keeps_up: nothing waits: it is open, and its transport takes more.
+    """
+
+    topic: str
+    queue: str | None
+    make_frame: Callable[[Message], bytes]
+    _bounds: Bounds
+    _tally: Tally
+    behind: Callable[[bool], None]
+    keeps_up: bool = False
+    _write: Callable[[bytes], object] = _deaf
+    _paused: bool = True
+    _closed: bool = False
+    _outbox: Outbox | None = None  # made when first needed: most subscribers never fall behind
+
+    @property
+    def dropped(self) -> int:
+        """Messages that it did not get since it was too slow."""
+        return self._outbox.dropped if self._outbox is not None else 0
+
+    @property
+    def waiting(self) -> int:
+        """Bytes in the outbox."""
+        return self._outbox.size if self._outbox is not None else 0
+
+    def open(self, write: Callable[[bytes], object]) -> None:
+        """From now on ``write`` takes bytes. What came before goes first."""
+        self._write = write
+        self.resumeProducing()
+
+    def close(self) -> None:
+        """Take and write nothing more."""
+        self._closed = True
+        self._write = _deaf
+        self.keeps_up = False
+        if self._outbox is not None:
+            self._outbox.clear()
+
+    def send(self, batches: Iterable[Batch]) -> None:
+        """Write ``batches``, or keep what cannot be written now."""
+        for batch in batches:
+            # Writing may have filled the transport, so this is asked each time.
+            if self.keeps_up:
+                self._write(batch.joined)
+            elif not self._closed:
+                self._keep(batch.frames)
+
+    def _keep(self, frames: tuple[bytes, ...]) -> None:
+        if self._outbox is None:
+            self._outbox = Outbox(self._bounds)
+        before = self._outbox.dropped
+        kept = self._outbox.put(frames)
+        self._tally.dropped += self._outbox.dropped - before
+        if not kept:
+            self._tally.closed += 1
+            self.close()
+            self.behind(True)
+        elif self._outbox.dropped and not before:
+            self.behind(False)
+
+    # --- What the transport tells: IPushProducer --------------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+        self.keeps_up = False
+
+    def resumeProducing(self) -> None:
+        if self._closed:
+            return
+        self._paused = False
+        outbox = self._outbox
+        while outbox is not None and len(outbox) and not self._paused:
+            self._write(outbox.take(WRITE))
+        self.keeps_up = not self._paused
+
+    def stopProducing(self) -> None:
+        self.close()

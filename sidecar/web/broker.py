@@ -1,0 +1,65 @@
+"""``/broker``: GET opens a WebSocket that hears a topic and speaks to it, POST publishes one message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sidecar.errors import BadRequest, Forbidden
+from sidecar.interfaces import IBroker
+from sidecar.model import Message
+from sidecar.web.answers import Answer
+from sidecar.web.cors import CorsPolicy
+from sidecar.web.problems import UpgradeRequired
+from sidecar.web.reading import Query, body, query, shown
+from sidecar.web.rendering import Room
+from sidecar.websocket.factory import PubSubFactory, Wish
+from sidecar.wire import messages, upgrade
+
+_TAKEN = Answer(b"", headers=b"")
+
+
+class BrokerRoom(Room):
+    """What is published by POST is in the broker's hands when it answers 200."""
+
+    def __init__(self, broker: IBroker, pubsub: PubSubFactory, cors: CorsPolicy, max_body: int) -> None:
+        """:param max_body: bytes of the largest message that a POST may bring."""
+        super().__init__({"GET": self._open, "POST": self._publish})
+        self._broker = broker
+        self._pubsub = pubsub
+        self._cors = cors
+        self._max_body = max_body
+
+    def _open(self, request: Any) -> int:
+        fields = request.fields
+        asked = query(request.uri)
+        topic = _topic(asked)
+        name = asked.one("format") or ""
+        make_frame = messages.FORMATS.get(name)
+        if make_frame is None:
+            known = ", ".join(sorted(filter(None, messages.FORMATS)))
+            raise BadRequest(f"format: {name[:40]} is not known; there are {known}")
+        if not upgrade.wanted(fields) or request.method != b"GET":
+            raise UpgradeRequired("to hear a topic, open a WebSocket here; to publish to it, POST the message")
+        problem = upgrade.problem(request.clientproto, fields)
+        if problem is not None:
+            raise BadRequest(problem)
+        origin = fields.get(b"origin")
+        if not self._cors.permits_websocket(origin, fields.get(b"host")):
+            raise Forbidden(f"Origin {shown(origin or b'')} may not open a WebSocket here: see --sidecar_cors")
+        self._pubsub.sockets.admit()
+        stated = messages.stated_type(fields.get(b"content-type"))
+        return self._pubsub.upgrade(request, Wish(topic, asked.one("queue") or None, make_frame, stated))
+
+    async def _publish(self, request: Any) -> Answer:
+        topic = _topic(query(request.uri))
+        payload = body(request, self._max_body)
+        header = messages.header(request.fields_raw, topic, self._pubsub.new_id(), payload)
+        await self._broker.publish(topic, Message(header, payload))
+        return _TAKEN
+
+
+def _topic(asked: Query) -> str:
+    topic = asked.one("topic")
+    if not topic:
+        raise BadRequest("Topic not specified")
+    return topic

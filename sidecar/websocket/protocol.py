@@ -1,0 +1,252 @@
+"""One WebSocket: Autobahn's protocol, with the plain case of both directions on a shorter way.
+
+Autobahn does the opening and closing handshakes, control frames, fragments, and judges whatever is unusual. Whole
+messages in one frame, which is nearly all that ever comes, are cut from the stream here (:mod:`sidecar.wire.frames`):
+Autobahn copies the rest of its buffer for each frame, and takes a dozen calls a message. Frames to subscribers are made
+once for all of them, so they are written to the transport as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from autobahn.twisted.resource import WebSocketResource
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from txaio import tx
+
+from sidecar.wire import frames
+from sidecar.wire.messages import is_text
+
+#: RFC 6455, 7.4.1
+PROTOCOL_ERROR = 1002
+INVALID_PAYLOAD = 1007
+
+#: Seconds from the first word of a closing to its end, by force if need be.
+CLOSE_PATIENCE = 5.0
+
+
+class Talk(Protocol):
+    """What a connection is for."""
+
+    def begin(self) -> Deferred[None]:
+        """Get ready; the handshake is answered when this fires, or refused when it fails."""
+
+    def opened(self, connection: Connection) -> None:
+        """The handshake is done."""
+
+    def heard(self, payload: bytes, binary: bool) -> None:
+        """A message came."""
+
+    def ended(self) -> None:
+        """The connection is gone. Called once, whether it was ever open or not."""
+
+    def refusal(self, error: BaseException) -> tuple[int, bytes]:
+        """:returns: HTTP status and JSON body for what :meth:`begin` failed with."""
+
+
+class Connection(WebSocketServerProtocol):
+    """:ivar alive: False once the connection is gone. :ivar heard: something came since this was last set to False."""
+
+    # Chatter about every refused frame is the peer's doing, at the peer's rate: it is not for our log.
+    log = tx.make_logger(level="error")
+
+    transport: Any  # whatever carried the HTTP request
+    alive = True
+    heard = True
+    _closing: IDelayedCall | None = None
+    _denied: BaseException | None = None
+    _missing = 0
+
+    def __init__(self, talk: Talk, clock: IReactorTime, max_message: int) -> None:
+        super().__init__()
+        self._talk = talk
+        self._clock = clock
+        self._max_message = max_message
+        self._rest: list[bytes] = []  # of a frame that has not come whole
+
+    # --- Opening ----------------------------------------------------------------------------------------------------
+
+    def onConnect(self, request: ConnectionRequest) -> Any:  # a Deferred, which Autobahn's annotation forgets
+        return self._talk.begin().addErrback(self._deny)
+
+    def _deny(self, failure: Failure) -> None:
+        self._denied = failure.value
+        raise ConnectionDeny(503, "refused")
+
+    def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
+        """Say why, in the JSON of all our errors."""
+        if self._denied is None:
+            super().sendHttpErrorResponse(code, reason, responseHeaders)
+            return
+        status, body = self._talk.refusal(self._denied)
+        self.sendData(
+            b"HTTP/1.1 %d Refused\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+        )
+
+    def onOpen(self) -> None:
+        # Nobody asks for these again, and a connection may be idle for days.
+        self.http_request_data, self.http_response_data, self.http_headers = b"", "", {}
+        self.factory.opened(self)
+        self._talk.opened(self)
+
+    def take_producer(self, producer: IPushProducer) -> None:
+        """Have the transport tell ``producer`` to pause and to resume."""
+        self.transport.unregisterProducer()  # the HTTP channel, which is done
+        self.transport.registerProducer(producer, True)
+
+    # --- Hearing ----------------------------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard = True
+        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
+            super().dataReceived(data)
+        elif self.current_frame is not None or self.data:
+            super().dataReceived(data)  # Autobahn is in the middle of a frame
+        elif self._missing > len(data):
+            self._missing -= len(data)
+            self._rest.append(data)
+        else:
+            if self._rest:
+                self._rest.append(data)
+                data = b"".join(self._rest)
+                self._rest = []
+            self._cut(data)
+
+    def _cut(self, data: bytes) -> None:
+        cuttings, rest, missing = frames.cut(data, self._max_message)
+        for first, payload in cuttings:
+            if first == frames.OTHER:
+                super().dataReceived(payload)
+            elif self.failedByMe or self.state == self.STATE_CLOSED:
+                continue
+            elif self.inside_message:
+                self.fail(PROTOCOL_ERROR, "a new message inside a fragmented one")
+            elif first == frames.WHOLE_TEXT and not is_text(payload):
+                self.fail(INVALID_PAYLOAD, "a text message that is not UTF-8")
+            else:
+                self._talk.heard(payload, first == frames.WHOLE_BINARY)
+        if missing < 0:
+            super().dataReceived(rest)  # to be refused
+        elif rest:
+            self._rest.append(rest)
+        self._missing = max(0, missing)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """A message that came in fragments."""
+        self._talk.heard(payload, isBinary)
+
+    # --- Saying -----------------------------------------------------------------------------------------------------
+
+    def say(self, data: bytes) -> None:
+        """Write whole frames."""
+        if self.state == self.STATE_OPEN:
+            self.transport.write(data)
+
+    # --- Closing ----------------------------------------------------------------------------------------------------
+
+    def leave(self, code: int, reason: str) -> None:
+        """Close from our side, in good order where the connection is open."""
+        if self.state == self.STATE_CONNECTING:
+            self.abort()
+        else:
+            self.sendCloseFrame(code, reason.encode("utf-8")[:123])
+
+    def fail(self, code: int, reason: str) -> None:
+        """Close, and take nothing more from the peer."""
+        self.failedByMe = True
+        self.leave(code, reason)
+
+    def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
+        super().sendCloseFrame(*args, **kwargs)
+        self._be_done_soon()
+
+    def dropConnection(self, abort: bool = False) -> None:
+        # After a proper closing handshake Autobahn would reset the connection; a peer should see it end in good order.
+        super().dropConnection(abort and not self.wasClean)
+        self._be_done_soon()
+
+    def abort(self) -> None:
+        """Drop the connection, whatever still waits on it."""
+        self.transport.abortConnection()
+
+    def _be_done_soon(self) -> None:
+        """A peer that neither answers nor reads holds the connection no longer than this."""
+        if self._closing is None and self.alive:
+            self._closing = self._clock.callLater(CLOSE_PATIENCE, self.abort)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.alive = False
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
+        self._rest = []
+        super().connectionLost(reason)
+        self.factory.gone(self)
+        self._talk.ended()
+
+
+class ConnectionFactory(WebSocketServerFactory):
+    """Autobahn's options, once for all connections."""
+
+    log = tx.make_logger(level="error")
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        max_message: int,
+        opened: Callable[[Connection], None],
+        gone: Callable[[Connection], None],
+    ) -> None:
+        """:param max_message: bytes of the largest message that is taken. :param opened: told of each connection whose
+        handshake is done. :param gone: told of each that is gone, whether it was opened or not."""
+        # Autobahn's own timers would go to the global reactor otherwise.
+        tx.config.loop = clock  # type: ignore[assignment]  # declared by its default, None
+        super().__init__(reactor=clock, server="")
+        self.clock = clock
+        self.max_message = max_message
+        self.opened = opened
+        self.gone = gone
+        self.setProtocolOptions(
+            versions=[13],
+            webStatus=False,
+            maxFramePayloadSize=max_message,
+            maxMessagePayloadSize=max_message,
+            failByDrop=False,  # say 1002, 1007 or 1009 before hanging up
+            echoCloseCodeReason=True,
+            # Times are kept by Connection and WebSockets: Autobahn's clockwork rounds to whole seconds.
+            openHandshakeTimeout=0,
+            closeHandshakeTimeout=0,
+            # The Origin was judged before the request came here.
+            allowNullOrigin=True,
+        )
+        # Autobahn copies each option to each connection. As the class's attributes they are there once.
+        options = {name: getattr(self, name) for name in Connection.CONFIG_ATTRS}
+        self.connection = type("Connection", (Connection,), {**options, "CONFIG_ATTRS": ()})
+
+    def serve(self, talk: Talk) -> Connection:
+        """:returns: a connection for ``talk``, still without a transport."""
+        connection: Connection = self.connection(talk, self.clock, self.max_message)
+        connection.factory = self
+        return connection
+
+
+def take_over(request: Any, connection: Connection) -> int:
+    """Have ``connection`` go on with what was an HTTP request's. :returns: NOT_DONE_YET."""
+    result: int = WebSocketResource(_Only(connection)).render(request)
+    return result
+
+
+class _Only:
+    """A factory that has its one protocol already."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def buildProtocol(self, _: Any) -> Connection:
+        return self._connection

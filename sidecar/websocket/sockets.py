@@ -1,0 +1,132 @@
+"""All WebSockets of this process: how many there may be, who of them is dead, and how they end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.application import service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from sidecar.errors import Overloaded, ShuttingDown
+from sidecar.pubsub.heartbeat import Heartbeat
+
+if TYPE_CHECKING:
+    from sidecar.websocket.protocol import Connection, ConnectionFactory, Talk
+
+#: RFC 6455, 7.4.1
+GOING_AWAY = 1001
+
+#: Seconds that all of them get together to say goodbye when we stop.
+GOODBYE = 2.0
+
+
+class WebSockets(service.Service):
+    """Opens WebSockets from HTTP requests, whatever they are for, and closes them with 1001 when it is stopped.
+
+    :ivar refused: how many were not opened since there were too many already.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        max_message: int = 4 * 1024 * 1024,
+        max_connections: int = 10_000,
+        ping_interval: float = 25.0,
+        ping_timeout: float = 25.0,
+    ) -> None:
+        """:param max_message: bytes of the largest message that is taken; a larger one ends the connection with 1009.
+        :param ping_interval: seconds between pings. :param ping_timeout: seconds after a ping in which something has to
+        come from the peer."""
+        self._clock = clock
+        self._max_message = max_message
+        self._max_connections = max_connections
+        self._heartbeat: Heartbeat[Connection] = Heartbeat(ping_interval, ping_timeout)
+        self._beat: IDelayedCall | None = None
+        self._connections: dict[Connection, None] = {}  # a set in the order of coming
+        self._factory: ConnectionFactory | None = None
+        self._stopping: Deferred[None] | None = None
+        self.refused = 0
+
+    @property
+    def connections(self) -> int:
+        """How many are open, or opening."""
+        return len(self._connections)
+
+    def admit(self) -> None:
+        """Ask before :meth:`upgrade` whether one more may be opened.
+
+        :raises Overloaded: there are too many. :raises ShuttingDown: none is opened any more.
+        """
+        if self._stopping is not None:
+            raise ShuttingDown("the sidecar is stopping: no WebSocket is opened any more")
+        if len(self._connections) >= self._max_connections:
+            self.refused += 1
+            raise Overloaded(f"{len(self._connections)} WebSockets are open, which is the limit: try again later")
+
+    def upgrade(self, request: Any, talk: Talk) -> int:
+        """Answer a request that :func:`sidecar.wire.upgrade.problem` finds nothing wrong with, by opening a WebSocket.
+
+        The connection is no longer HTTP's when this returns, though the handshake may be answered later.
+
+        :returns: NOT_DONE_YET, for the request's resource to return.
+        """
+        # Autobahn takes longer to import than the rest of the sidecar to start, and may never be needed.
+        from sidecar.websocket import protocol
+
+        if self._factory is None:
+            self._factory = protocol.ConnectionFactory(self._clock, self._max_message, self._opened, self._gone)
+        connection = self._factory.serve(talk)
+        self._connections[connection] = None
+        return protocol.take_over(request, connection)
+
+    def _opened(self, connection: Connection) -> None:
+        self._heartbeat.join(connection, self._clock.seconds())
+        if self._beat is None:
+            self._schedule()
+
+    def _gone(self, connection: Connection) -> None:
+        self._connections.pop(connection, None)
+        if self._stopping is not None and not self._connections and not self._stopping.called:
+            self._stopping.callback(None)
+
+    # --- Time -------------------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        when = self._heartbeat.next()
+        self._beat = None if when is None else self._clock.callLater(max(0.0, when - self._clock.seconds()), self._tick)
+
+    def _tick(self) -> None:
+        ping, dead = self._heartbeat.due(self._clock.seconds())
+        for connection in ping:
+            connection.sendPing()
+        for connection in dead:
+            connection.abort()
+        self._schedule()
+
+    # --- Leaving ----------------------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        super().startService()
+        self._stopping = None
+
+    def stopService(self) -> Deferred[None]:
+        """Say 1001 to each, and wait for their answers for :data:`GOODBYE` seconds at most."""
+        super().stopService()
+        if self._beat is not None:
+            self._beat.cancel()
+            self._beat = None
+        self._stopping = Deferred()
+        if not self._connections:
+            self._stopping.callback(None)
+            return self._stopping
+        hurry = self._clock.callLater(GOODBYE, self._abort_all)
+        self._stopping.addCallback(lambda _: hurry.cancel() if hurry.active() else None)
+        for connection in list(self._connections):
+            connection.leave(GOING_AWAY, "the sidecar is stopping")
+        return self._stopping
+
+    def _abort_all(self) -> None:
+        for connection in list(self._connections):
+            connection.abort()
