@@ -65,7 +65,7 @@ def assemble(settings: Settings, reactor: Any) -> service.IService:
     streams = Streams(reactor, selector, grpc, limits.max_body, secrets.token_hex(6))
 
     sockets = _websockets(settings, reactor)
-    bounds = Bounds(settings.broker.outbox_messages, settings.broker.outbox, settings.broker.slow)
+    bounds = Bounds(settings.broker.outbox, settings.broker.outbox_messages, settings.broker.slow)
     pubsub = PubSubFactory(broker, reactor, sockets, bounds)
     beside = app.beside(settings, registry, plain, limits, reactor)
     recorder = Recorder(reactor)

@@ -74,6 +74,8 @@ class Stream:
     unsent_bytes: int = 0
     ending: bool = False
     half_closed: bool = False
+    held: bool = False
+    unacknowledged: int = 0
 
     def send(self, data: bytes, end: bool = False) -> None:
         """Send ``data`` as the peer's window allows. :param end: nothing follows.
@@ -87,6 +89,12 @@ class Stream:
             self.unsent_bytes += len(data)
         self.ending = self.ending or end
         self.connection.pump(self)
+
+    def hold(self, hold: bool) -> None:
+        """Let the peer's window run out, or open it again."""
+        self.held = hold
+        if not hold and self.unacknowledged and not self.over:
+            self.connection.acknowledge(self)
 
     def cancel(self) -> None:
         """Tell the peer that nobody listens any more. The receiver hears nothing further."""
@@ -187,6 +195,15 @@ class Http2Connection(TwistedProtocol):
             self._pump(stream)
             self._flush()
 
+    def acknowledge(self, stream: Stream) -> None:
+        """What ``stream`` received was taken: the peer may send as much again."""
+        self._acknowledge(stream)
+        self._flush()
+
+    def _acknowledge(self, stream: Stream) -> None:
+        taken, stream.unacknowledged = stream.unacknowledged, 0
+        self._h2.acknowledge_received_data(taken, stream.id)
+
     def cancel(self, stream: Stream) -> None:
         if stream.over:
             return
@@ -226,7 +243,9 @@ class Http2Connection(TwistedProtocol):
             stream.answered = True
             stream.receiver.headers_received(_texts(event.headers))
         elif isinstance(event, h2.events.DataReceived):
-            self._h2.acknowledge_received_data(event.flow_controlled_length, stream.id)
+            stream.unacknowledged += event.flow_controlled_length
+            if not stream.held:
+                self._acknowledge(stream)
             stream.receiver.data_received(event.data)
         elif isinstance(event, h2.events.TrailersReceived):
             stream.receiver.trailers_received(_texts(event.headers))

@@ -106,7 +106,7 @@ class _Peer:
         self.forget(self)
         waiting, self.waiting = self.waiting, []
         for _, receiver, _began in waiting:
-            receiver.failed(ConnectFailed(why_not(reason.value)))
+            receiver.failed(ConnectFailed(why_not(reason.value or reason)))
 
     def retired(self, connection: Http2Connection) -> None:
         if self.connection is connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet import error
 
 
-def why_not(problem: BaseException) -> str:
+def why_not(problem: object) -> str:
     """:param problem: what connecting failed with."""
     if isinstance(problem, error.ConnectionRefusedError):
         return "connection refused"

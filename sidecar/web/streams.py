@@ -1,0 +1,53 @@
+"""``/rpc/stream``: a WebSocket that is a go-micro stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sidecar.errors import BadRequest
+from sidecar.model import Call
+from sidecar.rpc.streams import Streams
+from sidecar.web import upgrading
+from sidecar.web.answers import Request
+from sidecar.web.cors import CorsPolicy
+from sidecar.web.problems import RPC
+from sidecar.web.reading import query
+from sidecar.web.rendering import Room
+from sidecar.websocket.sockets import WebSockets
+from sidecar.websocket.streams import StreamTalk
+from sidecar.wire import headers
+
+
+class StreamRoom(Room):
+    """GET with an upgrade opens a stream; what cannot be opened is refused before the handshake, as /rpc would."""
+
+    def __init__(self, streams: Streams, sockets: WebSockets, cors: CorsPolicy) -> None:
+        super().__init__({"GET": self._open}, RPC)
+        self._streams = streams
+        self._sockets = sockets
+        self._cors = cors
+
+    def _open(self, request: Any) -> int:
+        asked = query(request.uri)
+        service, method = asked.one("service"), asked.one("method")
+        if not service:
+            raise BadRequest("invalid service")
+        if not method:
+            raise BadRequest("invalid method")
+        upgrading.check(request, self._cors, "a stream is a WebSocket; for a single call, POST to /rpc")
+        self._sockets.admit()
+        call = Call(service, method, metadata=metadata(request), address=asked.one("address"))
+        return self._sockets.upgrade(request, StreamTalk(self._streams, call))
+
+
+def metadata(request: Request) -> Any:
+    """The headers of the handshake that go along, less those of the handshake itself."""
+    pairs = [
+        (name, value) for name, value in _pairs(request) if not name.lower().startswith((b"sec-websocket", b"origin"))
+    ]
+    return headers.sort(pairs)[0]
+
+
+def _pairs(request: Any) -> list[tuple[bytes, bytes]]:
+    pairs: list[tuple[bytes, bytes]] = request.fields_raw
+    return pairs
