@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.test.doubles import say
+from sidecar.test.doubles.blocking import WebSocket
 from sidecar.test.doubles.daemon import Daemon, running_daemon
 from sidecar.test.doubles.programs import missing
 
@@ -151,6 +153,21 @@ class RegisteredByHand(SynchronousTestCase):
                 {"Content-Type": "application/protobuf"},
             )
             self.assertEqual((answer.status, answer.body), (200, hello), (generation, answer))
+
+    def test_streams(self) -> None:
+        """A WebSocket at /rpc/stream carries a stream of the service both ways, until the service ends it."""
+        for generation in GENERATIONS:
+            path = f"/rpc/stream?service={self.name(generation)}&method=Say.Stream"
+            talk = WebSocket.open(lambda port: socket.create_connection(("127.0.0.1", port)), self.daemon.port, path)
+            self.addCleanup(talk.close)
+            for message in ({"name": "John", "count": 2}, {"name": "Ann", "count": 1, "last": True}):
+                talk.send(json.dumps(message))
+            said = [talk.receive(30) for _ in range(4)]
+            self.assertEqual(
+                [json.loads(text) if isinstance(text, str) else text for text in said],
+                [{"msg": "Hello John 1"}, {"msg": "Hello John 2"}, {"msg": "Hello Ann 1"}, 1000],
+                generation,
+            )
 
     def test_deregistered(self) -> None:
         """Deregistered with curl, a service is not called any more."""

@@ -110,19 +110,25 @@ def script(name: str) -> str:
 
 
 def running_daemon(
-    args: Sequence[str] = (), env: Mapping[str, str] | None = None, command: str = "micro", patience: float = 120.0
+    args: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    command: str = "micro",
+    patience: float = 120.0,
+    prefix: Sequence[str] = (),
 ) -> Daemon:
     """Start a daemon and wait, blocking, until it listens.
 
     :param args: flags; ``--port 0`` goes before them, where they name no port or address.
     :param command: one of ``COMMANDS``.
+    :param prefix: what stands before the command, such as :attr:`Namespace.prefix`.
     :raises RuntimeError: it ended instead; with its output.
     """
-    name, *words = COMMANDS[command]
+    name, *rest = COMMANDS[command]
     place = () if any(re.match(r"--(port|address|sidecar.address)\b", one) for one in args) else ("--port", "0")
+    words = [*prefix, script(name), *rest, *place, *args]
     program = start(
-        script(name),
-        [*words, *place, *args],
+        words[0],
+        words[1:],
         lambda program: "] Listening on " in program.output,
         environment=environment(env),
         patience=patience,
