@@ -58,7 +58,7 @@ func stream(s *settings, args []string) error {
 		if err := opened.Send(&message); err != nil {
 			return err
 		}
-		time.Sleep(20 * time.Millisecond) // see Say.Stream
+		time.Sleep(50 * time.Millisecond) // see Say.Stream
 	}
 	for {
 		var in json.RawMessage

@@ -99,11 +99,11 @@ func (s *Say) Stream(_ context.Context, stream micro.Stream) error {
 			return in.Fault.err()
 		}
 		for n := 1; n <= in.Count; n++ {
-			// go-micro v2.6 to v6 share one buffer among the answers that wait to be written: give each its time.
-			time.Sleep(20 * time.Millisecond)
 			if err := stream.Send(&Greeting{Msg: fmt.Sprintf("Hello %s %d", in.Name, n)}); err != nil {
 				return err
 			}
+			// go-micro v2.6 to v6 share one buffer among answers that wait to be written: give each its time.
+			time.Sleep(50 * time.Millisecond)
 		}
 		if in.Last {
 			return nil
