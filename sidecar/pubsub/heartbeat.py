@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
 
 
 class Peer(Protocol):
-    """:ivar heard: set by the peer whenever anything comes from it. :ivar alive: False once it is gone."""
+    """:ivar heard: set by the peer whenever anything comes from it."""
 
     heard: bool
-    alive: bool
 
 
 P = TypeVar("P", bound=Peer)
@@ -20,40 +19,55 @@ P = TypeVar("P", bound=Peer)
 
 @define(eq=False)
 class Heartbeat(Generic[P]):
-    """Each peer is pinged every ``interval`` seconds and is dead when nothing came from it ``timeout`` after a ping.
+    """Each peer is pinged every ``interval`` seconds, and is dead when nothing came from it ``timeout`` after a ping.
 
-    :ivar _idle: peers to ping, by the time when. :ivar _asked: peers that were pinged, by the time when they are looked
-        at. All waits of one queue are of the same length, so each queue is in order by itself.
+    :ivar _idle: peers with the time to ping them. :ivar _asked: peers that were pinged, with the time of that. Those in
+        one queue all wait equally long, so each queue is in order by itself.
     """
 
     _interval: float
     _timeout: float
-    _idle: deque[tuple[float, P]] = field(factory=deque)
-    _asked: deque[tuple[float, float, P]] = field(factory=deque)
+    _idle: OrderedDict[P, float] = field(factory=OrderedDict)
+    _asked: OrderedDict[P, float] = field(factory=OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self._idle) + len(self._asked)
 
     def join(self, peer: P, now: float) -> None:
-        """Watch ``peer`` from now on, until it is no longer ``alive``."""
-        self._idle.append((now + self._interval, peer))
+        """Watch ``peer`` from now on, until it leaves."""
+        self._idle[peer] = now + self._interval
+
+    def leave(self, peer: P) -> None:
+        """Watch ``peer`` no more; a stranger is no error."""
+        self._idle.pop(peer, None)
+        self._asked.pop(peer, None)
 
     def next(self) -> float | None:
         """:returns: when :meth:`due` is to be called, None while nobody is watched."""
-        times = [queue[0][0] for queue in (self._idle, self._asked) if queue]
+        times = [next(iter(self._idle.values()))] if self._idle else []
+        if self._asked:
+            times.append(next(iter(self._asked.values())) + self._timeout)
         return min(times, default=None)
 
     def due(self, now: float) -> tuple[list[P], list[P]]:
-        """:returns: those to ping, those that are dead."""
+        """:returns: those to ping; those that are dead, which are watched no more."""
         dead: list[P] = []
-        while self._asked and self._asked[0][0] <= now:
-            _, pinged, peer = self._asked.popleft()
-            if peer.alive and peer.heard:
-                self._idle.append((max(now, pinged + self._interval), peer))
-            elif peer.alive:
+        while self._asked:
+            peer, pinged = next(iter(self._asked.items()))
+            if pinged + self._timeout > now:
+                break
+            del self._asked[peer]
+            if peer.heard:
+                self._idle[peer] = max(now, pinged + self._interval)
+            else:
                 dead.append(peer)
         ping: list[P] = []
-        while self._idle and self._idle[0][0] <= now:
-            _, peer = self._idle.popleft()
-            if peer.alive:
-                peer.heard = False
-                ping.append(peer)
-                self._asked.append((now + self._timeout, now, peer))
+        while self._idle:
+            peer, when = next(iter(self._idle.items()))
+            if when > now:
+                break
+            del self._idle[peer]
+            self._asked[peer] = now
+            peer.heard = False
+            ping.append(peer)
         return ping, dead

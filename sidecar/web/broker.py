@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sidecar.errors import BadRequest, Forbidden
+from sidecar.errors import BadRequest
 from sidecar.interfaces import IBroker
 from sidecar.model import Message
+from sidecar.web import upgrading
 from sidecar.web.answers import Answer
 from sidecar.web.cors import CorsPolicy
-from sidecar.web.problems import UpgradeRequired
-from sidecar.web.reading import Query, body, query, shown
+from sidecar.web.reading import Query, body, query
 from sidecar.web.rendering import Room
 from sidecar.websocket.factory import PubSubFactory, Wish
-from sidecar.wire import messages, upgrade
+from sidecar.wire import messages
 
 _TAKEN = Answer(b"", headers=b"")
 
@@ -30,7 +30,6 @@ class BrokerRoom(Room):
         self._max_body = max_body
 
     def _open(self, request: Any) -> int:
-        fields = request.fields
         asked = query(request.uri)
         topic = _topic(asked)
         name = asked.one("format") or ""
@@ -38,16 +37,9 @@ class BrokerRoom(Room):
         if make_frame is None:
             known = ", ".join(sorted(filter(None, messages.FORMATS)))
             raise BadRequest(f"format: {name[:40]} is not known; there are {known}")
-        if not upgrade.wanted(fields) or request.method != b"GET":
-            raise UpgradeRequired("to hear a topic, open a WebSocket here; to publish to it, POST the message")
-        problem = upgrade.problem(request.clientproto, fields)
-        if problem is not None:
-            raise BadRequest(problem)
-        origin = fields.get(b"origin")
-        if not self._cors.permits_websocket(origin, fields.get(b"host")):
-            raise Forbidden(f"Origin {shown(origin or b'')} may not open a WebSocket here: see --sidecar_cors")
+        upgrading.check(request, self._cors, "to hear a topic, open a WebSocket; to publish to it, POST the message")
         self._pubsub.sockets.admit()
-        stated = messages.stated_type(fields.get(b"content-type"))
+        stated = messages.stated_type(request.fields.get(b"content-type"))
         return self._pubsub.upgrade(request, Wish(topic, asked.one("queue") or None, make_frame, stated))
 
     async def _publish(self, request: Any) -> Answer:

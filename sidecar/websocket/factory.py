@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from sidecar.errors import EngineUnavailable
 from sidecar.interfaces import IBroker
 from sidecar.model import Message
+from sidecar.pubsub.batches import batched
 from sidecar.pubsub.hub import Hub
 from sidecar.pubsub.outbox import Bounds
 from sidecar.pubsub.publisher import Publisher
@@ -150,14 +151,15 @@ class PubSubTalk:
     # --- What the publisher and the subscriber tell -----------------------------------------------------------------
 
     def _refused(self, error: BaseException) -> None:
-        """Tell the client that a message of its own went nowhere, in the JSON of all our errors."""
-        if self._connection is not None:
-            self._connection.say(frames.frame(frames.TEXT, problem(error).body))
+        """Tell the client that a message of its own went nowhere, in the JSON of all our errors.
+
+        It waits its turn behind messages, so it is bounded with them.
+        """
+        self._subscriber.send(batched([frames.frame(frames.TEXT, problem(error).body)]))
 
     def _hold(self, hold: bool) -> None:
         if self._connection is not None:
-            transport = self._connection.transport
-            transport.pauseProducing() if hold else transport.resumeProducing()
+            self._connection.hold(hold)
 
     def _behind(self, close: bool) -> None:
         connection = self._connection

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from txaio import tx
+from zope.interface import implementer
 
 from sidecar.wire import frames
 from sidecar.wire.messages import is_text
@@ -50,8 +51,13 @@ class Talk(Protocol):
         """:returns: HTTP status and JSON body for what :meth:`begin` failed with."""
 
 
+@implementer(IPushProducer)
 class Connection(WebSocketServerProtocol):
-    """:ivar alive: False once the connection is gone. :ivar heard: something came since this was last set to False."""
+    """One WebSocket, on the transport of the HTTP request that asked for it.
+
+    :ivar alive: False once the connection is gone. :ivar heard: something came since this was last set to False.
+    :ivar held: we do not read, so nothing can come.
+    """
 
     # Chatter about every refused frame is the peer's doing, at the peer's rate: it is not for our log.
     log = tx.make_logger(level="error")
@@ -59,6 +65,10 @@ class Connection(WebSocketServerProtocol):
     transport: Any  # whatever carried the HTTP request
     alive = True
     heard = True
+    held = False
+    _choked = False  # the peer does not take what we send
+    _unanswered: bytes | None = None  # the last ping that came meanwhile
+    _producer: IPushProducer | None = None
     _closing: IDelayedCall | None = None
     _denied: BaseException | None = None
     _missing = 0
@@ -97,9 +107,10 @@ class Connection(WebSocketServerProtocol):
         self._talk.opened(self)
 
     def take_producer(self, producer: IPushProducer) -> None:
-        """Have the transport tell ``producer`` to pause and to resume."""
+        """Have ``producer`` told to pause and to resume as the peer takes what we send."""
+        self._producer = producer
         self.transport.unregisterProducer()  # the HTTP channel, which is done
-        self.transport.registerProducer(producer, True)
+        self.transport.registerProducer(self, True)
 
     # --- Hearing ----------------------------------------------------------------------------------------------------
 
@@ -142,12 +153,45 @@ class Connection(WebSocketServerProtocol):
         """A message that came in fragments."""
         self._talk.heard(payload, isBinary)
 
+    def onPing(self, payload: bytes) -> None:
+        # RFC 6455, 5.5.3: of several pings the last may be answered alone. A peer that pings and does not read what we
+        # send would have us pile up pongs.
+        if self._choked:
+            self._unanswered = payload
+        else:
+            self.sendPong(payload)
+
+    def hold(self, hold: bool) -> None:
+        """Read nothing more for a while, or go on."""
+        self.held = hold
+        if hold:
+            self.transport.pauseProducing()
+        else:
+            self.transport.resumeProducing()
+
     # --- Saying -----------------------------------------------------------------------------------------------------
 
     def say(self, data: bytes) -> None:
         """Write whole frames."""
         if self.state == self.STATE_OPEN:
             self.transport.write(data)
+
+    def pauseProducing(self) -> None:
+        self._choked = True
+        if self._producer is not None:
+            self._producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._choked = False
+        if self._unanswered is not None:
+            self.sendPong(self._unanswered)
+            self._unanswered = None
+        if self._producer is not None:
+            self._producer.resumeProducing()
+
+    def stopProducing(self) -> None:
+        if self._producer is not None:
+            self._producer.stopProducing()
 
     # --- Closing ----------------------------------------------------------------------------------------------------
 
@@ -177,7 +221,8 @@ class Connection(WebSocketServerProtocol):
         self.transport.abortConnection()
 
     def _be_done_soon(self) -> None:
-        """A peer that neither answers nor reads holds the connection no longer than this."""
+        """Say nothing more. A peer that neither answers nor reads holds the connection no longer than this."""
+        self.stopProducing()
         if self._closing is None and self.alive:
             self._closing = self._clock.callLater(CLOSE_PATIENCE, self.abort)
 

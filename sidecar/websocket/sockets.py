@@ -88,6 +88,7 @@ class WebSockets(service.Service):
 
     def _gone(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
+        self._heartbeat.leave(connection)
         if self._stopping is not None and not self._connections and not self._stopping.called:
             self._stopping.callback(None)
 
@@ -102,7 +103,10 @@ class WebSockets(service.Service):
         for connection in ping:
             connection.sendPing()
         for connection in dead:
-            connection.abort()
+            if connection.held:
+                self._heartbeat.join(connection, self._clock.seconds())  # it is we who do not listen
+            else:
+                connection.abort()
         self._schedule()
 
     # --- Leaving ----------------------------------------------------------------------------------------------------
