@@ -94,7 +94,8 @@ class StreamsCase(TestCase):
         self.server: Any = Factory()
         self.server.protocol = MucpServer
         self.server.noisy = False
-        self.server.connections = []
+        connections: list[MucpServer] = []
+        self.server.connections = connections
         self.ear = Ear()
 
     def listen(self, server: Any, **metadata: str) -> Node:
@@ -124,7 +125,7 @@ class Mucp(StreamsCase):
         return stream, self.server.connections[0]
 
     async def test_opening(self) -> None:
-        """The opening is a whole request with stream id, method and metadata; each message is another with the same id."""
+        """The opening is a whole request with stream id, method and metadata; each message another with its id."""
         stream, server = await self.open()
         stream.send(b'{"n":12345678901234567890}')
         await self.until(lambda: len(server.requests) == 2)
