@@ -106,6 +106,13 @@ class WebSocket:
 Answers = Callable[[str, Mapping[str, str], bytes], tuple[int, bytes]]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a caller that is gone is nothing to tell of."""
+
+
 @define(eq=False)
 class App:
     """An HTTP server in threads of its own. :ivar port: where it listens."""
@@ -134,10 +141,9 @@ class App:
                 """Say nothing: the test tells what went wrong."""
 
         sock.bind(("127.0.0.1", 0))
-        server = ThreadingHTTPServer(sock.getsockname(), Handler, bind_and_activate=False)
+        server = _Server(sock.getsockname(), Handler, bind_and_activate=False)
         server.socket.close()
         server.socket = sock
-        server.daemon_threads = True
         server.server_activate()
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return cls(sock.getsockname()[1], server)
