@@ -42,12 +42,14 @@ class NatsLink(service.Service):
     log = Logger()
     connected: bool = field()
 
-    def __init__(self, reactor: Any, access: NatsAccess, name: str) -> None:
-        """:param reactor: for the way back from the thread, and as the clock. :param name: shown by NATS monitoring."""
+    def __init__(self, reactor: Any, access: NatsAccess, name: str, echo: bool = True) -> None:
+        """:param reactor: for the way back from the thread, and as the clock. :param name: shown by NATS monitoring.
+        :param echo: whether what we publish comes back to what we hold."""
         super().__init__()
         self._reactor = reactor
         self._access = access
         self.name_shown = name
+        self._echo = echo
         self._thread = LoopThread(reactor, name)
         self._worker = self._new_worker()
         self._interests: dict[Interest, None] = {}
@@ -73,7 +75,7 @@ class NatsLink(service.Service):
         self._supervision.addErrback(self._supervision_ended)
 
     def _new_worker(self) -> NatsWorker:
-        return NatsWorker(self._access, self.name_shown, self._thread, self)
+        return NatsWorker(self._access, self.name_shown, self._echo, self._thread, self)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()

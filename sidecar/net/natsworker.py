@@ -92,6 +92,7 @@ class NatsWorker:
 
     _access: NatsAccess
     _name: str
+    _echo: bool
     _thread: LoopThread
     _listener: Listener
     _wanted: dict[Interest, None] = field(factory=dict, init=False)
@@ -184,6 +185,7 @@ class NatsWorker:
                 name=self._name,
                 error_cb=went_wrong,
                 closed_cb=closed,
+                no_echo=not self._echo,
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,

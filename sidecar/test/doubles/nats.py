@@ -32,6 +32,7 @@ class FakeNatsConnection(LineReceiver):
     def __init__(self, server: FakeNats) -> None:
         self.server = server
         self.subscriptions: dict[str, tuple[str, str]] = {}
+        self.echo = True
         self._payload: tuple[str, str, int] | None = None
         self._body = b""
 
@@ -52,7 +53,9 @@ class FakeNatsConnection(LineReceiver):
         if self.server.frozen:
             return
         if verb == "CONNECT":
-            if self.server.token and json.loads(rest).get("auth_token") != self.server.token:
+            options = json.loads(rest)
+            self.echo = options.get("echo", True)
+            if self.server.token and options.get("auth_token") != self.server.token:
                 self.sendLine(b"-ERR 'Authorization Violation'")
                 self.transport.loseConnection()
         elif verb == "PING":
@@ -80,7 +83,7 @@ class FakeNatsConnection(LineReceiver):
         if subject in self.server.forbidden:
             self.sendLine(f"-ERR 'Permissions Violation for Publish to \"{subject}\"'".encode())
         else:
-            self.server.route(subject, reply, payload)
+            self.server.route(subject, reply, payload, self)
         self.setLineMode(rest)
 
     def send(self, number: str, subject: str, reply: str, payload: bytes) -> None:
@@ -125,10 +128,12 @@ class FakeNats:
         for connection in list(self.connections):
             connection.transport.abortConnection()
 
-    def route(self, subject: str, reply: str, payload: bytes) -> None:
+    def route(self, subject: str, reply: str, payload: bytes, sender: FakeNatsConnection | None = None) -> None:
         self.published.append((subject, payload))
         groups: dict[str, list[tuple[FakeNatsConnection, str]]] = {}
         for connection in self.connections:
+            if connection is sender and not connection.echo:
+                continue
             for number, (pattern, queue) in connection.subscriptions.items():
                 if matches(pattern, subject):
                     if queue:

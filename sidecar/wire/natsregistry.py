@@ -1,0 +1,102 @@
+"""What go-micro services with the NATS registry tell each other: questions, answers and broadcasts, as JSON.
+
+:source: micro/go-micro ``plugins/registry/nats/nats.go@v3.7.1`` (subjects ``micro.registry.nats.*``),
+    ``registry/nats/nats.go@v6.10.0`` (subjects ``micro.nats.*``)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+from attrs import frozen
+
+from sidecar.errors import MalformedRecord
+from sidecar.model import Service
+from sidecar.wire import services
+
+#: Where questions are asked and changes are told, in the dialect of the plugins (v3, v4) and that of v5.8 and later.
+QUERY = ("micro.registry.nats.query", "micro.nats.query")
+WATCH = ("micro.registry.nats.watch", "micro.nats.watch")
+
+
+@frozen
+class Query:
+    """A question. :ivar name: the service that is asked for, None where all are."""
+
+    name: str | None
+
+
+@frozen
+class Broadcast:
+    """A change. :ivar gone: whether the nodes were taken out."""
+
+    gone: bool
+    service: Service
+
+
+def query(name: str | None) -> bytes:
+    """A question for one service, or for all.
+
+    A ``get`` always names a service: who answers reads its name without looking whether there is one.
+    """
+    if name is None:
+        return _result("list", None)
+    return _result("get", Service(name))
+
+
+def broadcast(action: Literal["create", "delete"], service: Service) -> bytes:
+    """Nodes came (or are still there), or were taken out."""
+    return _result(action, service)
+
+
+def answer(service: Service) -> bytes:
+    """What a question is answered with, one message a version."""
+    return orjson.dumps(services.to_go_json(service))
+
+
+def decode_query(body: bytes) -> Query | None:
+    """:returns: None for a question of a kind that is not known. :raises MalformedRecord: it is none."""
+    action, subject = _read(body)
+    if action == "list":
+        return Query(None)
+    if action != "get":
+        return None
+    if not isinstance(subject, dict):
+        raise MalformedRecord("a question for a service that names none")
+    name = next((value for key, value in subject.items() if key.lower() == "name"), None)
+    if not isinstance(name, str) or not name:
+        raise MalformedRecord("a question for a service that names none")
+    return Query(name)
+
+
+def decode_broadcast(body: bytes) -> Broadcast:
+    """:raises MalformedRecord: it is none."""
+    action, subject = _read(body)
+    if action not in ("create", "update", "delete"):
+        raise MalformedRecord(f"the action {action[:40]!r} is not known")
+    return Broadcast(action == "delete", services.from_json(subject))
+
+
+def decode_answer(body: bytes) -> Service:
+    """:raises MalformedRecord: it is none."""
+    return services.decode_record(body)
+
+
+def _result(action: str, service: Service | None) -> bytes:
+    # Capitalised, as Go writes fields without tags; the service's own have tags.
+    return orjson.dumps({"Action": action, "Service": None if service is None else services.to_go_json(service)})
+
+
+def _read(body: bytes) -> tuple[str, Any]:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedRecord(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise MalformedRecord("not a JSON object")
+    fields = {key.lower(): content for key, content in value.items()}
+    action = fields.get("action")
+    if not isinstance(action, str):
+        raise MalformedRecord("has no Action")
+    return action, fields.get("service")
