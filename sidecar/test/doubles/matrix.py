@@ -14,6 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from sidecar.test.doubles import say, world
 from sidecar.test.doubles.say import GENERATIONS
 
 #: Where a run leaves its results: this variable names it.
@@ -48,6 +49,9 @@ MEMORY = (
     "The memory registry is inside one process, so nothing of go-micro can share it. Services of v1.18.0, v2.9.1,"
     " v4.11.0 and v5.30.0 that are registered in it by POST /registry are called in sidecar.test.test_interop_services."
 )
+
+#: Characters of what went wrong that the table tells.
+_WORDS = 400
 
 _BEGIN, _END = ".. the table begins", ".. the table ends"
 
@@ -103,19 +107,24 @@ def table(place: Path) -> str:
     lines.append(["memory", "all", *["n/a " + note(MEMORY)] * len(CELLS)])
     for row in (row for registry in REGISTRIES for row in rows(registry)):
         path = place / f"{row.name}.json"
-        outcomes: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        outcomes: dict[str, str] = json.loads(path.read_text()) if path.exists() else {"": _not_run(row.registry)}
         line = [row.registry, row.peer]
         for cell in CELLS:
-            outcome = outcomes.get(cell, outcomes.get("", "not run"))
+            outcome = outcomes.get(cell) or outcomes.get("", "not run")
             reason = row.reason(cell)
             if reason is not None:
                 line.append("n/a " + note(reason))
             elif outcome == "ok":
                 line.append("yes")
             else:
-                line.append("NO " + note(f"{row.name}, {CELLS[cell]}: {outcome}"))
+                where = f"{row.registry}, {row.peer}" + (f", {CELLS[cell]}" if cell in outcomes else "")
+                line.append("NO " + note(f"{where}: {' '.join(outcome.split())[:_WORDS]}"))
         lines.append(line)
     return "\n".join([*_grid(lines), "", *(f"({number}) {text}\n" for number, text in enumerate(notes, 1))])
+
+
+def _not_run(registry: str) -> str:
+    return f"not run: {say.missing(*GENERATIONS) or world.why_not(registry) or 'nobody tried'}"
 
 
 def _grid(lines: list[list[str]]) -> Iterable[str]:
