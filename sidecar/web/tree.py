@@ -77,8 +77,10 @@ class Tree(Resource):
             # A target in absolute form, which every server must take (RFC 9112, 3.2.2). Its first segments are scheme
             # and host, of which Twisted cut the first letter.
             segments = segments[3:]
-        while segments and not segments[-1]:
+        if segments and not segments[-1]:
             segments.pop()
+        if b"" in segments:
+            return self._missing
         return self._rooms.get(b"/" + b"/".join(segments)) or self._missing
 
 
