@@ -56,19 +56,19 @@ class NatsVoice:
         """Whatever is a service can be told of here."""
 
     def ask(self, name: str) -> Deferred[None]:
-        return self._say(wire.QUERY, wire.query(name), f"{self._inbox}.get")
+        return self._say(wire.query(name), f"{self._inbox}.get")
 
     def ask_names(self) -> Deferred[None]:
-        return self._say(wire.QUERY, wire.query(None), f"{self._inbox}.list")
+        return self._say(wire.query(None), f"{self._inbox}.list")
 
     def announce(self, service: Service, news: bool) -> Deferred[None]:
-        return self._say(wire.WATCH, wire.broadcast("create", service))
+        return self._say(wire.broadcast("create", service))
 
     def retract(self, service: Service) -> Deferred[None]:
-        return self._say(wire.WATCH, wire.broadcast("delete", service))
+        return self._say(wire.broadcast("delete", service))
 
-    def _say(self, subjects: Iterable[str], body: bytes, reply: str = "") -> Deferred[None]:
-        saying = [self._link.publish(subject, body, reply) for subject in subjects]
+    def _say(self, said: Iterable[tuple[str, bytes]], reply: str = "") -> Deferred[None]:
+        saying = [self._link.publish(subject, body, reply) for subject, body in said]
 
         return DeferredList(saying, consumeErrors=True).addCallback(_all_said)
 
@@ -103,6 +103,8 @@ class NatsVoice:
             told = wire.decode_broadcast(body)
         except MalformedRecord as error:
             self._chorus.complain(f"a message on {subject} ({_names(body)})", str(error))
+            return
+        if told is None:
             return
         if told.gone:
             self._chorus.parted(told.service.name, [node.id for node in told.service.nodes])

@@ -183,15 +183,31 @@ class Dialects(TestCase):
                 for action in ("create", "delete")
             ],
         )
-        seen: list[Change] = []
+        self.assertEqual(
+            [body.get("Copy", False) for subject, body in sorted(told, key=str)], [False, False, True, True]
+        )
+
+    async def test_watches(self) -> None:
+        """What peers of either dialect broadcast reaches watchers, once, though nobody asked for the name."""
+        registry, peer, other = await self.registry(), await self.peer(), await self.registry()
+        for prefix in ("micro.registry.nats", "micro.nats"):
+            seen: list[Change] = []
+            watch = registry.watch(seen.append)
+            theirs = a_service()
+            for action in ("create", "create", "delete"):
+                body = {"Action": action, "Service": services.to_go_json(theirs)}
+                await peer.publish(f"{prefix}.watch", json.dumps(body).encode())
+            await self.until(lambda: len(seen) == 2)  # noqa: B023
+            self.assertEqual(seen, [Change("create", theirs), Change("delete", theirs)])
+            watch.cancel()
+        seen = []
         registry.watch(seen.append)
-        theirs = a_service()
-        body = {"Action": "create", "Service": services.to_go_json(theirs)}
-        await peer.publish("micro.nats.watch", json.dumps(body).encode())
-        await peer.publish("micro.registry.nats.watch", json.dumps(body).encode())
-        await peer.publish("micro.nats.watch", json.dumps({**body, "Action": "delete"}).encode())
+        service = a_service()
+        await other.register(service, None)
+        await other.deregister(service)
         await self.until(lambda: len(seen) == 2)
-        self.assertEqual(seen, [Change("create", theirs), Change("delete", theirs)])
+        await sleep(0.1)
+        self.assertEqual(seen, [Change("create", service), Change("delete", service)])
 
     async def test_malformed(self) -> None:
         """What cannot be read is skipped and hides nothing else."""
@@ -250,4 +266,4 @@ class Dialects(TestCase):
         await registry.register(service, None)
         self.assertEqual(await other.get(service.name), (service,))
         await registry.stopService()
-        await self.assertFailure(other.get(service.name), NotFound)
+        await self.until_gone(other, service.name)

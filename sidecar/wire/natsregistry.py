@@ -16,6 +16,8 @@ from sidecar.model import Service
 from sidecar.wire import services
 
 #: Where questions are asked and changes are told, in the dialect of the plugins (v3, v4) and that of v5.8 and later.
+#: We say everything on both. On the first it is marked as a copy, a key that Go does not look at: who listens to both
+#: (one of us) passes over copies, since messages of two subjects may overtake each other.
 QUERY = ("micro.registry.nats.query", "micro.nats.query")
 WATCH = ("micro.registry.nats.watch", "micro.nats.watch")
 
@@ -35,19 +37,19 @@ class Broadcast:
     service: Service
 
 
-def query(name: str | None) -> bytes:
-    """A question for one service, or for all.
+def query(name: str | None) -> tuple[tuple[str, bytes], ...]:
+    """A question for one service, or for all: what to publish where.
 
     A ``get`` always names a service: who answers reads its name without looking whether there is one.
     """
     if name is None:
-        return _result("list", None)
-    return _result("get", Service(name))
+        return _said(QUERY, "list", None)
+    return _said(QUERY, "get", Service(name))
 
 
-def broadcast(action: Literal["create", "delete"], service: Service) -> bytes:
-    """Nodes came (or are still there), or were taken out."""
-    return _result(action, service)
+def broadcast(action: Literal["create", "delete"], service: Service) -> tuple[tuple[str, bytes], ...]:
+    """Nodes came (or are still there), or were taken out: what to publish where."""
+    return _said(WATCH, action, service)
 
 
 def answer(service: Service) -> bytes:
@@ -56,8 +58,10 @@ def answer(service: Service) -> bytes:
 
 
 def decode_query(body: bytes) -> Query | None:
-    """:returns: None for a question of a kind that is not known. :raises MalformedRecord: it is none."""
-    action, subject = _read(body)
+    """:returns: None for a copy or a question of another kind. :raises MalformedRecord: it is none."""
+    action, subject, copy = _read(body)
+    if copy:
+        return None
     if action == "list":
         return Query(None)
     if action != "get":
@@ -70,9 +74,11 @@ def decode_query(body: bytes) -> Query | None:
     return Query(name)
 
 
-def decode_broadcast(body: bytes) -> Broadcast:
-    """:raises MalformedRecord: it is none."""
-    action, subject = _read(body)
+def decode_broadcast(body: bytes) -> Broadcast | None:
+    """:returns: None for a copy. :raises MalformedRecord: it is none."""
+    action, subject, copy = _read(body)
+    if copy:
+        return None
     if action not in ("create", "update", "delete"):
         raise MalformedRecord(f"the action {action[:40]!r} is not known")
     return Broadcast(action == "delete", services.from_json(subject))
@@ -83,12 +89,14 @@ def decode_answer(body: bytes) -> Service:
     return services.decode_record(body)
 
 
-def _result(action: str, service: Service | None) -> bytes:
+def _said(subjects: tuple[str, str], action: str, service: Service | None) -> tuple[tuple[str, bytes], ...]:
     # Capitalised, as Go writes fields without tags; the service's own have tags.
-    return orjson.dumps({"Action": action, "Service": None if service is None else services.to_go_json(service)})
+    result = {"Action": action, "Service": None if service is None else services.to_go_json(service)}
+    older, newer = subjects
+    return (older, orjson.dumps({**result, "Copy": True})), (newer, orjson.dumps(result))
 
 
-def _read(body: bytes) -> tuple[str, Any]:
+def _read(body: bytes) -> tuple[str, Any, bool]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -99,4 +107,4 @@ def _read(body: bytes) -> tuple[str, Any]:
     action = fields.get("action")
     if not isinstance(action, str):
         raise MalformedRecord("has no Action")
-    return action, fields.get("service")
+    return action, fields.get("service"), fields.get("copy") is True
