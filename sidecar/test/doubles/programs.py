@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -206,6 +207,21 @@ def start_consul(port: int, home: Path | None = None, extra: Sequence[str] = ())
 def start_nats(port: int, arguments: Sequence[str] = (), home: Path | None = None) -> Program:
     """nats-server on the loopback ``port``."""
     return start("nats-server", ["-a", "127.0.0.1", "-p", str(port), *arguments], lambda _: accepts(port), home=home)
+
+
+_RUNNING: dict[str, int] = {}
+
+
+def shared(name: str, start_on: Callable[[int], Program]) -> int:
+    """A program for a whole test run, started when first asked for. (Trial has no set-up of classes.)
+
+    :returns: its port.
+    """
+    if name not in _RUNNING:
+        port = free_port()
+        atexit.register(start_on(port).stop)
+        _RUNNING[name] = port
+    return _RUNNING[name]
 
 
 def _answers(port: int, path: str, wanted: bytes) -> bool:
