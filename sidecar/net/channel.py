@@ -119,6 +119,9 @@ class HTTPChannel(Protocol):
                     self._offer(request, data)
                     return
                 request.process()
+                if self.transport is None:
+                    self._taken_over()
+                    return
                 if not data:
                     return
                 if self._state or self._choked:
@@ -206,6 +209,8 @@ class HTTPChannel(Protocol):
 
     def _taken_over(self) -> None:
         request, site = self.request, self.site
+        if request is not None and not request.upgrade:
+            request.transport.unregisterProducer()  # nobody asked for that, and we were still on it
         if site.recorder is not None and request is not None:
             site.recorder.record(101, site.clock.seconds() - request.started)
         self._count(-1)

@@ -87,6 +87,7 @@ class SlimRequest(server.Request):
 
     channel: Any  # an HTTPChannel, or None: the base class says otherwise
     site: Any
+    transport: Any
     on_lost: Callable[[], None] | None = None
     upgrade = False
     queued = False
@@ -206,9 +207,14 @@ class SlimRequest(server.Request):
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer for a resource that failed. What has begun cannot be taken back: then the connection is cut."""
-        status, headers, body = self.channel.site.failed(reason) if self.channel is not None else (500, b"", b"")
-        if self.startedWriting and not self.finished and self.channel is not None:
-            self.channel.abort()
+        channel = self.channel
+        status, headers, body = self.site.failed(reason)
+        if channel is None:
+            pass  # it was answered, or there is nobody to answer
+        elif channel.transport is None:
+            self.transport.abortConnection()  # it failed after it took the connection over
+        elif self.startedWriting:
+            channel.abort()
         else:
             self.__dict__.pop("responseHeaders", None)
             self.answer(status, headers, body)

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from twisted.internet import reactor as real_reactor
-from twisted.internet import ssl, tcp
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from sidecar.net import eager
-from sidecar.test.doubles.certificates import self_signed
+from sidecar.test.doubles.tls import tls_ends
 
 PATIENCE = 60
 
@@ -336,9 +336,7 @@ class OverTheWire(TestCase):
 
     async def test_tls_above(self) -> None:
         """TLS laid over eager transports carries two megabytes there and back, and closes in order."""
-        key, certificate = self_signed("localhost")
-        context = ssl.PrivateCertificate.loadPEM(key + certificate).options()
-        trust = ssl.optionsForClientTLS("localhost", ssl.Certificate.loadPEM(certificate))
+        context, trust = tls_ends()
         load = bytes(range(256)) * 8192
         collector = Collector(len(load), load, 100_003)
         port = self.listen(TLSMemoryBIOFactory(context, False, self.echo()))
@@ -350,9 +348,7 @@ class OverTheWire(TestCase):
 
     async def test_start_tls(self) -> None:
         """A connection may turn to TLS in the middle."""
-        key, certificate = self_signed("localhost")
-        context = ssl.PrivateCertificate.loadPEM(key + certificate).options()
-        trust = ssl.optionsForClientTLS("localhost", ssl.Certificate.loadPEM(certificate))
+        context, trust = tls_ends()
 
         class Turning(Echo):
             def dataReceived(self, data: bytes) -> None:

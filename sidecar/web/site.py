@@ -60,6 +60,7 @@ class SidecarSite(server.Site):
         self._fast = channel == "fast"
         self._channels: set[Any] = set()
         self._sweeping: IDelayedCall | None = None
+        self._last_call: Any = None  # while draining: when idle connections are closed
         self._drained: list[Deferred[None]] = []
 
     @property
@@ -91,8 +92,8 @@ class SidecarSite(server.Site):
             self._sweeping = None
 
     def answered(self) -> None:
-        """Called while draining, and by stock requests always."""
-        if self.draining and not self.in_flight:
+        """A request has ended, while we drain (stock requests tell always)."""
+        if self._last_call is not None and self._last_call.called and not self.in_flight:
             waiting, self._drained = self._drained, []
             for one in waiting:
                 one.callback(None)
@@ -132,27 +133,16 @@ class SidecarSite(server.Site):
         :returns: fires when none is in flight or patience is over.
         """
         self.draining = True
-        self.clock.callLater(LAST_CALL, self._close_idle)
         drained: Deferred[None] = Deferred()
-        if self.in_flight:
-            self._drained.append(drained)
-            drained.addTimeout(patience, self.clock, onTimeoutCancel=lambda _, __: None)
-        else:
-            self.clock.callLater(min(patience, 2 * LAST_CALL), self._settle, drained, patience - 2 * LAST_CALL)
-        return drained
-
-    def _settle(self, drained: Deferred[None], patience: float) -> None:
-        if drained.called:
-            return
-        if self.in_flight and patience > 0:
-            self._drained.append(drained)
-            drained.addTimeout(patience, self.clock, onTimeoutCancel=lambda _, __: None)
-        else:
-            drained.callback(None)
+        self._drained.append(drained)
+        if self._last_call is None:
+            self._last_call = self.clock.callLater(LAST_CALL, self._close_idle)
+        return drained.addTimeout(patience, self.clock, onTimeoutCancel=lambda _, __: None)
 
     def _close_idle(self) -> None:
         for channel in list(self._channels):
             channel.close_if_idle()
+        self.answered()
 
     # --- Site's own, made lean --------------------------------------------------------------------------------------
 
