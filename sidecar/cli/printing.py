@@ -73,20 +73,18 @@ def joined(node: Mapping[str, Any]) -> str:
 
 
 def health_line(node: Mapping[str, Any], status: str) -> str:
-    host, port = place(node)
-    return f"{_of(node, 'id', '')}\t\t{host}:{port}\t\t{status}"
+    return f"{_of(node, 'id', '')}\t\t{joined(node)}\t\t{status}"
 
 
 def stats_line(node: Mapping[str, Any], stats: Mapping[str, Any]) -> str:
     """A row of ``micro stats``; the numbers may come as strings, as protobuf's JSON writes 64 bits."""
-    host, port = place(node)
     started, uptime, memory, threads, gc = (
         int(_of(stats, name, 0)) for name in ("started", "uptime", "memory", "threads", "gc")
     )
     since = time.localtime(started)
     when = f"{time.strftime('%b', since)} {since.tm_mday} {time.strftime('%H:%M:%S', since)}"
     return (
-        f"{_of(node, 'id', '')}\t\t{host}:{port}\t\t{when}\t{durations.format(uptime)}"
+        f"{_of(node, 'id', '')}\t\t{joined(node)}\t\t{when}\t{durations.format(uptime)}"
         f"\t{memory / 1048576:.2f}mb\t{threads}\t{durations.format(gc / 1e9)}"
     )
 

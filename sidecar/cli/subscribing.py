@@ -55,7 +55,7 @@ class Subscriber:
 
     def ended(self, how: Ended) -> None:
         if self._left != 0:
-            self._complain(str(how))
+            self._complain(str(how) if self._protocol is not None else f"no subscription at {self._api.address}: {how}")
 
     def failed(self, failure: Failure) -> None:
         error = failure.value
@@ -78,6 +78,7 @@ def subscribe(api: Api, topic: str, queue: str | None, form: str, count: int) ->
         asked["format"] = "raw"
     host = f"[{api.host}]" if ":" in api.host else api.host
     url = f"{'wss' if api.secure else 'ws'}://{host}:{api.port}{api.path}/broker?{urlencode(asked)}"
+    where = endpoint(reactor, api)
     subscriber = Subscriber(api, topic, count)
 
     def stop(_: object) -> None:
@@ -85,7 +86,7 @@ def subscribe(api: Api, topic: str, queue: str | None, form: str, count: int) ->
             reactor.stop()
 
     def start() -> None:
-        ended = listen(reactor, endpoint(reactor, api), url, subscriber.deliver, subscriber.opened)
+        ended = listen(reactor, where, url, subscriber.deliver, subscriber.opened)
         ended.addCallbacks(subscriber.ended, subscriber.failed).addBoth(stop)
 
     reactor.callWhenRunning(start)
