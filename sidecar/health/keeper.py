@@ -118,7 +118,7 @@ class Keeper(service.Service):
             settling.addBoth(self._settled)
 
     async def _settle(self) -> None:
-        delay = FIRST_RETRY
+        delay, said = FIRST_RETRY, ""
         while self._held != self._wanted:
             wanted, failed = self._wanted, delay > FIRST_RETRY
             # Until it answers, the registry may have done it or not.
@@ -131,19 +131,20 @@ class Keeper(service.Service):
             except defer.CancelledError:
                 raise
             except Exception as error:
-                self.log.warn(
-                    "{what} {id} failed, next try in {delay} s: {error}",
-                    what="Registering" if wanted else "Deregistering",
-                    id=self._id,
-                    delay=delay,
-                    error=str(error) or type(error).__name__,
-                )
+                said = self._say(said, "Registering" if wanted else "Deregistering", error)
                 await deferLater(self._clock, delay, lambda: None)
                 delay = min(delay * 2, LAST_RETRY)
             else:
                 self._held, delay = wanted, FIRST_RETRY
                 if failed:
                     self.log.info("{id} is {what} now", id=self._id, what="registered" if wanted else "deregistered")
+
+    def _say(self, before: str, what: str, error: Exception) -> str:
+        """One line for each kind of failure, not for each try: an engine may be away for hours. :returns: what it was."""
+        text = f"{what} {self._id} failed, trying again until it holds: {str(error) or type(error).__name__}"
+        if text != before:
+            self.log.warn("{text}", text=text)
+        return text
 
     def _settled(self, result: object) -> None:
         # A failure can only be our own cancellation: everything else is retried.
