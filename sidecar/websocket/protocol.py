@@ -91,6 +91,8 @@ class Connection(WebSocketServerProtocol):
 
     def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
         """Say why, in the JSON of all our errors."""
+        if not self.alive:
+            return  # nobody is left to hear it
         if self._denied is None:
             super().sendHttpErrorResponse(code, reason, responseHeaders)
             return
@@ -103,7 +105,6 @@ class Connection(WebSocketServerProtocol):
     def onOpen(self) -> None:
         # Nobody asks for these again, and a connection may be idle for days.
         self.http_request_data, self.http_response_data, self.http_headers = b"", "", {}
-        self.factory.opened(self)
         self._talk.opened(self)
 
     def take_producer(self, producer: IPushProducer) -> None:
@@ -218,7 +219,8 @@ class Connection(WebSocketServerProtocol):
 
     def abort(self) -> None:
         """Drop the connection, whatever still waits on it."""
-        self.transport.abortConnection()
+        if self.alive:
+            self.transport.abortConnection()
 
     def _be_done_soon(self) -> None:
         """Say nothing more. A peer that neither answers nor reads holds the connection no longer than this."""
@@ -245,17 +247,15 @@ class ConnectionFactory(WebSocketServerFactory):
         self,
         clock: IReactorTime,
         max_message: int,
-        opened: Callable[[Connection], None],
         gone: Callable[[Connection], None],
     ) -> None:
-        """:param max_message: bytes of the largest message that is taken. :param opened: told of each connection whose
-        handshake is done. :param gone: told of each that is gone, whether it was opened or not."""
+        """:param max_message: bytes of the largest message that is taken. :param gone: told of each connection that is
+        gone, whether it was ever open or not."""
         # Autobahn's own timers would go to the global reactor otherwise.
         tx.config.loop = clock  # type: ignore[assignment]  # declared by its default, None
         super().__init__(reactor=clock, server="")
         self.clock = clock
         self.max_message = max_message
-        self.opened = opened
         self.gone = gone
         self.setProtocolOptions(
             versions=[13],
@@ -271,7 +271,7 @@ class ConnectionFactory(WebSocketServerFactory):
             allowNullOrigin=True,
         )
         # Autobahn copies each option to each connection. As the class's attributes they are there once.
-        options = {name: getattr(self, name) for name in Connection.CONFIG_ATTRS}
+        options = {name: _unbound(getattr(self, name)) for name in Connection.CONFIG_ATTRS}
         self.connection = type("Connection", (Connection,), {**options, "CONFIG_ATTRS": ()})
 
     def serve(self, talk: Talk) -> Connection:
@@ -279,6 +279,11 @@ class ConnectionFactory(WebSocketServerFactory):
         connection: Connection = self.connection(talk, self.clock, self.max_message)
         connection.factory = self
         return connection
+
+
+def _unbound(option: Any) -> Any:
+    """An option that is a function, kept from becoming a method of the class that holds it."""
+    return staticmethod(option) if callable(option) else option
 
 
 def take_over(request: Any, connection: Connection) -> int:

@@ -76,15 +76,14 @@ class WebSockets(service.Service):
         from sidecar.websocket import protocol
 
         if self._factory is None:
-            self._factory = protocol.ConnectionFactory(self._clock, self._max_message, self._opened, self._gone)
+            self._factory = protocol.ConnectionFactory(self._clock, self._max_message, self._gone)
         connection = self._factory.serve(talk)
         self._connections[connection] = None
-        return protocol.take_over(request, connection)
-
-    def _opened(self, connection: Connection) -> None:
+        # From the start: one that never gets through its handshake is found like one that died later.
         self._heartbeat.join(connection, self._clock.seconds())
         if self._beat is None:
             self._schedule()
+        return protocol.take_over(request, connection)
 
     def _gone(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
