@@ -65,8 +65,8 @@ class Listener:
             factory.noisy = False
         return ListenerService(self._reactor, self, factory)
 
-    def accept(self, factory: IProtocolFactory) -> IListeningPort:
-        """Begin to accept with ``factory``."""
+    def accept(self, factory: Any) -> IListeningPort:
+        """Begin to accept. :param factory: an IProtocolFactory, which ports ask for in types of their own."""
         if isinstance(self._bound, _Endpoint):
             return self._bound.accept(factory)
         port = eager.listen(self._reactor, self._bound, factory)

@@ -140,7 +140,9 @@ class Keeper(service.Service):
                     self.log.info("{id} is {what} now", id=self._id, what="registered" if wanted else "deregistered")
 
     def _say(self, before: str, what: str, error: Exception) -> str:
-        """One line for each kind of failure, not for each try: an engine may be away for hours. :returns: what it was."""
+        """One line for each kind of failure, not for each try: an engine may be away for hours.
+
+        :param before: the line that was logged last. :returns: the one that stands for this failure."""
         text = f"{what} {self._id} failed, trying again until it holds: {str(error) or type(error).__name__}"
         if text != before:
             self.log.warn("{text}", text=text)

@@ -94,13 +94,17 @@ class PrintingTests(SynchronousTestCase):
         for text in (json.dumps(value), json.dumps(value, indent=3, ensure_ascii=False)):
             self.assertEqual(json.loads(printing.indented(text)), value)
 
+    def set_zone(self, zone: str | None) -> None:
+        os.environ.pop("TZ", None)
+        if zone is not None:
+            os.environ["TZ"] = zone
+
     def test_stats(self) -> None:
         """Time of day, Go durations and megabytes, from numbers or from strings of digits."""
-        before = os.environ.get("TZ")
-        os.environ["TZ"] = "UTC"
-        time.tzset()
         self.addCleanup(time.tzset)
-        self.addCleanup(os.environ.update if before else os.environ.pop, {"TZ": before} if before else "TZ")
+        self.addCleanup(self.set_zone, os.environ.get("TZ"))
+        self.set_zone("UTC")
+        time.tzset()
         stats = {"started": "1500000000", "uptime": 3725, "memory": 12345678, "threads": 7, "gc": 1234567}
         self.assertEqual(
             printing.stats_line({"id": "x-1", "address": "::1", "port": 80}, stats),
