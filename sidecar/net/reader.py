@@ -8,6 +8,7 @@ received.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -19,12 +20,18 @@ from sidecar.net.rules import Fields, Refused
 _EMPTY_LINE = b"\r\n\r\n"
 
 
+#: Headers of up to so many bytes are remembered, to be known again.
+_MEMORABLE = 2048
+
+
 class RequestReader:
     """Reads requests from one connection.
 
     After :meth:`take` there is either a whole request (``complete``, and its parts in the attributes), or a part of one
-    (``begun``), or nothing yet.
+    (``begun``), or nothing yet. The parts are not to be changed: a client that sends the same header again, as most do,
+    gets the same ones again, without parsing.
 
+    :ivar path: the target without its query.
     :ivar fields: by lower-case name, of a repeated one the last. :ivar fields_raw: all of them, in order, as received.
     :ivar persistent: the client will use the connection again.
     :ivar upgrade: it would rather go on in another protocol; what :meth:`take` returned may be the first of that.
@@ -33,13 +40,15 @@ class RequestReader:
     :ivar received: bytes of the body so far.
     """
 
-    method = uri = version = body = b""
+    method = uri = path = version = body = b""
     fields: dict[bytes, bytes]
     fields_raw: Fields
     persistent = True
     complete = upgrade = in_body = wants_continue = False
     received = 0
 
+    _known = b""  # the last header, where that is all there is to know of its request
+    _known_end = 0  # where the body ends that it announces
     _seen = b""  # of a header that comes in pieces
     _shown = 0  # how much of it the parser has
     _length = 0  # of the body, -1 for chunked
@@ -50,19 +59,18 @@ class RequestReader:
     def __init__(self, limits: HTTPLimits) -> None:
         self._limits = limits
         self._max_header = limits.max_header
-        self._chunks: list[bytes] = []
-        # httptools asks for these three names, and nothing else of what it could tell is needed.
-        self._parser: Any = HttpRequestParser(self)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields_raw.append((name, value))
-
-    def on_body(self, piece: bytes) -> None:
-        self._chunks.append(piece)
-        self.received += len(piece)
-
-    def on_message_complete(self) -> None:
-        self.complete = True
+        # What the parser finds goes into these without a line of Python, which would cost more than the finding. Of a
+        # repeated field the last one stays: that is seen by counting lines, and put right.
+        self._found: dict[bytes, bytes] = {}
+        self._pieces: list[bytes] = []
+        self._open: list[None] = [None]  # empty when the message is complete
+        self._parser: Any = HttpRequestParser(
+            SimpleNamespace(
+                on_header=self._found.__setitem__,
+                on_body=self._pieces.append,
+                on_message_complete=self._open.clear,
+            )
+        )
 
     @property
     def begun(self) -> bool:
@@ -70,15 +78,22 @@ class RequestReader:
         return self.in_body or bool(self._seen)
 
     def close(self) -> None:
-        """Let go of the parser, which refers back to us."""
+        """Let go of what is kept for the next request: there is none."""
         self._parser = None
-        self._chunks = []
+        self._known = b""
+        self._pieces.clear()
 
     def take(self, data: bytes) -> bytes:
         """Read from the front of ``data`` until a request is complete or all is used.
 
         :returns: what belongs to the next request. :raises Refused: this one cannot be taken, nor any after it.
         """
+        known = self._known
+        if known and data.startswith(known) and len(data) >= self._known_end and not (self.in_body or self._seen):
+            # llhttp is not shown this one at all, and stays at the end of the last that it was shown.
+            self.complete = True
+            self.body = data[len(known) : self._known_end]
+            return data[self._known_end :]
         try:
             return self._body(data) if self.in_body else self._head(data)
         except HttpParserError as error:
@@ -92,8 +107,7 @@ class RequestReader:
             head, rest = data, b""
         else:
             head, rest = data[:end], data[end:]
-        self.complete = self.upgrade = False
-        self.fields_raw = []
+        self._reset()
         method, uri, version = rules.request_line(head)
         try:
             self._parser.feed_data(head if method in rules.PLAIN else _disguised(head, method))
@@ -107,8 +121,7 @@ class RequestReader:
         Each piece is judged as it comes, so that nobody waits for the end of what is wrong already.
         """
         if not self._seen:
-            self.complete = self.upgrade = False
-            self.fields_raw = []
+            self._reset()
         seen = self._seen + data
         while seen.startswith(b"\r\n"):  # after an old client's body; RFC 9112, 2.2
             seen = seen[2:]
@@ -141,22 +154,32 @@ class RequestReader:
         self._shown = 0
         return self._begin(head, *rules.request_line(head), seen[end:])
 
+    def _reset(self) -> None:
+        self.complete = self.upgrade = False
+        self._known = b""
+        self._found.clear()
+        self._open.append(None)
+
     def _begin(self, head: bytes, method: bytes, uri: bytes, version: bytes, rest: bytes) -> bytes:
         """A header is whole, and llhttp has taken it."""
-        raw = self.fields_raw
-        if b" \r\n" in head or b"\t\r\n" in head:
+        raw = list(self._found.items())
+        if len(raw) != head.count(b"\r\n") - 2:
+            raw = rules.all_fields(head)
+            rules.check_once(raw)
+        elif b" \r\n" in head or b"\t\r\n" in head:
             raw = [(name, value.rstrip(b" \t")) for name, value in raw]
         if uri[0] != 47 or b"#" in uri:
             uri = rules.origin_form(method, uri, raw)
         fields = {name.lower(): value for name, value in raw}
         if len(fields) != len(raw):
-            rules.check_once(raw)
+            rules.check_once(raw)  # they differ in case only
         host = fields.get(b"host")
         if host != self._last_host or host is None:
             rules.check_host(host, version)
             self._last_host = host
         self.method = method
         self.uri = uri
+        self.path = uri.partition(b"?")[0]
         self.version = version
         self.fields = fields
         self.fields_raw = raw
@@ -178,6 +201,9 @@ class RequestReader:
             if fields[b"expect"].lower() != b"100-continue":
                 raise Refused(417, "Expect: only 100-continue is known")
             self.wants_continue = bool(length) and not rest
+        elif length >= 0 and not self.upgrade and self.persistent and len(head) <= _MEMORABLE:
+            self._known = head
+            self._known_end = len(head) + length
         if not length:
             self.body = b""
             self.complete = True
@@ -195,34 +221,32 @@ class RequestReader:
         if self.fields.get(b"upgrade", b"").lower() == b"websocket":
             raise Refused(400, "a WebSocket cannot be opened by a request that has a body")
         framing = b"Content-Length: %d" % length if length >= 0 else b"Transfer-Encoding: chunked"
-        kept, self.fields_raw = self.fields_raw, []
-        self.complete = self.upgrade = False
+        self._reset()
         self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + _EMPTY_LINE)
-        self.fields_raw = kept
 
     def _body(self, data: bytes) -> bytes:
-        limits = self._limits
+        pieces, limits = self._pieces, self._limits
         while data:
+            before = len(pieces)
             if self._length < 0:
-                piece, data = self._to_edge(data)
-                before = self.received
-                kept, self.fields_raw = self.fields_raw, []  # what comes now are trailers, which nobody asked for
-                self._parser.feed_data(piece)
-                self.fields_raw = kept
-                if self.received > limits.max_body:
-                    raise Refused(413, f"the body has more than {limits.max_body} bytes")
-                self._between = self._between + len(piece) if self.received == before else 0
-                if self._between > self._max_header:
-                    raise Refused(431, f"between two chunks there are more than {self._max_header} bytes")
+                part, data = self._to_edge(data)
             else:
                 missing = self._length - self.received
-                piece, data = (data, b"") if len(data) <= missing else (data[:missing], data[missing:])
-                self._parser.feed_data(piece)
-            if self.complete:
-                chunks = self._chunks
-                self.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-                self._chunks = []
+                part, data = (data, b"") if len(data) <= missing else (data[:missing], data[missing:])
+            self._parser.feed_data(part)
+            came = sum(map(len, pieces[before:]))
+            self.received += came
+            if self._length < 0:
+                if self.received > limits.max_body:
+                    raise Refused(413, f"the body has more than {limits.max_body} bytes")
+                self._between = 0 if came else self._between + len(part)
+                if self._between > self._max_header:
+                    raise Refused(431, f"between two chunks there are more than {self._max_header} bytes")
+            if not self._open:
+                self.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                pieces.clear()
                 self.in_body = self.wants_continue = False
+                self.complete = True
                 return data
         return b""
 

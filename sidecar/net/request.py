@@ -46,6 +46,10 @@ STATUS_LINES: dict[int, bytes] = {
 }
 
 
+#: The last line of a header with a length, ready for lengths that are common.
+_COMMON = 1024
+LENGTH_LINES = [b"Content-Length: %d\r\n\r\n" % length for length in range(_COMMON)]
+
 _T = TypeVar("_T")
 
 
@@ -91,6 +95,8 @@ class SlimRequest(server.Request):
     on_lost: Callable[[], None] | None = None
     upgrade = False
     queued = False
+    _dressed = False  # header fields or cookies for the answer were set
+    _watched = False  # somebody waits for the end
     started: float = 0.0
     code = http.OK
 
@@ -99,14 +105,14 @@ class SlimRequest(server.Request):
         self.channel = channel
         self.transport = channel.transport
         self.method = reader.method
-        self.uri = uri = reader.uri
-        self.path = uri if b"?" not in uri else uri[: uri.index(b"?")]
+        self.uri = reader.uri
+        self.path = reader.path
         self.clientproto = reader.version
         self.fields = reader.fields
         self.fields_raw = reader.fields_raw
         self.body = reader.body
 
-    # --- What the base classes keep as plain attributes, made on first use ------------------------------------------
+    # --- What the base classes keep as plain attributes, made on first use --------------------------------------------
 
     @_lazy
     def requestHeaders(self) -> Headers:
@@ -117,14 +123,17 @@ class SlimRequest(server.Request):
 
     @_lazy
     def responseHeaders(self) -> Headers:
+        self._dressed = True
         return Headers()
 
     @_lazy
     def cookies(self) -> list[bytes]:
+        self._dressed = True
         return []
 
     @_lazy
     def notifications(self) -> list[Deferred[None]]:
+        self._watched = True
         return []
 
     @_lazy
@@ -174,16 +183,15 @@ class SlimRequest(server.Request):
         self.site = self.channel.site
         self.prepath = []
         path = self.path
+        self.postpath = path[1:].split(b"/")
         if b"%" in path:
-            self.postpath = [unquote_to_bytes(segment) for segment in path[1:].split(b"/")]
-        else:
-            self.postpath = path[1:].split(b"/")
+            self.postpath = [unquote_to_bytes(segment) for segment in self.postpath]
         if path == b"*":
             self._handleStar()
             return
         try:
             found = self.site.getResourceFor(self)
-            if resource._IEncodingResource.providedBy(found):  # server.Request.process asks the same
+            if isinstance(found, resource.EncodingResourceWrapper):
                 self._encoder = found.getEncoder(self)
             self.render(found)
         except BaseException:
@@ -232,7 +240,7 @@ class SlimRequest(server.Request):
         if self.on_lost is not None:
             on_lost, self.on_lost = self.on_lost, None
             on_lost()
-        if "notifications" in self.__dict__:
+        if self._watched:
             waiting, self.notifications = self.notifications, []
             for one in waiting:
                 one.errback(reason)
@@ -252,24 +260,21 @@ class SlimRequest(server.Request):
             raise RuntimeError("answer() after write(): the answer has begun already")
         self.code = status
         self.startedWriting = self.finished = 1
-        if type(headers) is not bytes:
-            headers = header_block(headers)
-        if "responseHeaders" in self.__dict__ or "cookies" in self.__dict__:
+        self.sentLength = size = len(body)
+        parts = [STATUS_LINES.get(status) or status_line(status), channel.site.preamble]
+        if not channel.persistent or channel.site.draining or self.clientproto != b"HTTP/1.1":
+            parts.append(channel.persistence())
+        parts.append(headers if type(headers) is bytes else header_block(headers))
+        if self._dressed:
             self.responseHeaders.removeHeader(b"Content-Length")  # it is counted here
-            headers += self._set_before()
-        self.sentLength = len(body)
+            parts.append(self._set_before())
         if status in BODILESS:
-            head = b"%b%b%b%b\r\n" % (status_line(status), channel.site.preamble, channel.persistence(), headers)
-            channel.transport.write(head)
+            parts.append(b"\r\n")
         else:
-            head = b"%b%b%b%bContent-Length: %d\r\n\r\n" % (
-                STATUS_LINES.get(status) or status_line(status),
-                channel.site.preamble,
-                channel.persistence(),
-                headers,
-                len(body),
-            )
-            channel.transport.write(head + body if self.method != b"HEAD" else head)
+            parts.append(LENGTH_LINES[size] if size < _COMMON else b"Content-Length: %d\r\n\r\n" % size)
+            if self.method != b"HEAD":
+                parts.append(body)
+        channel.transport.write(b"".join(parts))
         self._done()
 
     def write(self, data: bytes) -> None:
@@ -305,7 +310,7 @@ class SlimRequest(server.Request):
             self.producer = None
         self.on_lost = None
         channel.requestDone(self)
-        if "notifications" in self.__dict__:
+        if self._watched:
             waiting, self.notifications = self.notifications, []
             for one in waiting:
                 one.callback(None)
@@ -362,6 +367,6 @@ class SlimRequest(server.Request):
             for name, values in self.responseHeaders.getAllRawHeaders()
             for value in values
         ]
-        if "cookies" in self.__dict__:
+        if self.cookies:
             lines += [b"Set-Cookie: %b\r\n" % cookie for cookie in self.cookies]
         return b"".join(lines)

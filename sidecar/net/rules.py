@@ -60,6 +60,12 @@ def request_line(head: bytes) -> tuple[bytes, bytes, bytes]:
     return method, target, version
 
 
+def all_fields(head: bytes) -> Fields:
+    """The fields of a header that llhttp has taken, repeated ones too."""
+    split = [line.partition(b":") for line in head.split(b"\r\n")[1:-2]]
+    return [(name, value.strip(b" \t")) for name, _, value in split]
+
+
 def check_once(fields: Fields) -> None:
     """:raises Refused: a field that decides where the message ends, or whom it is for, is there twice."""
     for name in (b"host", b"content-length", b"transfer-encoding"):

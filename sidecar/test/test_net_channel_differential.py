@@ -56,6 +56,7 @@ DIFFERENCES: dict[str, str] = {
     "N malformed request: Transfer-Encoding can't be present with Content-Length": "The same the other way round.",
     "N malformed request: Duplicate Content-Length": "The same one twice may be taken or refused: RFC 9112, 6.3.",
     "N malformed request: Invalid character in Content-Length": "The same one twice in a list, likewise.",
+    "N malformed request: Request has invalid `Transfer-Encoding`": "A tab after it, which llhttp does not know.",
     "N Transfer-Encoding: not in HTTP/N.N": "RFC 9112, 6.1: such framing is faulty.",
     "N the body has N bytes; N are taken": "Our limit.",
     # Chunks
@@ -315,8 +316,10 @@ def spoil(chance: random.Random, data: bytes) -> bytes:
 
 
 def stream(chance: random.Random) -> bytes:
-    """One to three requests, of which one may be spoilt."""
+    """One to three requests, often the same again, of which one may be spoilt."""
     requests = [request(chance) for _ in range(chance.choice([1, 1, 2, 3]))]
+    if chance.random() < 0.3:
+        requests.append(requests[-1])
     if chance.random() < 0.6:
         spoilt = chance.randrange(len(requests))
         for _ in range(chance.choice([1, 1, 1, 2])):

@@ -336,6 +336,25 @@ class Parts(SynchronousTestCase):
         reader = self.taken(b"GET http://b:80/x HTTP/1.1\r\n" + HOST + b"\r\n")
         self.assertEqual((reader.fields[b"host"], reader.fields_raw), (b"b:80", [(b"Host", b"b:80")]))
 
+    def test_known_again(self) -> None:
+        """A header that comes again is known, and its body is its own, however the two are cut."""
+        head = POST + b"X: y\r\nContent-Length: %d\r\n\r\n"
+        head = head % len(head % 10)  # so that a body can look just like its header
+        bodies = [b"x" * len(head), head, head[::-1], head]
+        stream = b"".join([head + body for body in bodies]) + SMALL
+        expected = [(b"POST", b"/", body, True) for body in bodies] + [(b"GET", b"/", b"", True)]
+        for pieces in cut(stream):
+            self.assertEqual(read(pieces), (expected, 0))
+        for at in range(1, len(head)):  # a known header, of which the beginning came before
+            self.assertEqual(read([head + bodies[0] + head[:at], head[at:] + bodies[1]]), (expected[:2], 0))
+
+    def test_not_quite_known(self) -> None:
+        """What begins like a known header and is not it gets no benefit of it."""
+        head = GET + HOST + b"X: y\r\n\r\n"
+        self.assertEqual(read([head, head[:-2] + b"Z : w\r\n\r\n"])[1], 400)
+        self.assertEqual(read([head, head.replace(b"X: y", b"X:\0y")])[1], 400)
+        self.assertEqual(read([head, head[:-6], head])[1], 400)
+
     def test_waiting_for_a_word(self) -> None:
         """Somebody who expects 100-continue waits, unless the body came along."""
         head = POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
