@@ -48,7 +48,7 @@ class Connection(TwistedProtocol):
     and searched only when somebody asks. That saves a call of Python for each header.
 
     :ivar reusable: whether the last answer left the connection fit for another call.
-    :ivar idle_since: when it was last put aside, in its keeper's seconds.
+    :ivar idle_since: when its keeper found it put aside, in the keeper's seconds.
     """
 
     transport: ITCPTransport
@@ -68,7 +68,7 @@ class Connection(TwistedProtocol):
         self._head = b""
         self._status = 0
         self.reusable = True
-        self.idle_since = 0.0
+        self.idle_since: float | None = None
 
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)

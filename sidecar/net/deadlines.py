@@ -58,6 +58,10 @@ class Deadlines:
             slot.discard(item)
             item.slot = None
 
+    def items(self) -> list[Any]:
+        """All that wait, in no order."""
+        return [item for slot in self._slots.values() for item in slot]
+
     def stop(self) -> None:
         """Forget everything."""
         self._slots.clear()

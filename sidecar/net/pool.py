@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -14,9 +14,6 @@ from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
 from sidecar.net.connection import Connection
-
-#: Seconds of idling after which a connection is looked at before it is trusted with a call.
-_LOOK_AFTER: Final = 1.0
 
 
 class Taker(Protocol):
@@ -56,6 +53,10 @@ class Pool:
     _waiting: deque[Taker] = field(factory=deque, init=False)
     _coming: list[IConnector] = field(factory=list, init=False)
     _stopping: Deferred[None] | None = field(default=None, init=False)
+    _swept: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._swept = self._seconds()
 
     # --- What callers use -------------------------------------------------------------------------------------------
 
@@ -66,7 +67,8 @@ class Pool:
         """
         while self._idle:
             connection = self._idle.pop()
-            if self._fit(connection):
+            # One that idled for longer than between two sweeps is looked at before it is trusted with a call.
+            if connection.idle_since is None or not _has_news(connection.transport):
                 taker.ready(connection)
                 return
             connection.drop()
@@ -93,7 +95,7 @@ class Pool:
         elif self._waiting:
             self._waiting.popleft().ready(connection)
         else:
-            connection.idle_since = self._seconds()
+            connection.idle_since = None
             self._idle.append(connection)
 
     @property
@@ -106,10 +108,19 @@ class Pool:
         return bool(self._all or self._waiting or self._coming)
 
     def sweep(self, now: float) -> None:
-        """Close what idled for too long. :param now: in the pool's seconds."""
+        """Close what idled for too long; to be called every few seconds. :param now: in the pool's seconds.
+
+        Only here is noted since when a connection idles, so that calls need not look at the clock: it was put aside
+        after the last sweep, and is taken to have been put aside then.
+        """
         oldest = now - self.ttl
-        while self._idle and self._idle[0].idle_since <= oldest:
-            self._idle.pop(0).drop()
+        for connection in list(self._idle):
+            if connection.idle_since is None:
+                connection.idle_since = self._swept
+            if connection.idle_since <= oldest:
+                self._idle.remove(connection)
+                connection.drop()
+        self._swept = now
 
     def stop(self) -> Deferred[None]:
         """Close everything; whoever waits is told. :returns: fires when the last connection is gone."""
@@ -137,12 +148,6 @@ class Pool:
         self._check_emptied()
 
     # --- Within -----------------------------------------------------------------------------------------------------
-
-    def _fit(self, connection: Connection) -> bool:
-        idled = self._seconds() - connection.idle_since
-        if idled < _LOOK_AFTER:
-            return True
-        return idled < self.ttl and not _has_news(connection.transport)
 
     def _open(self) -> None:
         if len(self._all) + len(self._coming) < self.size and self._stopping is None:

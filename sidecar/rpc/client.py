@@ -61,19 +61,19 @@ class Client(service.Service):
         self._random = random
         self._any_address = any_address
         self._deadlines = Deadlines(clock)
-        self._flights: set[Flight] = set()
         self._stopped = False
+        self._started = 0
         self.succeeded = self.faulted = self.timed_out = self.failed = self.cancelled = self.retried = 0
 
     @property
     def in_flight(self) -> int:
-        return len(self._flights)
+        return self._started - self.succeeded - self.faulted - self.timed_out - self.failed - self.cancelled
 
     def stopService(self) -> None:
         """Give up what is still in flight. (The site has drained before, so there is little.)"""
         super().stopService()
         self._stopped = True
-        for flight in list(self._flights):
+        for flight in self._deadlines.items():
             flight.give_up(ShuttingDown("the sidecar is stopping and gave this call up: try again"))
         self._deadlines.stop()
 
@@ -90,19 +90,16 @@ class Client(service.Service):
         It may be called before this returns.
         """
         flight = Flight(self, call, policy, done, context)
-        self._flights.add(flight)
+        self._started += 1
         if self._stopped:
             flight.give_up(ShuttingDown("the sidecar is stopping: call again"))
         else:
             flight.begin()
         return flight
 
-    def ended(self, flight: Flight, error: BaseException | None) -> None:
-        """Count it."""
-        self._flights.discard(flight)
-        if error is None:
-            self.succeeded += 1
-        elif isinstance(error, ServiceFault):
+    def count(self, error: BaseException) -> None:
+        """A call ended badly."""
+        if isinstance(error, ServiceFault):
             self.faulted += 1
         elif isinstance(error, CallTimeout):
             self.timed_out += 1
@@ -138,6 +135,7 @@ class Flight:
         self._context = context
         self._attempts: Attempts | None = None
         self._exchange: Exchange | None = None
+        self._nodes: Iterator[Node] | None = None
         self._node: Node | None = None
         self._looking: Deferred[Any] | None = None
         self._wait: IDelayedCall | None = None
@@ -149,6 +147,11 @@ class Flight:
         self._began = now = client._seconds()
         self._deadline = now + self._policy.timeout
         client._deadlines.add(self, self._deadline)
+        if call.address is None:
+            node = client._selector.first(call.service)
+            if node is not None:
+                self._try(node)
+                return
         try:
             nodes = client._selector.choose(call.service) if call.address is None else self._at(call.address)
         except Exception as error:
@@ -166,7 +169,6 @@ class Flight:
         if self._done is not None:
             self._done = None
             self._client.cancelled += 1
-            self._client._flights.discard(self)
             self._let_go()
 
     def give_up(self, error: BaseException) -> None:
@@ -174,7 +176,7 @@ class Flight:
         done, self._done = self._done, None
         if done is not None:
             self._let_go()
-            self._client.ended(self, error)
+            self._client.count(error)
             done(self._context, None, error)
 
     # --- Finding nodes ----------------------------------------------------------------------------------------------
@@ -228,7 +230,8 @@ class Flight:
     def _try(self, node: Node) -> None:
         client = self._client
         self._node = node
-        client._selector.began(node)
+        if client._selector.counts:
+            client._selector.began(node)
         try:
             exchange = client._transport.exchange(node, self._call, self._deadline - self._began, self)
         except Exception as error:
@@ -244,9 +247,9 @@ class Flight:
         client, slot, node = self._client, self.slot, self._node
         if slot is not None:
             slot.discard(self)
-        assert node is not None
-        client._selector.mark(node, None)
-        client._flights.discard(self)
+        if client._selector.counts:
+            assert node is not None
+            client._selector.mark(node, None)
         client.succeeded += 1
         done(self._context, reply, None)
 
@@ -256,6 +259,8 @@ class Flight:
             return
         self._exchange = self._node = None
         client._selector.mark(node, error)
+        if self._nodes is None:
+            self._nodes = client._selector.others(self._call.service, node)
         following = next(self._nodes, None)
         now = client._seconds()
         attempts = self._machine()

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from sidecar.errors import ConfigError, EngineUnavailable, NoNodes
 from sidecar.interfaces import IRegistry, ISelector, IWatch
 from sidecar.model import Change, Node, Service
-from sidecar.rpc.strategy import STRATEGIES, Candidates, order
+from sidecar.rpc.strategy import STRATEGIES, Candidates, order, rest
 
 #: Services whose nodes are kept; the one that was looked up longest ago makes room.
 MAX_SERVICES = 65_536
@@ -55,6 +55,8 @@ class Selector(service.Service):
         self._registry = registry
         self._random = random
         self._strategy = STRATEGIES[strategy](random)
+        #: Whether it wants to be told of every beginning and end.
+        self.counts = self._strategy.counts
         self._max_services = max_services
         self._known: dict[str, _Entry] = {}
         self._lookups: dict[str, _Lookup] = {}
@@ -82,13 +84,27 @@ class Selector(service.Service):
             return order(found.candidates, self._strategy, self._random)
         return found.addCallback(lambda entry: order(entry.candidates, self._strategy, self._random))
 
+    def first(self, name: str) -> Node | None:
+        """The node to try first; None where that takes a look at the registry, which :meth:`choose` takes."""
+        entry = self._known.get(name)
+        if entry is None or entry.stale:
+            return None
+        candidates = entry.candidates
+        return candidates.nodes[self._strategy.first(candidates)]
+
+    def others(self, name: str, tried: Node) -> Iterator[Node]:
+        """Where to go on after :meth:`first` was not enough."""
+        entry = self._known.get(name)
+        if entry is not None:
+            yield from rest(entry.candidates, tried, self._random)
+
     def mark(self, node: Node, error: Exception | None) -> None:
-        if self._strategy.counts:
+        if self.counts:
             self._strategy.ended(node)
 
     def began(self, node: Node) -> None:
         """Tell that an attempt at ``node`` begins; :meth:`mark` tells its end."""
-        if self._strategy.counts:
+        if self.counts:
             self._strategy.began(node)
 
     def at(self, name: str, address: str) -> Node | Deferred[Node | None] | None:

@@ -173,10 +173,13 @@ STRATEGIES: Final[Mapping[str, Callable[[Random], Strategy]]] = {
 
 def order(candidates: Candidates, strategy: Strategy, random: Random) -> Iterator[Node]:
     """Every node once: the strategy's choice, then the others that share the work, at last the reserve."""
-    nodes = candidates.nodes
-    first = strategy.first(candidates)
-    yield nodes[first]
-    others = [*nodes[:first], *nodes[first + 1 :]]
-    random.shuffle(others)
-    yield from others
+    first = candidates.nodes[strategy.first(candidates)]
+    yield first
+    yield from rest(candidates, first, random)
+
+
+def rest(candidates: Candidates, tried: Node, random: Random) -> Iterator[Node]:
+    """Every node once but ``tried``: by chance those that share the work, then the reserve."""
+    others = [node for node in candidates.nodes if node is not tried and node.id != tried.id]
+    yield from random.sample(others, len(others))
     yield from random.sample(candidates.reserve, len(candidates.reserve))

@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from attrs import define, field
 from twisted.application import service
@@ -37,9 +37,9 @@ from sidecar.wire import envelope, headers, protorpc
 from sidecar.wire.rpc import JSON, PROTOBUF
 
 #: Seconds between two looks for connections that idled too long.
-_SWEEP: Final = 5.0
-#: Heads that are kept for one node: one for each method that is called there.
-_MAX_HEADS: Final = 512
+_SWEEP: Final = 1.0
+#: Molds that are kept for one node: one for each method that is called there.
+_MAX_MOLDS: Final = 512
 
 
 @define(eq=False)
@@ -48,13 +48,25 @@ class _Peer:
 
     :ivar lean: its last good answer gave the id back as a number, so it is of 2016 to 2018 and pays dearly for each
         header.
-    :ivar heads: by service and method, what a request begins with, up to its id, and its payload's envelope.
+    :ivar molds: requests with holes, by content type, service and method.
     """
 
     host: bytes
     pool: Pool
     lean: bool = False
-    heads: dict[tuple[str, str, str], tuple[bytes, bytes]] = field(factory=dict)
+    molds: dict[tuple[str, str, str], _Mold] = field(factory=dict)
+
+
+class _Mold(NamedTuple):
+    """All of a request but what differs from call to call.
+
+    :ivar text: bytes with holes for ``%``. :ivar room: bytes of the JSON envelope around payload and id.
+    :ivar steered: whether the Micro headers are there, and with them three holes for the id.
+    """
+
+    text: bytes
+    room: int
+    steered: bool
 
 
 class _Exchange:
@@ -112,7 +124,7 @@ class _Exchange:
                 peer = self._peer
                 if echoed is not peer.lean:
                     peer.lean = echoed
-                    peer.heads.clear()
+                    peer.molds.clear()
                 reply = Reply(result)
         except (ServiceFault, BadAnswer) as error:
             # Servers of several generations close after an error, some a moment after it.
@@ -195,55 +207,58 @@ class MucpTransport(service.Service):
         peer = self._peers.get((node.address, node.port))
         if peer is None:
             peer = self._meet(node)
+        mold = peer.molds.get((call.content_type, call.service, call.method))
+        if mold is None:
+            mold = self._make_mold(peer, call)
         self._count = number = self._count + 1
-        head = peer.heads.get((call.service, call.method, call.content_type))
-        if head is None:
-            head = self._write_head(peer, call)
-        begin, opening = head
         id = b"%d" % number
+        nanos = int(timeout * 1e9)
         metadata = headers.block(call.metadata) if call.metadata else b""
-        protobuf = call.content_type != JSON
-        if protobuf:
+        text, room, steered = mold
+        if call.content_type != JSON:
             payload = protorpc.request(call.method, number, call.request)
+            data = text % (id, id, id, nanos, len(payload), metadata, payload)
+            return _Exchange(peer, listener, id, data, True)
+        request = call.request
+        length = room + len(request) + len(id)
+        if steered:
+            data = text % (id, id, id, nanos, length, metadata, request, id)
         else:
-            payload = b'%b%b],"id":%b}' % (opening, call.request, id)
-        if peer.lean and not protobuf:
-            steering = b""
-        else:
-            unique = self._prefix + id
-            steering = b"Micro-Id: %b\r\nX-Micro-Id: %b\r\nMicro-Stream: %b\r\n" % (unique, unique, unique)
-        data = b"%b%bTimeout: %d\r\nContent-Length: %d\r\n%b\r\n%b" % (
-            begin,
-            steering,
-            int(timeout * 1e9),
-            len(payload),
-            metadata,
-            payload,
-        )
-        return _Exchange(peer, listener, id, data, protobuf)
+            data = text % (nanos, length, metadata, request, id)
+        return _Exchange(peer, listener, id, data, False)
 
-    def _write_head(self, peer: _Peer, call: Call) -> tuple[bytes, bytes]:
-        """What all requests for one method of one service at one node begin with.
-
-        :source: what each line is for, by generation: micro/go-micro ``server/rpc_server.go`` and ``rpc_codec.go``
-            @d3bfdc79 (routes by the body), @v0.17.0 (by ``X-Micro-*``), @v0.22.0 and later (by ``Micro-*``)
+    def _make_mold(self, peer: _Peer, call: Call) -> _Mold:
+        """:source: what each line is for, by generation: micro/go-micro ``server/rpc_server.go`` and ``rpc_codec.go``
+        @d3bfdc79 (routes by the body), @v0.17.0 (by ``X-Micro-*``), @v0.22.0 and later (by ``Micro-*``)
         """
         for name, value in (("service", call.service), ("method", call.method)):
             if not value.isprintable():
                 raise BadRequest(f"{name}: holds a control character")
-        service, method = call.service.encode("utf-8"), call.method.encode("utf-8")
         is_json = call.content_type == JSON
         content_type = (envelope.JSON_RPC if is_json else protorpc.PROTO_RPC).encode("ascii")
+        steered = not (peer.lean and is_json)
         lines = [b"POST / HTTP/1.1", b"Host: " + peer.host, b"Content-Type: " + content_type]
-        if not (peer.lean and is_json):
+        if steered:
+            service, method = call.service.encode("utf-8"), call.method.encode("utf-8")
             lines.append(b"Accept: " + content_type)
-            for name_, value_ in ((b"Service", service), (b"Method", method), (b"Endpoint", method)):
-                lines += [b"Micro-" + name_ + b": " + value_, b"X-Micro-" + name_ + b": " + value_]
-        head = b"\r\n".join(lines) + b"\r\n", envelope.opening(call.method)
-        if len(peer.heads) >= _MAX_HEADS:
-            peer.heads.clear()
-        peer.heads[(call.service, call.method, call.content_type)] = head
-        return head
+            for title, text in ((b"Service", service), (b"Method", method), (b"Endpoint", method)):
+                lines += [b"Micro-" + title + b": " + text, b"X-Micro-" + title + b": " + text]
+        # Only what is written here may have holes: a percent sign in a name is not one.
+        whole = b"\r\n".join(lines).replace(b"%", b"%%") + b"\r\n"
+        if steered:
+            for title in (b"Micro-Id", b"X-Micro-Id", b"Micro-Stream"):
+                whole += title + b": " + self._prefix + b"%b\r\n"
+        whole += b"Timeout: %d\r\nContent-Length: %d\r\n%b\r\n"
+        opening, closing = envelope.opening(call.method), envelope.closing(b"")
+        if is_json:
+            whole += opening.replace(b"%", b"%%") + b"%b" + envelope.closing(b"%b")
+        else:
+            whole += b"%b"
+        if len(peer.molds) >= _MAX_MOLDS:
+            peer.molds.clear()
+        mold = _Mold(whole, len(opening) + len(closing), steered)
+        peer.molds[(call.content_type, call.service, call.method)] = mold
+        return mold
 
     def _meet(self, node: Node) -> _Peer:
         key = (node.address, node.port)

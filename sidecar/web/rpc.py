@@ -30,9 +30,9 @@ class RpcResource(Room):
 
     def _call(self, request: Request) -> int:
         content = body(request, self._max_body)
-        metadata, read = headers.sort(request.fields_raw)
-        query = request.uri.partition(b"?")[2]
-        call, timeout = rpc.read(content, read, metadata, query)
+        fields = request.fields
+        metadata = headers.metadata(fields, request.fields_raw)
+        call, timeout = rpc.read(content, fields, metadata, request.uri.partition(b"?")[2])
         policy = self._policy
         if timeout is not None and timeout < policy.timeout:
             policy = evolve(policy, timeout=timeout)

@@ -41,19 +41,10 @@ _STEERING: Final = frozenset(
     for name in ("topic", "target", "protocol", "error", "stream", "id", "service", "method", "endpoint")
 )
 
-#: What the sidecar itself reads of a call's headers.
-_READ: Final = frozenset(
-    (
-        b"content-type",
-        b"timeout",
-        b"connection",
-        b"micro-service",
-        b"micro-method",
-        b"micro-endpoint",
-        b"x-micro-service",
-        b"x-micro-method",
-        b"x-micro-endpoint",
-    )
+#: What many requests hold besides, and nothing else: then there is nothing to forward.
+_USUAL: Final = frozenset(
+    name.encode("ascii")
+    for name in (*_OURS, "accept", "accept-encoding", "accept-language", "accept-charset", "accept-ranges")
 )
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -83,29 +74,34 @@ def _known_as(name: bytes) -> str | None:
     return canonical(text) if forwardable(text) else None
 
 
-def sort(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[Mapping[str, str], Mapping[bytes, bytes]]:
-    """Sort the headers of a caller into what goes along and what is ours to read.
+def metadata(fields: Mapping[bytes, bytes], pairs: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    """What of a caller's headers goes along with its call.
 
-    :param pairs: names in any case, values; repeated names are joined, since services read only the first.
-    :returns: metadata, and by lower-case name the headers that the sidecar itself reads.
+    :param fields: the headers by lower-case name. :param pairs: the same as they came; repeated ones are joined, since
+        services read only the first.
     """
-    metadata: dict[str, str] = {}
-    read: dict[bytes, bytes] = {}
+    if fields.keys() <= _USUAL:
+        return EMPTY
+    forwarded: dict[str, str] = {}
     for name, value in pairs:
         known = _known_as(name)
         if known is None:
-            lower = name.lower()
-            if lower in _READ:
-                read[lower] = value
-        elif known in metadata:
-            metadata[known] += ", " + value.decode("utf-8", "surrogateescape")
-        else:
-            metadata[known] = value.decode("utf-8", "surrogateescape")
-    if metadata and b"connection" in read:
+            continue
+        text = value.decode("utf-8", "surrogateescape")
+        forwarded[known] = f"{forwarded[known]}, {text}" if known in forwarded else text
+    connection = fields.get(b"connection")
+    if connection is not None and forwarded:
         # RFC 9110 7.6.1: headers that Connection names are for this hop alone.
-        for token in read[b"connection"].split(b","):
-            metadata.pop(canonical(token.strip().decode("latin-1")), None)
-    return metadata or EMPTY, read
+        for token in connection.split(b","):
+            forwarded.pop(canonical(token.strip().decode("latin-1")), None)
+    return forwarded or EMPTY
+
+
+def sort(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[Mapping[str, str], Mapping[bytes, bytes]]:
+    """The same for those who have only the pairs. :returns: metadata, and the headers by lower-case name."""
+    pairs = list(pairs)
+    fields = {name.lower(): value for name, value in pairs}
+    return metadata(fields, pairs), fields
 
 
 def block(metadata: Mapping[str, str]) -> bytes:
