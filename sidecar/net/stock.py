@@ -47,7 +47,8 @@ class StockRequest(server.Request):
             super().handleContentChunk(data)
 
     def process(self) -> None:
-        site = self.channel.site
+        channel = self.channel  # which is gone once the request is finished
+        site = channel.site
         site.in_flight += 1
         self._counted = True
         if site.recorder is not None:
@@ -57,6 +58,14 @@ class StockRequest(server.Request):
             self.answer(413, headers, body)
         else:
             super().process()
+            if channel.transport is None and not self.finished:
+                self._taken_over(site)
+
+    def _taken_over(self, site: Any) -> None:
+        """The connection speaks another protocol now (a WebSocket): no answer of ours will end this request."""
+        if site.recorder is not None:
+            site.recorder.record(101, site.clock.seconds() - self.started)
+        self._count_out(site)
 
     def answer(self, status: int, headers: bytes | Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         if self.finished or self._disconnected:

@@ -167,6 +167,12 @@ class Handshakes(BrokerCase):
         self.assertNotIn(b"extensions", head)
         self.assertEqual(self.sockets.connections, 1)
 
+    def test_is_no_request_any_more(self) -> None:
+        """An open WebSocket is nothing that a drain would wait for."""
+        self.joined()
+        self.assertEqual(self.site.in_flight, 0)
+        self.assertEqual(self.site.connections, 0)
+
     def test_firefox(self) -> None:
         """``Connection: keep-alive, Upgrade`` is an upgrade, and names are of any case."""
         self.joined(Connection="keep-alive, upgrade", Upgrade="WebSocket")
