@@ -127,7 +127,7 @@ class BrokerSettings:
     engine: EngineSettings = EngineSettings()
     slow: Literal["drop", "close"] = "drop"
     outbox: int = 8 * 1024 * 1024
-    outbox_messages: int = 4096
+    outbox_messages: int = 65_536
     max_message: int = 4 * 1024 * 1024
     max_connections: int = 16_384
     ping_interval: float = 25.0
