@@ -259,7 +259,11 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
             ),
             Flag("broker_outbox", values.size(1024), "8MiB", "bytes that may wait for one subscriber", "SIZE"),
             Flag(
-                "broker_outbox_messages", values.whole(1, 10_000_000), "65536", "messages that may wait for one", "COUNT"
+                "broker_outbox_messages",
+                values.whole(1, 10_000_000),
+                "65536",
+                "messages that may wait for one",
+                "COUNT",
             ),
             Flag("broker_max_message", values.size(1), "", "largest message (when not given: --max_body)", "SIZE"),
             Flag("broker_max_connections", values.whole(1, 1_000_000), "16384", "WebSockets open at once", "COUNT"),
