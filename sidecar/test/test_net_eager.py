@@ -259,6 +259,50 @@ class Writes(SynchronousTestCase):
         self.assertIn((socket.IPPROTO_TCP, socket.TCP_NODELAY, True), self.socket.options)
 
 
+class Reads(Writes):
+    """What is read, and how much is asked for. (The promises about writing hold meanwhile.)"""
+
+    def feed(self, *sizes: int) -> list[int]:
+        """Read what a socket gives. :returns: how much it was asked for each time."""
+        asked: list[int] = []
+        came: list[bytes] = []
+        left = list(sizes)
+
+        def recv(most: int) -> bytes:
+            asked.append(most)
+            return b"x" * min(most, left.pop(0))
+
+        self.socket.recv = recv  # type: ignore[attr-defined]
+        self.transport.protocol = Protocol()
+        self.transport.protocol.dataReceived = came.append
+        for _ in sizes:
+            self.assertIsNone(self.transport.doRead())
+        self.assertEqual([len(data) for data in came], [min(a, s) for a, s in zip(asked, sizes, strict=True)])
+        return asked
+
+    def test_appetite(self) -> None:
+        """Little is asked for until a message fills it, and much until one is small again."""
+        small, large = eager.SMALL, eager.LARGE
+        asked = self.feed(100, small - 1, small, large, 20_000, 100, 100)
+        self.assertEqual(asked, [small, small, small, large, large, large, small])
+
+    def test_end(self) -> None:
+        """The end of a connection is told as by stock transports."""
+
+        def raising(error: OSError) -> Any:
+            def recv(most: int) -> bytes:
+                raise error
+
+            return recv
+
+        self.socket.recv = lambda most: b""  # type: ignore[attr-defined]
+        self.assertIs(self.transport.doRead(), CONNECTION_DONE)
+        self.socket.recv = raising(BlockingIOError(errno.EAGAIN, "nothing"))  # type: ignore[attr-defined]
+        self.assertIsNone(self.transport.doRead())
+        self.socket.recv = raising(ConnectionResetError(errno.ECONNRESET, "reset"))  # type: ignore[attr-defined]
+        self.assertIs(self.transport.doRead(), CONNECTION_LOST)
+
+
 class Collector(Protocol):
     """Gathers what comes, and closes when it has ``wanted`` bytes. :ivar whole: fires with all of it at the end."""
 
