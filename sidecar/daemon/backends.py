@@ -38,7 +38,7 @@ def registries(settings: Settings, reactor: Any) -> IRegistry:
         return built[0]
     from sidecar.registry.several import SeveralRegistries
 
-    several: IRegistry = SeveralRegistries(built)
+    several: IRegistry = SeveralRegistries(built, reactor)
     return several
 
 
