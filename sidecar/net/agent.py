@@ -9,7 +9,6 @@ from typing import Any, TypeVar, cast
 from attrs import define, field, frozen
 from treq.client import HTTPClient
 from twisted.internet import defer, interfaces
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web import client
@@ -22,8 +21,7 @@ from sidecar.errors import RequestFailed, RequestTimeout
 from sidecar.net.brisk import BriskEndpoints
 from sidecar.net.tls import TrustOptions, TrustPolicy
 
-#: Idle connections kept a host, and for how many seconds.
-_IDLE_CONNECTIONS = 4
+#: Seconds that an idle connection is kept.
 _IDLE_SECONDS = 20
 
 T = TypeVar("T")
@@ -54,18 +52,20 @@ class Agent:
     :ivar timeout: seconds for connecting, headers and body together, unless a request says otherwise.
     :ivar max_body: bytes of the largest body to take.
     :ivar tls: whom to trust on ``https`` URLs; None is the system's trust.
+    :ivar idle: connections kept open a host for the next request.
     """
 
     _reactor: Any
     timeout: float = 5.0
     max_body: int = 4 * 1024 * 1024
     tls: TrustOptions | None = None
+    idle: int = 4
     _pool: client.HTTPConnectionPool = field(init=False)
     _client: HTTPClient = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._pool = client.HTTPConnectionPool(self._reactor, persistent=True)
-        self._pool.maxPersistentPerHost = _IDLE_CONNECTIONS
+        self._pool.maxPersistentPerHost = self.idle
         self._pool.cachedConnectionTimeout = _IDLE_SECONDS
         endpoints = BriskEndpoints(self._reactor, TrustPolicy(self.tls or TrustOptions()))
         agent = client.Agent.usingEndpointFactory(self._reactor, endpoints, self._pool)
@@ -126,23 +126,31 @@ class Agent:
         return Response(response.code, response.headers, await _collect(response, cap, f"{method} {url}"))
 
     async def _open(self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes) -> IResponse:
+        # What comes of cancelling depends on how far it got (a failed lookup, an aborted connection): ask for it here.
+        cancelled = False
+
+        def cancel(_: object) -> None:
+            nonlocal cancelled
+            cancelled = True
+            asking.cancel()
+
+        answered: defer.Deferred[Any] = defer.Deferred(cancel)
         try:
-            return cast(
-                IResponse,
-                await self._client.request(
-                    method,
-                    url,
-                    headers=Headers({name: [value] for name, value in (headers or {}).items()}),
-                    data=_Bytes(body) if body or method in ("POST", "PUT") else None,
-                    allow_redirects=False,
-                    unbuffered=True,
-                    reactor=self._reactor,
-                ),
+            asking: defer.Deferred[Any] = self._client.request(
+                method,
+                url,
+                headers=Headers({name: [value] for name, value in (headers or {}).items()}),
+                data=_Bytes(body) if body or method in ("POST", "PUT") else None,
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._reactor,
             )
+            asking.addCallbacks(answered.callback, answered.errback)
+            return cast(IResponse, await answered)
         except Exception as error:
-            # Connecting, TLS and HTTP fail in dozens of ways; to our callers they are one, told in words.
-            if _cancelled(error):
+            if cancelled:
                 raise defer.CancelledError from None
+            # Connecting, TLS and HTTP fail in dozens of ways; to our callers they are one, told in words.
             raise RequestFailed(f"{method} {url}: {_words(error)}") from error
 
     def _within(self, seconds: float, what: str, work: Coroutine[Any, Any, T]) -> defer.Deferred[T]:
@@ -175,7 +183,7 @@ class _Body(Protocol):
     def __init__(self, receive: Callable[[bytes], None], what: str) -> None:
         self._receive = receive
         self._what = what
-        self._done: defer.Deferred[None] = defer.Deferred(lambda _: self._close())
+        self._done: defer.Deferred[None] = defer.Deferred(self._cancelled)
 
     def of(self, response: IResponse) -> defer.Deferred[None]:
         response.deliverBody(self)
@@ -198,6 +206,10 @@ class _Body(Protocol):
             self._done.callback(None)
         else:
             self._done.errback(RequestFailed(f"{self._what}: the answer broke off: {_words(reason.value)}"))
+
+    def _cancelled(self, done: defer.Deferred[None]) -> None:
+        done.errback(defer.CancelledError())
+        self._close()
 
     def _close(self) -> None:
         if self.transport is not None:
@@ -240,12 +252,6 @@ class _Unpacked:
 
 
 # --- Words ----------------------------------------------------------------------------------------------------------
-
-
-def _cancelled(error: BaseException | None) -> bool:
-    if isinstance(error, (defer.CancelledError, ConnectingCancelledError)):
-        return True
-    return any(_cancelled(reason.value) for reason in getattr(error, "reasons", ()) if isinstance(reason, Failure))
 
 
 def _words(error: BaseException | None) -> str:

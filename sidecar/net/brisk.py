@@ -78,6 +78,7 @@ class _BriskFactory(WrappingFactory):
     noisy = False
     protocol = _Brisk
 
-    def __init__(self, reactor: Any, factory: interfaces.IProtocolFactory) -> None:
+    def __init__(self, reactor: Any, factory: Any) -> None:
         super().__init__(factory)
         self.reactor = reactor
+        factory.noisy = False  # else each connection is told in the log

@@ -151,6 +151,15 @@ class Requests(AgentTest):
             self.url = url
             self.assertTrue(await self.failing(RequestFailed))
 
+    async def test_cancel_at_any_time(self) -> None:
+        """Cancelling is cancelling, whether the name is being looked up, the connection made, or an answer awaited."""
+        self.server.script = None
+        for seconds in (0.0, 0.0002, 0.001, 0.01):
+            asking = Deferred.fromCoroutine(self.agent.request("GET", self.url))
+            await deferLater(reactor, seconds)
+            asking.cancel()
+            await self.assertFailure(asking, CancelledError)
+
     async def test_cancel(self) -> None:
         """Cancelling closes the connection."""
         self.server.script = None
@@ -189,10 +198,7 @@ class Streams(AgentTest):
         await deferLater(reactor, 0.5)
         self.assertFalse(streaming.called)  # the deadline is for the headers only
         streaming.cancel()
-        try:
-            await streaming
-        except (CancelledError, RequestFailed):
-            pass
+        await self.assertFailure(streaming, CancelledError)
         await self.server.connections[0].closed
 
     async def test_receiver_fails(self) -> None:
