@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from txaio import tx
 from zope.interface import implementer
 
-from sidecar.wire import frames
+from sidecar.wire import faults, frames
 from sidecar.wire.messages import is_text
 
 #: RFC 6455, 7.4.1
@@ -97,9 +97,11 @@ class Connection(WebSocketServerProtocol):
             super().sendHttpErrorResponse(code, reason, responseHeaders)
             return
         status, body = self._talk.refusal(self._denied)
+        reason = faults.reason(status)
         self.sendData(
-            b"HTTP/1.1 %d Refused\r\nConnection: close\r\n"
-            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+            b"HTTP/1.1 %d %b\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % (status, reason.encode("ascii"), len(body), body)
         )
 
     def onOpen(self) -> None:
