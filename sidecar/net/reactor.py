@@ -2,8 +2,8 @@
 
 The stock reactor wraps every event in ``log.callWithLogger``: it asks the transport for its prefix, copies the log
 context, pushes it and pops it, which is 2 to 3 microseconds an event, as much as reading a request. It serves the
-``system`` of the old ``log.msg`` alone; loggers of ``twisted.logger`` name themselves. Here an event that is nothing but
-"readable", as nearly all are, is given to the transport directly, and only a failure is logged with the prefix.
+``system`` of the old ``log.msg`` alone; loggers of ``twisted.logger`` name themselves. Here an event that is nothing
+but "readable", as nearly all are, is given to the transport directly, and only a failure is logged with the prefix.
 
 Everything else is the stock reactor's: this is a subclass of it that replaces one step, the turn.
 """
