@@ -47,6 +47,10 @@ class Shelf:
         """One service a version; empty where there is none."""
         return tuple(version.whole() for version in self._services.get(name, ()))
 
+    def has(self, name: str, identity: str) -> bool:
+        """Whether this node is there."""
+        return any(identity in version.nodes for version in self._services.get(name, ()))
+
     def names(self) -> tuple[str, ...]:
         """All names, sorted."""
         if self._names is None:

@@ -1,0 +1,25 @@
+"""Consul as the registry: the contract and outages, over a fake Consul and over a real one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.trial.unittest import TestCase
+
+from sidecar.model import BackendOptions
+from sidecar.registry.consul import build
+from sidecar.test.contracts.registry import RegistryContract
+from sidecar.test.doubles.programs import missing, shared, start_consul
+
+
+class Real(RegistryContract, TestCase):
+    """The contract, over a real Consul."""
+
+    skip = missing("consul")
+    shared = True  # two clients see one another
+
+    async def make_registry(self) -> Any:
+        registry = build(BackendOptions(reactor=reactor, addresses=(f"127.0.0.1:{shared('consul', start_consul)}",)))
+        registry.startService()
+        return registry
