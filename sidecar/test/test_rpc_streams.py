@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from twisted.internet import reactor
@@ -91,7 +91,7 @@ class Nodes:
 
 class StreamsCase(TestCase):
     def setUp(self) -> None:
-        self.server: Any = Factory()
+        self.server: Any = cast(Any, Factory())
         self.server.protocol = MucpServer
         self.server.noisy = False
         connections: list[MucpServer] = []
