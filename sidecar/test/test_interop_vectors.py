@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.errors import ServiceFault
 from sidecar.model import Fault, Reply, Service
-from sidecar.wire import consul, envelope, etcd, inbound, messages, natsregistry, protorpc, services
+from sidecar.wire import consul, envelope, etcd, inbound, mdns, messages, natsregistry, protorpc, services
 
 #: The names of the recordings: v2 speaks gRPC by default, mucp by choice.
 RECORDINGS = ("v1.18.0", "v2.9.1-grpc", "v2.9.1-mucp", "v3.7.1", "v4.11.0", "v5.3.0", "v5.30.0")
@@ -182,7 +182,18 @@ class RegistriesTests(SynchronousTestCase):
             (answer,) = (one["payload"] for one in heard["get"] if one["subject"] == "inbox.record")
             self.check(name, recording, natsregistry.decode_answer(answer.encode("latin-1")))
             told = [natsregistry.decode_broadcast(one["payload"].encode("latin-1")) for one in heard["announced"]]
-            self.assertIn("srv.say", [one.service.name for one in told], name)
+            self.assertIn("srv.say", [one.service.name for one in told if one is not None], name)
+
+    def test_mdns(self) -> None:
+        """Every packet that a service and its client multicast is read: the node comes, is on the list, and leaves."""
+        for name, recording in recordings():
+            packets = [mdns.decode(bytes.fromhex(heard["packet"])) for heard in recording["mdns packets"]]
+            seen = [sighting for packet in packets for sighting in mdns.sightings(packet)]
+            self.assertEqual([one for one in seen if isinstance(one, mdns.Trouble)], [], name)
+            of_say = [one for one in seen if isinstance(one, mdns.Sighting) and one.service.name == "srv.say"]
+            self.check(name, recording, next(one for one in of_say if not one.gone).service)
+            self.assertTrue(of_say[-1].gone, name)
+            self.assertIn("srv.say", [listed for packet in packets for listed in mdns.names(packet)], name)
 
     def test_node_addresses_are_whole(self) -> None:
         """Host and port are found wherever a generation keeps them."""
