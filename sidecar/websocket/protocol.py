@@ -60,7 +60,7 @@ class Connection(WebSocketServerProtocol):
     """
 
     # Chatter about every refused frame is the peer's doing, at the peer's rate: it is not for our log.
-    log = tx.make_logger(level="error")
+    log = tx.make_logger(level="critical")
 
     transport: Any  # whatever carried the HTTP request
     alive = True
@@ -243,7 +243,7 @@ class Connection(WebSocketServerProtocol):
 class ConnectionFactory(WebSocketServerFactory):
     """Autobahn's options, once for all connections."""
 
-    log = tx.make_logger(level="error")
+    log = tx.make_logger(level="critical")
 
     def __init__(
         self,
