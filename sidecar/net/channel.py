@@ -17,9 +17,10 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sidecar.net.heads import status_line
 from sidecar.net.host import Host
 from sidecar.net.reader import RequestReader
-from sidecar.net.request import SlimRequest, status_line
+from sidecar.net.request import SlimRequest
 from sidecar.net.rules import Refused
 
 #: Bytes of further requests to take while one is being answered. More of them wait in the kernel.

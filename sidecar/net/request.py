@@ -22,7 +22,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote_to_bytes
@@ -34,21 +34,11 @@ from twisted.web import http, resource, server
 from twisted.web.error import UnsupportedMethod
 from twisted.web.http_headers import Headers
 
+from sidecar.net.heads import BODILESS, LENGTH_LINES, STATUS_LINES, header_block, status_line
+
 if TYPE_CHECKING:
     from sidecar.net.channel import HTTPChannel
     from sidecar.net.reader import RequestReader
-
-#: Statuses whose answers have no body.
-BODILESS = frozenset((*range(100, 200), 204, 304))
-
-STATUS_LINES: dict[int, bytes] = {
-    code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in http.RESPONSES.items()
-}
-
-
-#: The last line of a header with a length, ready for lengths that are common.
-_COMMON = 1024
-LENGTH_LINES = [b"Content-Length: %d\r\n\r\n" % length for length in range(_COMMON)]
 
 _T = TypeVar("_T")
 
@@ -66,20 +56,6 @@ class _Lazy:
 
 def _lazy(make: Callable[[Any], _T]) -> _T:
     return cast(_T, _Lazy(make))
-
-
-def status_line(code: int, reason: bytes | None = None) -> bytes:
-    """The first line of an answer, with its end of line. :param reason: the phrase, None for the usual one."""
-    if reason is None or reason == http.RESPONSES.get(code):
-        return STATUS_LINES.get(code) or b"HTTP/1.1 %d Unknown Status\r\n" % code
-    return b"HTTP/1.1 %d %b\r\n" % (code, reason.translate(None, b"\r\n"))
-
-
-def header_block(headers: bytes | Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Header fields as lines. :param headers: pairs, or lines already (``Name: value\\r\\n`` each)."""
-    if isinstance(headers, bytes):
-        return headers
-    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
 
 
 class SlimRequest(server.Request):
@@ -271,7 +247,7 @@ class SlimRequest(server.Request):
         if status in BODILESS:
             parts.append(b"\r\n")
         else:
-            parts.append(LENGTH_LINES[size] if size < _COMMON else b"Content-Length: %d\r\n\r\n" % size)
+            parts.append(LENGTH_LINES[size] if size < len(LENGTH_LINES) else b"Content-Length: %d\r\n\r\n" % size)
             if self.method != b"HEAD":
                 parts.append(body)
         channel.transport.write(b"".join(parts))

@@ -1,4 +1,7 @@
-"""twisted.web's own channel with the few things added that resources find on ours, for comparison."""
+"""twisted.web's own channel with the few things added that resources find on ours, for comparison.
+
+It has twisted.web's limits on headers and its one idle timeout; of ours it keeps the largest body, and the drain.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 from twisted.python.failure import Failure
 from twisted.web import server
 
-from sidecar.net.request import BODILESS, header_block
+from sidecar.net.heads import BODILESS, header_block
 
 
 class StockRequest(server.Request):

@@ -201,9 +201,15 @@ class Answers(Case):
             request.setResponseCode(200, b"Fine\r\nEvil: c")
             return b""
 
-        client = self.serve(render)
-        client.send(GET)
-        self.assertNotIn(b"\nEvil", client.wire.value())
+        def whole(request: Any) -> int:
+            request.answer(200, [(b"X", b"a\r\nEvil: b"), (b"Y", b"c\nEvil: d")], b"")
+            return NOT_DONE_YET
+
+        for one in (render, whole):
+            client = self.serve(one)
+            client.send(GET)
+            self.assertNotIn(b"\nEvil", client.wire.value())
+            self.assertEqual(client.answers()[0].headers[b"x"].split(b"a")[0], b"")
 
     def test_unknown_status(self) -> None:
         """A status without a name goes out as it is."""

@@ -11,9 +11,9 @@ from twisted.web import http, resource, server
 
 from sidecar.model import Fault
 from sidecar.net.channel import HTTPChannel
+from sidecar.net.heads import header_block
 from sidecar.net.host import Recorder
 from sidecar.net.limits import HTTPLimits
-from sidecar.net.request import header_block
 from sidecar.net.stock import StockRequest
 from sidecar.web import problems
 from sidecar.wire import faults
