@@ -108,5 +108,8 @@ class IAppHealth(Interface):
     def healthy() -> bool | None:
         """True or False by the last checks, None where the app is not checked (or not yet)."""
 
+    def status() -> int | None:
+        """The HTTP status that the app answered to the last check, None where it answered nothing."""
+
     def explain() -> str:
         """The last finding in words, for /health and /stats."""

@@ -7,10 +7,14 @@ from attrs import evolve, frozen
 
 @frozen
 class Finding:
-    """What a check found. :ivar detail: in words, for the log and for people."""
+    """What a check found.
+
+    :ivar detail: in words, for the log and for people. :ivar status: what the app answered, None where it did not.
+    """
 
     healthy: bool
     detail: str
+    status: int | None = None
 
 
 @frozen

@@ -64,6 +64,7 @@ class Keeper(service.Service):
         self._id = app.nodes[0].id
         self._judgement = Judgement(rise, fall)
         self._explained = "the app is not checked; see --healthcheck_url" if probe is None else "not checked yet"
+        self._status: int | None = None
         #: Whether the registry should have the app, and whether it has: None while that is not known.
         self._wanted = False
         self._held: bool | None = False
@@ -76,6 +77,9 @@ class Keeper(service.Service):
 
     def healthy(self) -> bool | None:
         return self._judgement.healthy
+
+    def status(self) -> int | None:
+        return self._status
 
     def explain(self) -> str:
         return self._explained
@@ -168,7 +172,7 @@ class Keeper(service.Service):
             return  # cancelled by our own stop
         before = self._judgement.healthy
         self._judgement = self._judgement.found(finding.healthy)
-        self._explained = finding.detail
+        self._explained, self._status = finding.detail, finding.status
         if self._judgement.healthy == before:
             return
         if not self._judgement.healthy:

@@ -36,5 +36,5 @@ class Probe:
             # An HTTP client fails in more ways than can be listed; each of them means that the app did not answer.
             return Finding(False, f"{self._url}: {type(problem).__name__}: {problem}")
         if 200 <= answer.status < 300:
-            return Finding(True, f"{self._url} answered {answer.status}")
-        return Finding(False, f"{self._url} answered {answer.status}")
+            return Finding(True, f"{self._url} answered {answer.status}", answer.status)
+        return Finding(False, f"{self._url} answered {answer.status}", answer.status)

@@ -101,9 +101,13 @@ class TreeTests(SynchronousTestCase):
 class App:
     state: bool | None
     words: str = "answered 200"
+    code: int | None = None
 
     def healthy(self) -> bool | None:
         return self.state
+
+    def status(self) -> int | None:
+        return self.code
 
     def explain(self) -> str:
         return self.words
@@ -117,8 +121,9 @@ class HealthTests(SynchronousTestCase):
             self.assertEqual((heard.status, heard.json["status"]), (200, "ok"))
 
     def test_apps(self) -> None:
-        """With an app its state is told."""
+        """With an app its own status is told, or 503 where it gave none."""
         self.assertEqual(Asking(HealthRoom(App(True))).ask("GET", "/health").status, 200)
+        self.assertEqual(Asking(HealthRoom(App(False, "answered 500", 500))).ask("GET", "/health").status, 500)
         status, detail = Asking(HealthRoom(App(False, "answered 503"))).ask("GET", "/health").error
         self.assertEqual(status, 503)
         self.assertIn("answered 503", detail)

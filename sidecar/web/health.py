@@ -25,5 +25,5 @@ class HealthRoom(Room):
         if healthy is None:
             return self._ours
         if not healthy:
-            raise AppUnhealthy(f"the app is not healthy: {self._app.explain()}")
+            raise AppUnhealthy(f"the app is not healthy: {self._app.explain()}", self._app.status())
         return of_json({"status": "ok", "detail": self._app.explain()})
