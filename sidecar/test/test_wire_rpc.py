@@ -167,7 +167,7 @@ class Reading(SynchronousTestCase):
             st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
         )
     )
-    @settings(max_examples=150)
+    @settings(deadline=None, max_examples=150)
     def test_round_trip(self, value: object) -> None:
         """Any JSON payload but a string arrives as it was written, by JSON and by form."""
         if isinstance(value, str):
@@ -202,7 +202,7 @@ class Refusing(SynchronousTestCase):
         self.assertRaises(UnsupportedMedia, read, b"{}", b"text/plain")
 
     @given(st.binary(max_size=60), st.sampled_from((JSON, FORM, b"", b"application/protobuf")))
-    @settings(max_examples=300)
+    @settings(deadline=None, max_examples=300)
     def test_noise(self, body: bytes, content_type: bytes) -> None:
         """Whatever comes, it is a call or the caller's fault."""
         try:

@@ -46,7 +46,7 @@ BROKEN = (
 
 class Cutting(SynchronousTestCase):
     @given(st.dictionaries(st.text(), values, max_size=5), writers, st.booleans())
-    @settings(max_examples=150)
+    @settings(deadline=None, max_examples=150)
     def test_members(self, found: dict[str, object], indent: str | int | None, ascii: bool) -> None:
         """Each member of an object comes out as JSON of the same value, whatever whitespace stands around it."""
         text = json.dumps(found, indent=indent, ensure_ascii=ascii)
@@ -54,7 +54,7 @@ class Cutting(SynchronousTestCase):
         self.assertEqual({name: json.loads(value) for name, value in cut.items()}, found)
 
     @given(st.lists(values, max_size=5), writers)
-    @settings(max_examples=100)
+    @settings(deadline=None, max_examples=100)
     def test_elements(self, found: list[object], indent: str | int | None) -> None:
         """So does each item of an array."""
         cut = slices.elements(json.dumps(found, indent=indent).encode())
@@ -101,7 +101,7 @@ class Refusing(SynchronousTestCase):
         self.assertIsNone(slices.string(b"1"))
 
     @given(st.binary(max_size=40))
-    @settings(max_examples=300)
+    @settings(deadline=None, max_examples=300)
     def test_never_anything_else(self, text: bytes) -> None:
         """Whatever comes, the answer is slices or ValueError, and it agrees with Python's own reader."""
         try:
