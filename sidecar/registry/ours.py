@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from attrs import define, evolve
 from twisted.application import service as services
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -19,8 +19,10 @@ from sidecar.model import Service
 from sidecar.registry.leases import Leases
 from sidecar.registry.tasks import Tasks, all_of
 
-#: Writes under way at once.
+#: Writes under way at once, whoever asked for them: engines limit their connections.
 _AT_ONCE = 16
+#: Seconds that a write may wait for its turn.
+_LONGEST_QUEUE = 10.0
 #: Seconds between attempts at what the engine did not take, at first and at most.
 _BACKOFF = (0.1, 1.0)
 #: Seconds of one timer: epoll takes no more than 24 days.
@@ -79,6 +81,7 @@ class Ours(services.Service):
         self._leases: Leases[Key] = Leases()
         self._alarm: IDelayedCall | None = None
         self._turns: dict[Key, DeferredLock] = {}
+        self._places = DeferredSemaphore(_AT_ONCE)
         #: Nodes whose time was over while the engine was away, with their leases.
         self._debts: dict[Key, int] = {}
         self._tasks = Tasks()
@@ -161,15 +164,29 @@ class Ours(services.Service):
 
     @asynccontextmanager
     async def _turn(self, key: Key) -> AsyncIterator[None]:
-        """One write to a node at a time, in the order in which they were asked for."""
+        """One write to a node at a time, in the order in which they were asked for, and not too many in all.
+
+        :raises EngineUnavailable: the engine is too slow for all that is asked of it.
+        """
         lock = self._turns.setdefault(key, DeferredLock())
-        await lock.acquire()
+        await self._patiently(lock)
         try:
-            yield
+            await self._patiently(self._places)
+            try:
+                yield
+            finally:
+                self._places.release()
         finally:
             lock.release()
             if not lock.locked and not lock.waiting:
                 self._turns.pop(key, None)
+
+    async def _patiently(self, queue: DeferredLock | DeferredSemaphore) -> None:
+        def tired(_: object, limit: float) -> None:
+            raise EngineUnavailable(f"the registry is too busy: no turn to write within {limit:g} s")
+
+        waiting: Deferred[Any] = queue.acquire()
+        await waiting.addTimeout(_LONGEST_QUEUE, self._clock, onTimeoutCancel=tired)
 
     # --- Leases that run out ------------------------------------------------------------------------------------------
 
