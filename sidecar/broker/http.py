@@ -1,0 +1,349 @@
+"""Messages without a broker between: subscribers stand in the registry, publishers post to each of them.
+
+:source: micro/go-micro ``broker/http_broker.go@v1.18.0``, ``broker/http.go@v6.10.0``
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from attrs import define, field
+from twisted.application import service
+from twisted.internet.defer import Deferred, DeferredList, fail
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from sidecar.broker.couriers import Couriers
+from sidecar.broker.mailbox import Mailbox
+from sidecar.broker.outgoing import addressed
+from sidecar.errors import CallerError, EngineUnavailable, NotFound, SidecarError, TooLarge, TopicInvalid
+from sidecar.interfaces import IBroker, IRegistry, ISubscription, IWatch
+from sidecar.lifecycle import PeriodicService
+from sidecar.model import BackendOptions, BackendState, Change, Message, Service
+from sidecar.net.agent import Agent
+from sidecar.net.tls import TrustOptions
+from sidecar.wire import httpbroker as wire
+
+#: Seconds that a subscriber's record lasts, and between two renewals: go-micro's.
+TTL, RENEWAL = 60.0, 30.0
+#: Seconds that the audience of a topic is believed without asking again, and how many topics' are kept.
+FRESH, MAX_TOPICS = 10.0, 1024
+#: Characters of the longest topic or queue: as much as a registry takes as a name, less what is put around it.
+MAX_NAME = 400
+#: Seconds between two log lines about subscribers that did not take a message.
+QUIET = 10.0
+
+
+@implementer(ISubscription)
+@define(eq=False)
+class _Subscriber:
+    """One subscriber's place. :ivar records: what stands in the registry for it, by node id."""
+
+    topic: str
+    queue: str | None
+    deliver: Callable[[str, Message], None]
+    _leave: Callable[[_Subscriber], Deferred[None]]
+    identity: str = field(factory=lambda: str(uuid.uuid4()))
+    records: dict[wire.Flavour, Service] = field(factory=dict)
+    live: bool = True
+    _left: Deferred[None] | None = None
+
+    def cancel(self) -> Deferred[None]:
+        if self._left is None:
+            self.live = False
+            self._left = self._leave(self)
+        waiting: Deferred[None] = Deferred()
+        self._left.addCallback(lambda _: waiting.callback(None))
+        return waiting
+
+
+@implementer(IBroker)
+@define(eq=False, slots=False, init=False)
+class HttpBroker(service.MultiService):
+    """Posts each message to whoever the registry names, in the flavour that each of them speaks, and takes posts of all
+    flavours."""
+
+    log = Logger()
+    _registry: IRegistry = field()
+
+    def __init__(self, reactor: IReactorTime, registry: IRegistry, agent: Agent, listen: str, max_body: int) -> None:
+        """:param listen: ``host:port`` to take messages on. :param max_body: bytes of the largest message.
+
+        :raises ConfigError: one cannot listen there.
+        """
+        super().__init__()
+        self._clock = reactor
+        self._registry = registry
+        self._agent = agent
+        self._couriers = Couriers(agent, reactor)
+        self._max_body = max_body
+        # Base64 makes a body a third longer; the header comes on top.
+        self._mailbox = Mailbox(reactor, listen, self._received, max_body * 4 // 3 + 64 * 1024)
+        self._broker_id = str(uuid.uuid4())
+        self._subscribers: dict[str, _Subscriber] = {}  # by the id of each of their nodes
+        self._audiences: OrderedDict[str, tuple[float, wire.Audience]] = OrderedDict()
+        self._news = 0
+        self._watch: IWatch | None = None
+        self._told = float("-inf")
+        renewing = PeriodicService(reactor, RENEWAL, self._renew, "renewing the places of subscribers", now=False)
+        renewing.setServiceParent(self)
+
+    def startService(self) -> None:
+        self._mailbox.start()
+        self._watch = self._registry.watch(self._changed)
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        stopping = super().stopService()
+        if self._watch is not None:
+            self._watch.cancel()
+        for subscriber in set(self._subscribers.values()):
+            await subscriber.cancel()
+        self._couriers.stop()
+        await self._mailbox.stop()
+        await self._agent.close()
+        await stopping
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The host and port that others post to."""
+        return self._mailbox.place
+
+    def state(self) -> BackendState:
+        registry = self._registry.state()
+        detail = f"registry {registry.kind}: {registry.detail}" if registry.detail else ""
+        return BackendState("http", registry.connected and bool(self.running), None, detail)
+
+    # --- publishing -------------------------------------------------------------------------------------------------
+
+    def publish(self, topic: str, message: Message) -> Deferred[None]:
+        problem = name_problem("topic", topic)
+        if problem is not None:
+            return fail(problem)
+        if len(message.body) > self._max_body:
+            return fail(TooLarge(f"{len(message.body)} bytes are over the limit of {self._max_body}"))
+        if not self.running:
+            return fail(EngineUnavailable("the HTTP broker is stopped: the message was not taken"))
+        known = self._known_audience(topic)
+        body = wire.encode(addressed(message, topic, str(uuid.uuid4())), topic)
+        if known is not None:
+            return self._post(topic, known, body)
+        return Deferred.fromCoroutine(self._look_up(topic)).addCallback(lambda found: self._post(topic, found, body))
+
+    def _known_audience(self, topic: str) -> wire.Audience | None:
+        kept = self._audiences.get(topic)
+        return kept[1] if kept is not None and kept[0] > self._clock.seconds() else None
+
+    async def _look_up(self, topic: str) -> wire.Audience:
+        news = self._news
+        asking = [self._subscribers_of(flavour, topic) for flavour in wire.FLAVOURS]
+        found = dict(zip(wire.FLAVOURS, [await each for each in asking], strict=True))
+        audience = wire.audience(topic, found)
+        if news == self._news:
+            self._audiences[topic] = (self._clock.seconds() + FRESH, audience)
+            self._audiences.move_to_end(topic)
+            if len(self._audiences) > MAX_TOPICS:
+                self._audiences.popitem(last=False)
+        return audience
+
+    def _subscribers_of(self, flavour: wire.Flavour, topic: str) -> Deferred[tuple[Service, ...]]:
+        name = wire.service_name(flavour, topic)
+
+        async def ask() -> tuple[Service, ...]:
+            try:
+                return await self._registry.get(name)
+            except (NotFound, CallerError):
+                return ()
+
+        return Deferred.fromCoroutine(ask())
+
+    def _post(self, topic: str, audience: wire.Audience, body: bytes) -> Deferred[None]:
+        posting = [self._couriers.bring(place, body) for place in audience.everyone]
+        posting += [
+            Deferred.fromCoroutine(self._post_to_one(random.sample(places, len(places)), body))
+            for places in audience.queues.values()
+        ]
+
+        def judge(results: list[tuple[bool, object]]) -> None:
+            errors = [result for well, result in results if not well]
+            if not errors:
+                return
+            why = getattr(errors[0], "value", errors[0])
+            if len(errors) == len(results):
+                raise EngineUnavailable(f"none of the {len(errors)} subscribers of {topic!r} took the message: {why}")
+            self._tell(topic, len(errors), len(results), why)
+
+        return DeferredList(posting, consumeErrors=True).addCallback(judge)
+
+    async def _post_to_one(self, places: Sequence[wire.Place], body: bytes) -> None:
+        """Post to the first of a queue's members that takes it."""
+        trouble: SidecarError | None = None
+        for place in places:
+            trouble = await _outcome(self._couriers.bring(place, body))
+            if trouble is None:
+                return
+        if trouble is not None:
+            raise trouble
+
+    def _tell(self, topic: str, missed: int, of: int, why: object) -> None:
+        now = self._clock.seconds()
+        if now - self._told >= QUIET:
+            self._told = now
+            self.log.warn(
+                "{missed} of {of} subscribers of {topic} did not take a message: {why}",
+                missed=missed,
+                of=of,
+                topic=topic,
+                why=why,
+            )
+
+    # --- subscribing ------------------------------------------------------------------------------------------------
+
+    def subscribe(
+        self, topic: str, deliver: Callable[[str, Message], None], queue: str | None
+    ) -> Deferred[ISubscription]:
+        problem = name_problem("topic", topic) or (name_problem("queue", queue) if queue is not None else None)
+        if problem is not None:
+            return fail(problem)
+        if not self.running:
+            return fail(EngineUnavailable("the HTTP broker is stopped: nothing was subscribed"))
+        return Deferred.fromCoroutine(self._subscribe(_Subscriber(topic, queue, deliver, self._left)))
+
+    async def _subscribe(self, subscriber: _Subscriber) -> ISubscription:
+        for flavour in wire.FLAVOURS:
+            id = wire.node_id(flavour, subscriber.topic, self._broker_id, subscriber.identity)
+            subscriber.records[flavour] = wire.record(
+                flavour, subscriber.topic, subscriber.queue, subscriber.identity, self._mailbox.place, id
+            )
+            self._subscribers[id] = subscriber
+        try:
+            await self._enter(subscriber)
+        except SidecarError as error:
+            subscriber.live = False
+            self._forget(subscriber)
+            if isinstance(error, CallerError):
+                raise TopicInvalid(f"topic {subscriber.topic[:80]!a}: the registry cannot hold it: {error}") from error
+            raise
+        self._forget_audience(subscriber.topic)
+        taken: ISubscription = subscriber
+        return taken
+
+    async def _enter(self, subscriber: _Subscriber) -> None:
+        """Register all records; the newest flavour must hold, the older ones are for older publishers."""
+        newest, *older = wire.FLAVOURS
+        await self._registry.register(subscriber.records[newest], TTL)
+        for flavour in older:
+            record = subscriber.records[flavour]
+            if not subscriber.live:
+                return
+            if flavour == "B1'" and await self._is_a_service(subscriber.topic):
+                await self._deregister(record)
+                continue
+            trouble = await _outcome(self._registry.register(record, TTL))
+            if trouble is not None:
+                self.log.debug("{flavour} of {topic}: {why}", flavour=flavour, topic=subscriber.topic, why=trouble)
+
+    async def _is_a_service(self, name: str) -> bool:
+        """Whether something real has this name: a subscriber under it would be called in its stead."""
+        try:
+            found = await self._registry.get(name)
+        except SidecarError:
+            return False
+        return any(not wire.is_broker(node) for each in found for node in each.nodes)
+
+    def _left(self, subscriber: _Subscriber) -> Deferred[None]:
+        self._forget(subscriber)
+        return Deferred.fromCoroutine(self._leave(subscriber))
+
+    async def _leave(self, subscriber: _Subscriber) -> None:
+        for record in subscriber.records.values():
+            await self._deregister(record)
+        self._forget_audience(subscriber.topic)
+
+    async def _deregister(self, record: Service) -> None:
+        trouble = await _outcome(self._registry.deregister(record))
+        if trouble is not None:
+            self.log.debug("{name} stays until its TTL is over: {why}", name=record.name, why=trouble)
+
+    def _forget(self, subscriber: _Subscriber) -> None:
+        for record in subscriber.records.values():
+            self._subscribers.pop(record.nodes[0].id, None)
+        self._forget_audience(subscriber.topic)
+
+    def _renew(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._renew_all())
+
+    async def _renew_all(self) -> None:
+        for subscriber in set(self._subscribers.values()):
+            if subscriber.live:
+                trouble = await _outcome(Deferred.fromCoroutine(self._enter(subscriber)))
+                if trouble is not None:
+                    self.log.warn("A subscriber of {topic} is not renewed: {why}", topic=subscriber.topic, why=trouble)
+
+    # --- what comes in ----------------------------------------------------------------------------------------------
+
+    def _received(self, topic: str, identity: str, message: Message) -> None:
+        subscriber = self._subscribers.get(identity)
+        if subscriber is None or subscriber.topic != topic or not subscriber.live:
+            return
+        try:
+            subscriber.deliver(topic, message)
+        except Exception:
+            self.log.failure("A subscriber of {topic} failed on a message", topic=topic)
+
+    def _changed(self, change: Change) -> None:
+        """Who hears a topic may be others now."""
+        self._forget_audience(change.service.name)
+        self._forget_audience(change.service.name.removeprefix("topic:"))
+        for node in change.service.nodes:
+            self._forget_audience(node.metadata.get("topic", ""))
+
+    def _forget_audience(self, topic: str) -> None:
+        self._news += 1
+        self._audiences.pop(topic, None)
+
+
+async def _settled(work: Deferred[None]) -> SidecarError | None:
+    try:
+        await work
+    except SidecarError as error:
+        return error
+    return None
+
+
+def _outcome(work: Deferred[None]) -> Deferred[SidecarError | None]:
+    """:returns: fires with what went wrong, or None."""
+    return Deferred.fromCoroutine(_settled(work))
+
+
+def name_problem(what: str, name: str) -> TopicInvalid | None:
+    """Why ``name`` cannot stand in a registry as a topic (or queue), or None."""
+    shown = ascii(name if len(name) <= 80 else name[:80] + "...")
+    if not name:
+        return TopicInvalid(f"{what}: must not be empty")
+    if len(name) > MAX_NAME:
+        return TopicInvalid(f"{what} {shown}: {len(name)} characters, at most {MAX_NAME} are allowed")
+    if not name.isprintable() or name != name.strip() or name in (".", ".."):
+        return TopicInvalid(f"{what} {shown}: a registry cannot hold it: control characters, space around it, or dots")
+    if what == "queue" and name == wire.BROADCAST:
+        return TopicInvalid(f"{what} {shown}: this name stands for no queue")
+    return None
+
+
+def build(options: BackendOptions) -> IBroker:
+    """The entry point ``microsidecar.brokers: http``.
+
+    :raises ConfigError: one cannot listen there.
+    """
+    listen = options.listen or next(iter(options.addresses), "127.0.0.1:0")
+    trust = TrustOptions(options.ca_file, options.cert_file, options.key_file)
+    agent = Agent(options.reactor, max_body=64 * 1024, tls=trust)
+    broker: IBroker = HttpBroker(options.reactor, options.registry, agent, listen, options.max_body)
+    return broker
