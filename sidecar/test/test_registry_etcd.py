@@ -5,12 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from sidecar.model import BackendOptions
 from sidecar.registry.etcd import build
 from sidecar.test.contracts.registry import RegistryContract
+from sidecar.test.doubles.etcd import FakeEtcd
 from sidecar.test.doubles.programs import missing, shared, start_etcd
+
+
+class Fake(RegistryContract, TestCase):
+    """The contract, over a fake."""
+
+    shared = True
+
+    def setUp(self) -> None:
+        self.engine = FakeEtcd()
+        self.engine.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.engine.stop()))
+
+    async def make_registry(self) -> Any:
+        registry = build(BackendOptions(reactor=reactor, addresses=(self.engine.address,)))
+        registry.startService()
+        return registry
 
 
 class Real(RegistryContract, TestCase):
