@@ -183,5 +183,5 @@ def go_service() -> Program:
     if not binary.exists():
         raise Missing("interop/bin/say-v5.30.0 is not built: run interop/build")
     port = free_port()
-    command = [str(binary), "serve", "--registry=memory", "--broker=memory", f"--address=127.0.0.1:{port}"]
+    command = [str(binary), "serve", "--registry=memory", f"--address=127.0.0.1:{port}"]
     return Program("go-micro v5.30.0", command, port)

@@ -11,6 +11,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from sidecar.daemon import tap
 from sidecar.daemon.options import Options
+from sidecar.net.reactor import ensure
 
 
 def serve(arguments: Sequence[str], program: str) -> int:
@@ -23,6 +24,8 @@ def serve(arguments: Sequence[str], program: str) -> int:
         except reactors.NoSuchReactor:
             known = ", ".join(sorted(kind.shortName for kind in reactors.getReactorTypes()))
             tap.leave(tap.WRONG_USAGE, f"--reactor={options['reactor']}: there is no such reactor; there are {known}")
+    else:
+        ensure()
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
 
     from twisted.internet import reactor as installed

@@ -18,6 +18,7 @@ from sidecar.daemon.settings import Settings
 from sidecar.daemon.signals import Signals
 from sidecar.daemon.systemd import Notifier
 from sidecar.errors import ConfigError
+from sidecar.net.reactor import ensure
 
 #: Exit codes: of a flag that is wrong, and of a setting that turned out not to work.
 WRONG_USAGE = 2
@@ -59,6 +60,7 @@ def leave(code: int, sentence: str) -> None:
 
 def makeService(options: Options) -> service.IService:
     """twistd's plugin hook."""
+    ensure()  # the default where twistd was given no --reactor
     from twisted.internet import reactor
 
     return make(options.settings, reactor)
