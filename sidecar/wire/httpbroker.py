@@ -50,7 +50,7 @@ def node_id(flavour: Flavour, topic: str, broker: str, subscriber: str) -> str:
     """
     return {
         "B3": f"{topic}-{subscriber}",
-        "B2": f"{topic}-{broker}-{subscriber}",
+        "B2": f"{topic}-{broker}.{subscriber}",  # a dash would make one label of it, too long for mDNS
         "B1'": f"{broker}.{subscriber}",
         "B1": f"broker-{broker}.{subscriber}",
     }[flavour]
@@ -59,7 +59,8 @@ def node_id(flavour: Flavour, topic: str, broker: str, subscriber: str) -> str:
 def record(flavour: Flavour, topic: str, queue: str | None, identity: str, place: tuple[str, int], id: str) -> Service:
     """What a subscriber registers.
 
-    :param identity: the subscriber's, the same in all its records. :param place: where it listens. :param id: of the node.
+    :param identity: the subscriber's, the same in all its records. :param place: host and port that it listens on.
+    :param id: of the node.
     """
     metadata = {"secure": "false", SUBSCRIBER: identity}
     if flavour != "B1":
