@@ -139,6 +139,8 @@ class Connection(TwistedProtocol):
         self._begun += 1
 
     def on_body(self, data: bytes) -> None:
+        if self._whole:
+            return  # that of a second answer, which nobody asked for
         if self._size == 0:
             self._body = data
         else:
