@@ -137,6 +137,8 @@ class App:
                 self.end_headers()
                 self.wfile.write(said)
 
+            do_GET = do_POST
+
             def log_message(self, *_: object) -> None:
                 """Say nothing: the test tells what went wrong."""
 
