@@ -118,7 +118,8 @@ def table(place: Path) -> str:
                 line.append("yes")
             else:
                 where = f"{row.registry}, {row.peer}" + (f", {CELLS[cell]}" if cell in outcomes else "")
-                line.append("NO " + note(f"{where}: {' '.join(outcome.split())[:_WORDS]}"))
+                what = " ".join(outcome.split())[:_WORDS]
+                line.append("NO " + note(f"{where}: {what}" if path.exists() else what))
         lines.append(line)
     return "\n".join([*_grid(lines), "", *(f"({number}) {text}\n" for number, text in enumerate(notes, 1))])
 
