@@ -30,6 +30,7 @@ from sidecar.errors import (
     NotSent,
     Overloaded,
     ServiceFault,
+    SidecarError,
 )
 from sidecar.model import Attempt, Call, CallPolicy, Node
 
@@ -76,12 +77,17 @@ class Attempts:
     _random: Random
     made: list[Attempt] = field(factory=list)
 
-    def failed(self, node: Node, seconds: float, error: CallError, elsewhere: bool, now: float) -> Try | Wait | GiveUp:
+    def failed(
+        self, node: Node, seconds: float, error: SidecarError, elsewhere: bool, now: float
+    ) -> Try | Wait | GiveUp:
         """An attempt failed.
 
         :param seconds: how long it took.
+        :param error: a ``CallError``; any other kind is about the call itself, and is told as it is.
         :param elsewhere: whether the next attempt would be at a node that was not tried yet.
         """
+        if not isinstance(error, CallError):
+            return GiveUp(error)
         self.made.append(Attempt(node, seconds, str(error)))
         if len(self.made) > self.policy.retries or not self._may_repeat(error):
             return GiveUp(self._final(error))

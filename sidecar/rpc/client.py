@@ -15,7 +15,6 @@ from zope.interface import implementer
 
 from sidecar.errors import (
     BadRequest,
-    CallError,
     CallTimeout,
     Forbidden,
     NotFound,
@@ -253,7 +252,7 @@ class Flight:
         client.succeeded += 1
         done(self._context, reply, None)
 
-    def attempt_failed(self, error: CallError) -> None:
+    def attempt_failed(self, error: SidecarError) -> None:
         client, node = self._client, self._node
         if self._done is None or node is None:
             return

@@ -6,11 +6,10 @@ import os
 import secrets
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from attrs import define, field
 from twisted.application import service
-from twisted.internet import error as tx
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IConnector, IDelayedCall
 from twisted.internet.protocol import ClientFactory
@@ -18,13 +17,13 @@ from zope.interface import implementer
 
 from sidecar.errors import (
     BadAnswer,
-    BadRequest,
     CallError,
     CallTimeout,
     ConnectFailed,
     ConnectionLost,
     Overloaded,
     ServiceFault,
+    SidecarError,
 )
 from sidecar.interfaces import ITransport
 from sidecar.model import Call, Node, Reply
@@ -32,8 +31,9 @@ from sidecar.net import eager
 from sidecar.net.connection import Connection, Misbehaved
 from sidecar.net.deadlines import Deadlines
 from sidecar.net.pool import Full, Pool
+from sidecar.rpc.reasons import why_not
 from sidecar.rpc.transports import Listener
-from sidecar.wire import envelope, headers, protorpc
+from sidecar.wire import envelope, headers, protorpc, universal
 from sidecar.wire.rpc import JSON, PROTOBUF
 
 #: Seconds between two looks for connections that idled too long.
@@ -54,19 +54,7 @@ class _Peer:
     host: bytes
     pool: Pool
     lean: bool = False
-    molds: dict[tuple[str, str, str], _Mold] = field(factory=dict)
-
-
-class _Mold(NamedTuple):
-    """All of a request but what differs from call to call.
-
-    :ivar text: bytes with holes for ``%``. :ivar room: bytes of the JSON envelope around payload and id.
-    :ivar steered: whether the Micro headers are there, and with them three holes for the id.
-    """
-
-    text: bytes
-    room: int
-    steered: bool
+    molds: dict[tuple[str, str, str], universal.Mold] = field(factory=dict)
 
 
 class _Exchange:
@@ -212,51 +200,14 @@ class MucpTransport(service.Service):
             mold = self._make_mold(peer, call)
         self._count = number = self._count + 1
         id = b"%d" % number
-        nanos = int(timeout * 1e9)
         metadata = headers.block(call.metadata) if call.metadata else b""
-        text, room, steered = mold
-        if call.content_type != JSON:
-            payload = protorpc.request(call.method, number, call.request)
-            data = text % (id, id, id, nanos, len(payload), metadata, payload)
-            return _Exchange(peer, listener, id, data, True)
-        request = call.request
-        length = room + len(request) + len(id)
-        if steered:
-            data = text % (id, id, id, nanos, length, metadata, request, id)
-        else:
-            data = text % (nanos, length, metadata, request, id)
-        return _Exchange(peer, listener, id, data, False)
+        data = mold.fill(number, id, timeout, metadata, call.request)
+        return _Exchange(peer, listener, id, data, call.content_type != JSON)
 
-    def _make_mold(self, peer: _Peer, call: Call) -> _Mold:
-        """:source: what each line is for, by generation: micro/go-micro ``server/rpc_server.go`` and ``rpc_codec.go``
-        @d3bfdc79 (routes by the body), @v0.17.0 (by ``X-Micro-*``), @v0.22.0 and later (by ``Micro-*``)
-        """
-        for name, value in (("service", call.service), ("method", call.method)):
-            if not value.isprintable():
-                raise BadRequest(f"{name}: holds a control character")
-        is_json = call.content_type == JSON
-        content_type = (envelope.JSON_RPC if is_json else protorpc.PROTO_RPC).encode("ascii")
-        steered = not (peer.lean and is_json)
-        lines = [b"POST / HTTP/1.1", b"Host: " + peer.host, b"Content-Type: " + content_type]
-        if steered:
-            service, method = call.service.encode("utf-8"), call.method.encode("utf-8")
-            lines.append(b"Accept: " + content_type)
-            for title, text in ((b"Service", service), (b"Method", method), (b"Endpoint", method)):
-                lines += [b"Micro-" + title + b": " + text, b"X-Micro-" + title + b": " + text]
-        # Only what is written here may have holes: a percent sign in a name is not one.
-        whole = b"\r\n".join(lines).replace(b"%", b"%%") + b"\r\n"
-        if steered:
-            for title in (b"Micro-Id", b"X-Micro-Id", b"Micro-Stream"):
-                whole += title + b": " + self._prefix + b"%b\r\n"
-        whole += b"Timeout: %d\r\nContent-Length: %d\r\n%b\r\n"
-        opening, closing = envelope.opening(call.method), envelope.closing(b"")
-        if is_json:
-            whole += opening.replace(b"%", b"%%") + b"%b" + envelope.closing(b"%b")
-        else:
-            whole += b"%b"
+    def _make_mold(self, peer: _Peer, call: Call) -> universal.Mold:
+        mold = universal.mold(peer.host, call.service, call.method, call.content_type, self._prefix, peer.lean)
         if len(peer.molds) >= _MAX_MOLDS:
             peer.molds.clear()
-        mold = _Mold(whole, len(opening) + len(closing), steered)
         peer.molds[(call.content_type, call.service, call.method)] = mold
         return mold
 
@@ -306,7 +257,7 @@ class _Sent:
         self._deadlines.remove(self)
         self.reply.callback(reply)
 
-    def attempt_failed(self, error: CallError) -> None:
+    def attempt_failed(self, error: SidecarError) -> None:
         self._deadlines.remove(self)
         self.reply.errback(error)
 
@@ -324,18 +275,3 @@ def _connect(
     connect: Callable[..., IConnector], reactor: Any, host: str, port: int, timeout: float, factory: ClientFactory
 ) -> IConnector:
     return connect(reactor, host, port, factory, timeout)
-
-
-def why_not(error: Exception) -> str:
-    """Why there is no connection, in few words."""
-    if isinstance(error, tx.ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(error, (tx.TimeoutError, tx.TCPTimedOutError)):
-        return "no connection in time"
-    if isinstance(error, tx.UserError):
-        return "connecting was given up"
-    if isinstance(error, tx.DNSLookupError):
-        return "its name is not known"
-    if isinstance(error, tx.NoRouteError):
-        return "no route to it"
-    return f"cannot connect: {error}"

@@ -14,7 +14,7 @@ from twisted.application import service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from sidecar.errors import BadAnswer, CallError
+from sidecar.errors import BadAnswer, SidecarError
 from sidecar.interfaces import ITransport
 from sidecar.model import Call, Node, Reply
 
@@ -25,8 +25,8 @@ class Listener(Protocol):
     def attempt_replied(self, reply: Reply) -> None:
         """The service answered."""
 
-    def attempt_failed(self, error: CallError) -> None:
-        """It did not, or answered an error."""
+    def attempt_failed(self, error: SidecarError) -> None:
+        """It did not, or answered an error (a ``CallError``), or the call itself is wrong (another kind)."""
 
 
 class Exchange(Protocol):
@@ -105,9 +105,9 @@ class _Sending:
     def _failed(self, failure: Failure) -> None:
         listener, self._listener = self._listener, None
         if listener is None:
-            failure.trap(CancelledError, CallError)
+            failure.trap(CancelledError, SidecarError)
             return
         error = failure.value
-        if not isinstance(error, CallError):
+        if not isinstance(error, SidecarError):
             error = BadAnswer(str(error) or type(error).__name__)
         listener.attempt_failed(error)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from attrs import define, field, frozen
 from httptools import HttpRequestParser
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 
@@ -117,7 +118,7 @@ class MicroService:
     async def stop(self) -> None:
         for conversation in list(self.open):
             conversation.transport.abortConnection()
-        await self.listener.stopListening()
+        await maybeDeferred(self.listener.stopListening)
 
     def answer(self, heard: Heard, conversation: _Conversation) -> None:
         handler = self.handlers.get(heard.method)
