@@ -99,11 +99,12 @@ class Attempts:
         return Wait(wait)
 
     def expired(self, node: Node | None, seconds: float, state: str) -> CallTimeout:
-        """The deadline passed. :param node: where an attempt was under way. :param state: what that one waited for."""
+        """The deadline passed. :param node: where an attempt was under way, None for nowhere. :param state: what was waited for."""
         if node is not None:
             self.made.append(Attempt(node, seconds, f"{state} in {seconds:.3g} s"))
+        told = self._told() if self.made else f"no node was tried: {state}"
         limit = f"{self.policy.timeout:.6g} s"
-        return CallTimeout(f"{self._name}: timed out after {limit}: {self._told()}", tuple(self.made))
+        return CallTimeout(f"{self._name}: timed out after {limit}: {told}", tuple(self.made))
 
     def _may_repeat(self, error: CallError) -> bool:
         if self.policy.retry == "never":
@@ -128,8 +129,6 @@ class Attempts:
         return f"{self.call.service} {self.call.method}"
 
     def _told(self) -> str:
-        if not self.made:
-            return "no node was tried yet"
         count = "1 attempt failed" if len(self.made) == 1 else f"{len(self.made)} attempts failed"
         each = "; ".join(f"{attempt.node.hostport} ({attempt.node.id}): {attempt.outcome}" for attempt in self.made)
         return f"{count}: {each}"

@@ -276,7 +276,7 @@ class Flight:
     def expired(self) -> None:
         """The deadline passed (the wheel tells it)."""
         now, node = self._client._seconds(), self._node
-        state = "the registry did not answer" if self._looking is not None else "no node"
+        state = "the registry did not answer" if self._looking is not None else "there was a pause"
         if self._exchange is not None:
             state = self._exchange.state
         error = self._machine().expired(node, now - self._began, state)

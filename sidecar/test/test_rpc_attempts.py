@@ -133,4 +133,4 @@ class Telling(SynchronousTestCase):
             "foo Say.Hello: timed out after 5 s: 2 attempts failed: 127.0.0.1:9 (foo-1): connection refused; "
             "[::1]:10 (foo-2): no answer in 4.9 s",
         )
-        self.assertIn("no node was tried yet", str(attempts().expired(None, 5.0, "no node")))
+        self.assertIn("no node was tried: silence", str(attempts().expired(None, 5.0, "silence")))
