@@ -40,14 +40,14 @@ def main(seconds: float = 5.0, rows: int = 40) -> None:
             load = wrk.Load("/rpc", body=call_body(100))
             wrk.run(ours, load, 1)
             outcome = wrk.run(ours, load, seconds)
-            calls = int(outcome.rate * seconds + outcome.rate)
+            calls = int(outcome.rate * (seconds + 1))
             ours.process.send_signal(signal.SIGTERM)
             ours.process.wait(30)
         show(pstats.Stats(str(results)), calls, rows)
 
 
 def show(stats: Any, calls: int, rows: int) -> None:
-    """Print the functions that take most, themselves and not what they call. :param calls: about how many there were."""
+    """Print the functions that take most, themselves and not what they call. :param calls: about how many."""
     table: list[tuple[float, float, str]] = []
     for (file, line, name), (_, count, own, _, _) in stats.stats.items():
         place = f"{'/'.join(Path(file).parts[-2:])}:{line} " if line else ""
