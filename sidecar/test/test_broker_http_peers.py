@@ -38,7 +38,8 @@ class RealPeers(TestCase):
         self.registry: Any = etcd.build(BackendOptions(reactor, (f"127.0.0.1:{port}",)))
         self.registry.startService()
         self.addCleanup(self.registry.stopService)
-        self.broker: Any = http.build(BackendOptions(reactor, registry=self.registry))
+        broker: Any = http.build(BackendOptions(reactor, registry=self.registry))
+        self.broker = broker
         self.broker.startService()
         self.addCleanup(self.broker.stopService)
 
