@@ -9,6 +9,7 @@ import random
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from attrs import define, field
 from twisted.application import service
@@ -143,8 +144,12 @@ class HttpBroker(service.MultiService):
 
     async def _look_up(self, topic: str) -> wire.Audience:
         news = self._news
-        asking = [self._subscribers_of(flavour, topic) for flavour in wire.FLAVOURS]
-        found = dict(zip(wire.FLAVOURS, [await each for each in asking], strict=True))
+        asking = {flavour: self._subscribers_of(flavour, topic) for flavour in wire.FLAVOURS}
+        answers = {flavour: await each for flavour, each in asking.items()}
+        found = {flavour: answer for flavour, answer in answers.items() if isinstance(answer, tuple)}
+        for answer in answers.values():
+            if isinstance(answer, SidecarError) and not any(found.values()):
+                raise EngineUnavailable(f"the subscribers of {topic!r} cannot be looked up: {answer}")
         audience = wire.audience(topic, found)
         if news == self._news:
             self._audiences[topic] = (self._clock.seconds() + FRESH, audience)
@@ -153,14 +158,16 @@ class HttpBroker(service.MultiService):
                 self._audiences.popitem(last=False)
         return audience
 
-    def _subscribers_of(self, flavour: wire.Flavour, topic: str) -> Deferred[tuple[Service, ...]]:
-        name = wire.service_name(flavour, topic)
+    def _subscribers_of(self, flavour: wire.Flavour, topic: str) -> Deferred[tuple[Service, ...] | SidecarError]:
+        """:returns: fires with the records, or with why there are none to be had."""
 
-        async def ask() -> tuple[Service, ...]:
+        async def ask() -> tuple[Service, ...] | SidecarError:
             try:
-                return await self._registry.get(name)
+                return await self._registry.get(wire.service_name(flavour, topic))
             except (NotFound, CallerError):
                 return ()
+            except SidecarError as error:
+                return error
 
         return Deferred.fromCoroutine(ask())
 
@@ -171,11 +178,11 @@ class HttpBroker(service.MultiService):
             for places in audience.queues.values()
         ]
 
-        def judge(results: list[tuple[bool, object]]) -> None:
+        def judge(results: Any) -> None:
             errors = [result for well, result in results if not well]
             if not errors:
                 return
-            why = getattr(errors[0], "value", errors[0])
+            why = errors[0].value
             if len(errors) == len(results):
                 raise EngineUnavailable(f"none of the {len(errors)} subscribers of {topic!r} took the message: {why}")
             self._tell(topic, len(errors), len(results), why)
