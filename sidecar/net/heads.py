@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 
 from twisted.web import http
 
 #: Statuses whose answers have no body.
 BODILESS = frozenset((*range(100, 200), 204, 304))
 
-STATUS_LINES: dict[int, bytes] = {
-    code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in http.RESPONSES.items()
-}
+#: Twisted's phrases, and those of the statuses that it does not know (426, 429, 451 and others).
+_PHRASES: dict[int, bytes] = {**{code.value: code.phrase.encode("ascii") for code in HTTPStatus}, **http.RESPONSES}
 
+STATUS_LINES: dict[int, bytes] = {code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in _PHRASES.items()}
 
 #: The end of a header with a length, ready for lengths that are common.
 LENGTH_LINES = [b"Content-Length: %d\r\n\r\n" % length for length in range(1024)]

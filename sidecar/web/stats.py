@@ -10,6 +10,7 @@ from importlib.resources import files
 
 import orjson
 
+from sidecar import __version__
 from sidecar.stats.recorder import Recorder
 from sidecar.web.answers import Answer, Request, of_json
 from sidecar.web.rendering import Room
@@ -55,7 +56,8 @@ class StatsRoom(Room):
         windows = (wire.window(counts.timestamp, counts.classes, counts.total) for counts in now.windows)
         return {
             **wire.document(now.started, now.memory, now.threads, now.gc_pause, windows),
-            "latency": {name: round(getattr(now.latency, name) * 1000, 3) for name in ("p50", "p90", "p99")},
+            "version": __version__,
+            "latency_ms": {name: round(getattr(now.latency, name) * 1000, 3) for name in ("p50", "p90", "p99")},
             **{key: ask() for key, ask in self._facts.items()},
         }
 
