@@ -99,7 +99,10 @@ class Attempts:
         return Wait(wait)
 
     def expired(self, node: Node | None, seconds: float, state: str) -> CallTimeout:
-        """The deadline passed. :param node: where an attempt was under way, None for nowhere. :param state: what was waited for."""
+        """The deadline passed.
+
+        :param node: where an attempt was under way, None for nowhere. :param state: what was waited for.
+        """
         if node is not None:
             self.made.append(Attempt(node, seconds, f"{state} in {seconds:.3g} s"))
         told = self._told() if self.made else f"no node was tried: {state}"
