@@ -6,7 +6,6 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from twisted.application.service import IService
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
@@ -16,7 +15,6 @@ from twisted.web.resource import Resource
 
 from sidecar.broker.http import HttpBroker, build, name_problem
 from sidecar.errors import ConfigError, EngineUnavailable, TooLarge
-from sidecar.interfaces import IBroker
 from sidecar.model import BackendOptions, Message, Node, Service
 from sidecar.net.agent import Agent
 from sidecar.registry.memory import MemoryRegistry
@@ -38,10 +36,10 @@ class OverMemory(contract.SharedBrokerContract):
         self.registry.startService()
         self.addCleanup(self.registry.stopService)
 
-    def make_broker(self) -> IBroker:
-        broker = build(BackendOptions(reactor, registry=self.registry))
-        IService(broker).startService()
-        self.addCleanup(IService(broker).stopService)
+    def make_broker(self) -> Any:
+        broker: Any = build(BackendOptions(reactor, registry=self.registry))
+        broker.startService()
+        self.addCleanup(broker.stopService)
         return broker
 
     make_peer = make_broker
@@ -71,9 +69,10 @@ class Flavours(TestCase):
         self.registry = MemoryRegistry(reactor)
         self.registry.startService()
         self.addCleanup(self.registry.stopService)
-        self.broker: Any = build(BackendOptions(reactor, registry=self.registry, max_body=10_000))
-        self.broker.startService()
-        self.addCleanup(self.broker.stopService)
+        broker: Any = build(BackendOptions(reactor, registry=self.registry, max_body=10_000))
+        broker.startService()
+        self.addCleanup(broker.stopService)
+        self.broker = broker
         self.agent = Agent(reactor)
         self.addCleanup(self.agent.close)
 
