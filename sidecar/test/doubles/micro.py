@@ -166,6 +166,9 @@ class _Conversation(Protocol):
     def on_message_complete(self) -> None:
         headers, body = self._headers, self._body
         self._headers, self._body = {}, b""
+        if headers.get("Content-Type") == "application/proto-rpc":
+            self._protobuf(headers, body)
+            return
         if headers.get("Content-Type") != "application/json-rpc":
             text = f"Unsupported Content-Type: {headers.get('Content-Type')}".encode()
             self._write(b"text/plain", {}, text)
@@ -208,6 +211,19 @@ class _Conversation(Protocol):
         self._write(b"application/json-rpc", {**copied, **extra}, text)
         if error is not None and closes:
             self.transport.loseConnection()
+
+    def _protobuf(self, headers: dict[str, str], body: bytes) -> None:
+        """Opaque payloads: ``Say.Fail`` fails, everything else gives back what it got."""
+        length = int.from_bytes(body[:4], "big")
+        head, payload = body[4 : 4 + length], body[8 + length :]
+        name = head[2 : 2 + head[1]].decode()
+        heard = Heard(name, payload, headers, body, self._number)
+        self._service.heard.append(heard)
+        error = Coded(400, "bad John", "Bad Request").text.encode() if name == "Say.Fail" else b""
+        answer = bytes([0x0A, len(name)]) + name.encode() + head[2 + head[1] :] + b"\x1a" + bytes([len(error)]) + error
+        payload = b"" if error else payload
+        text = b"".join(len(each).to_bytes(4, "big") + each for each in (answer, payload))
+        self._write(b"application/proto-rpc", {}, text)
 
     def _write(self, content_type: bytes, headers: dict[str, str], body: bytes) -> None:
         lines = [b"HTTP/1.1 200 OK"]
