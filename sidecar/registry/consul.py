@@ -98,6 +98,8 @@ class ConsulRegistry(RemoteRegistry):
         self._written = 0
         self._names: tuple[str, ...] = ()
         self._names_asked = -1
+        #: The catalog could not be had the last time, so that what we hear may be from a Consul that began anew.
+        self._shaky = False
 
     def startService(self) -> None:
         super().startService()
@@ -182,6 +184,8 @@ class ConsulRegistry(RemoteRegistry):
             known.doubtful = True
         finally:
             del self._lookups[name]
+        if problem is None and known.doubtful and known.name in self._names and known.name not in self._mirror:
+            self._look_up_quietly(name)  # it came while we asked
         # In a turn of its own: whoever waits may stop us.
         self._clock.callLater(0, _settle, tuple(waiters), problem)
 
@@ -203,7 +207,7 @@ class ConsulRegistry(RemoteRegistry):
         shelf = Shelf()
         shelf.replace(name, found.services)
         doubtful = self._overlay(name, shelf, asked)
-        if self._gentle:
+        if self._gentle or self._shaky:
             for service in self._mirror.get(name):
                 absent = tuple(node for node in service.nodes if not shelf.has(name, node.id))
                 if absent:
@@ -224,7 +228,7 @@ class ConsulRegistry(RemoteRegistry):
             response = await self._ask("GET", path, settles=_known_or_not)
         except EngineUnavailable:
             return  # when it is back everything is written again
-        if _unknown(response) and self._ours.holds(name, identity) is holding:
+        if _unknown(response) and not self._gentle and not self._shaky and self._ours.holds(name, identity) is holding:
             self._ours.dismiss(name, identity)
 
     def _overlay(self, name: str, shelf: Shelf, asked: int) -> bool:
@@ -311,7 +315,7 @@ class ConsulRegistry(RemoteRegistry):
 
     async def _follow_names(self) -> None:
         """Follow the catalog: the names, whether Consul is there, and that something changed."""
-        index, backoff, missed = 0, _Backoff(self._random), False
+        index, last, backoff = 0, 0, _Backoff(self._random)
         while True:
             asked = self._next_tick()
             try:
@@ -320,18 +324,18 @@ class ConsulRegistry(RemoteRegistry):
                 self._take_names(wire.catalog(response.body), asked)
             except (EngineUnavailable, MalformedRecord) as error:
                 # A connection that broke is the engine's loss only if it cannot be had again at once.
-                if missed or not index:
+                if self._shaky or not last:
                     self._lost(error)
-                missed, index = True, 0
+                self._shaky, index = True, 0
                 await deferLater(self._clock, backoff.pause())
                 continue
             backoff.reset()
-            missed = False
             found = _index(response)
-            self._found(restarted=0 < found < index)
-            if found != index:
+            self._found(restarted=0 < found < last)
+            self._shaky = False
+            if found != last:
                 self._wake()
-            index = _next_index(index, response)
+            index, last = _next_index(index, response), found
             await self._rest(began)
 
     async def _follow_criticals(self) -> None:
@@ -362,10 +366,9 @@ class ConsulRegistry(RemoteRegistry):
         names = set(self._names)
         loose = [known for known in self._known.values() if known.task is None and not known.doubtful]
         for known in loose:
+            self._doubt(known)
             if known.name in names and known.name not in self._mirror:
                 self._look_up_quietly(known.name)  # it was asked for, and is there now
-            else:
-                self._doubt(known)
 
     def _settle(self) -> None:
         for known in tuple(self._followed.values()):

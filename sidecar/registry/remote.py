@@ -124,7 +124,7 @@ class RemoteRegistry(services.Service):
     @property
     def _gentle(self) -> bool:
         """Whether what is missing on the engine may still come back."""
-        return self._grace is not None
+        return self._grace is not None or self._mirror.stale_since is not None
 
     def _end_grace(self) -> None:
         if self._grace is not None and self._grace.active():

@@ -28,6 +28,7 @@ class FakeEngine(resource.Resource):
         self.port: Any = None
         self.number = 0
         self._open: set[Any] = set()
+        self._transports: set[Any] = set()
 
     @property
     def address(self) -> str:
@@ -45,8 +46,9 @@ class FakeEngine(resource.Resource):
         if self.port is not None:
             port, self.port = self.port, None
             await port.stopListening()
-        for request in tuple(self._open):
-            request.transport.abortConnection()
+        for transport in tuple(self._transports):
+            transport.abortConnection()
+        self._transports.clear()
         self.interrupted()
 
     def interrupted(self) -> None:
@@ -57,6 +59,7 @@ class FakeEngine(resource.Resource):
         self.requests.append(f"{request.method.decode()} {path}")
         body = request.content.read()
         self._open.add(request)
+        self._transports.add(request.transport)
         request.notifyFinish().addBoth(lambda _: self._open.discard(request))
         for prefix, (status, text) in self.faults.items():
             if path.startswith(prefix):
