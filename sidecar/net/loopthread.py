@@ -7,6 +7,7 @@ find that one is under way already, so functions are handed over in batches: man
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -22,6 +23,9 @@ T = TypeVar("T")
 
 #: How many handed-over functions run before the loop on that side gets its turn.
 SLICE = 256
+
+#: Who logs with the standard library on such a thread.
+LOGGERS = ("asyncio", "nats")
 
 
 @define(eq=False)
@@ -63,6 +67,28 @@ class Handoff:
         self._wake(self._run)
 
 
+class _Forward(logging.Handler):
+    """What asyncio and its libraries log with the standard library goes to Twisted's log, from the reactor's thread.
+
+    Without it, their warnings about connections that end would stand bare on standard error.
+    """
+
+    log = Logger()
+
+    def __init__(self, name: str, reply: Callable[..., None]) -> None:
+        super().__init__()
+        self._name = name
+        self._reply = reply
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._reply(self._tell, record.levelno, record.getMessage())
+
+    def _tell(self, level: int, message: str) -> None:
+        # Whatever they make of a lost connection, its user decides what it means; only errors are news here.
+        tell = self.log.warn if level >= logging.ERROR else self.log.debug
+        tell("{name}: {message}", name=self._name, message=message)
+
+
 @define(eq=False)
 class LoopThread:
     """One asyncio loop on one daemon thread. All is called on the reactor's thread unless it says otherwise.
@@ -77,6 +103,7 @@ class LoopThread:
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _ending: asyncio.Task[None] | None = field(default=None, init=False)
+    _forward: _Forward | None = field(default=None, init=False)
     _out: Handoff = field(init=False)
     _home: Handoff = field(init=False)
 
@@ -92,6 +119,9 @@ class LoopThread:
         """Start the thread; work may be given at once."""
         if self._loop is None:
             self._out = Handoff(self._wake_loop)  # a new one: the last loop may have ended with work put out for it
+            self._forward = _Forward(self.name, self.reply)
+            for logger in LOGGERS:
+                logging.getLogger(logger).addHandler(self._forward)
             self._loop = asyncio.new_event_loop()
             self._loop.set_exception_handler(self._complain)
             self._thread = threading.Thread(target=self._live, args=(self._loop,), name=self.name, daemon=True)
@@ -186,7 +216,7 @@ class LoopThread:
 
     def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         message, error = context.get("message"), context.get("exception")
-        self.log.warn("{name}: {message}: {error}", name=self.name, message=message, error=error)
+        self.reply(lambda: self.log.warn("{name}: {message}: {error}", name=self.name, message=message, error=error))
 
     # --- back on the reactor's thread -------------------------------------------------------------------------------
 
@@ -194,4 +224,8 @@ class LoopThread:
         if self._thread is not None:
             self._thread.join()  # it has nothing left to do but to close its loop: microseconds
             self._thread = None
+        if self._forward is not None:
+            for logger in LOGGERS:
+                logging.getLogger(logger).removeHandler(self._forward)
+            self._forward = None
         stopped.callback(None)
