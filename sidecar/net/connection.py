@@ -80,10 +80,15 @@ class Connection(TwistedProtocol):
         self.transport.write(data)
 
     def drop(self) -> None:
-        """Close it at once; nobody is told any more but the keeper."""
+        """Cut it off, whatever is under way; nobody is told any more but the keeper."""
         self._waiter = None
         self.reusable = False
         self.transport.abortConnection()
+
+    def close(self) -> None:
+        """Say goodbye: nothing is under way. (Servers log a connection that is cut off as an error.)"""
+        self.reusable = False
+        self.transport.loseConnection()
 
     def header(self, name: bytes) -> bytes | None:
         """A header of the answer that is being told, None where it has none. :param name: in any case."""

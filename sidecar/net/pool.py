@@ -91,7 +91,7 @@ class Pool:
     def give_back(self, connection: Connection) -> None:
         """The call on ``connection`` is over."""
         if not connection.reusable or self._stopping is not None:
-            connection.drop()
+            connection.close()
         elif self._waiting:
             self._waiting.popleft().ready(connection)
         else:
@@ -119,7 +119,7 @@ class Pool:
                 connection.idle_since = self._swept
             if connection.idle_since <= oldest:
                 self._idle.remove(connection)
-                connection.drop()
+                connection.close()
         self._swept = now
 
     def stop(self) -> Deferred[None]:

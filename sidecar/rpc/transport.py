@@ -116,7 +116,8 @@ class _Exchange:
                 reply = Reply(result)
         except (ServiceFault, BadAnswer) as error:
             # Servers of several generations close after an error, some a moment after it.
-            connection.drop()
+            connection.reusable = False
+            self._peer.pool.give_back(connection)
             listener.attempt_failed(error)
             return
         self._peer.pool.give_back(connection)

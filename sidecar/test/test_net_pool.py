@@ -108,7 +108,7 @@ class Pooling(SynchronousTestCase):
         assert taker.connection is not None
         taker.connection.reusable = False
         self.give_back(taker)
-        self.assertTrue(self.tries[0].transport.aborted)
+        self.assertTrue(self.tries[0].transport.disconnecting)
         self.assertIsNone(self.take().connection)
         self.assertEqual(len(self.tries), 2)
 
@@ -187,7 +187,7 @@ class Pooling(SynchronousTestCase):
         self.pool = self.make(ttl=60.0)
         self.give_back(self.connected())
         elapsed = 0.0
-        while self.pool.connections and not self.tries[0].transport.aborted:
+        while self.pool.connections and not self.tries[0].transport.disconnecting:
             self.clock.advance(1.0)
             elapsed += 1.0
             self.pool.sweep(self.clock.seconds())
