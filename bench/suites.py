@@ -105,7 +105,7 @@ class Suites:
                 envelope = '{"method":"Say.Hello","params":[{"name":"John"}],"id":1}'
                 loads = {
                     ours: wrk.Load("/rpc", body=call_body(100)),
-                    nginx: wrk.Load("/", body=envelope, content_type="application/json"),
+                    nginx: wrk.Load("/", body=envelope, content_type="application/json-rpc", call="Say.Hello"),
                 }
                 table.alternate(
                     "before go-micro v5.30.0, 32 connections",
