@@ -70,6 +70,7 @@ def _policy(page: bytes) -> bytes:
         return b" ".join(b"'sha256-" + b64encode(sha256(block).digest()) + b"'" for block in blocks)
 
     return (
-        b"default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        b"default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        b"frame-ancestors 'none'; "
         b"script-src " + allowed(b"script") + b"; style-src " + allowed(b"style")
     )
