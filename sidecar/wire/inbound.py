@@ -13,7 +13,7 @@ from attrs import frozen
 
 from sidecar.errors import BadRequest, UnsupportedMedia
 from sidecar.model import Fault, Reply
-from sidecar.wire import faults
+from sidecar.wire import faults, protorpc
 from sidecar.wire.slices import elements, members, string
 
 Dialect = Literal["jsonrpc", "protorpc", "json", "proto"]
@@ -96,7 +96,7 @@ def encode(call: Inbound, answer: Reply | Fault) -> tuple[dict[str, str], bytes]
         result = b"null" if fault else payload or b"null"
         return headers, b'{"id":' + call.sequence + b',"result":' + result + b',"error":' + quoted + b"}\n"
     if call.dialect == "protorpc":
-        return headers, _netstring(_protorpc_header(call, error)) + _netstring(payload)
+        return headers, protorpc.netstring(_response_header(call, error)) + protorpc.netstring(payload)
     return headers, payload
 
 
@@ -124,66 +124,38 @@ def _read_jsonrpc(body: bytes) -> tuple[str, bytes, bytes]:
     return method, parts.get("id", b"null"), items[0] if items else b"{}"
 
 
-# --- The protobuf envelope: two netstrings, header and payload -----------------------------------------------------
-
-
-def _netstring(data: bytes) -> bytes:
-    return len(data).to_bytes(4, "big") + data
-
-
-def _cut(body: bytes, at: int) -> tuple[bytes, int]:
-    if len(body) < at + 4:
-        raise BadRequest("proto-rpc: the envelope is cut short")
-    end = at + 4 + int.from_bytes(body[at : at + 4], "big")
-    if end > len(body):
-        raise BadRequest("proto-rpc: a length is beyond the end of the body")
-    return body[at + 4 : end], end
-
-
 def _read_protorpc(body: bytes) -> tuple[str, bytes, bytes]:
-    header, at = _cut(body, 0)
-    payload, _ = _cut(body, at) if at < len(body) else (b"", at)
+    """Method, sequence as its eight bytes, and payload."""
+    try:
+        header, end = protorpc.cut(body, 0)
+        payload = protorpc.cut(body, end)[0] if end < len(body) else b""
+        method, sequence = _request_header(header)
+    except ValueError as error:
+        raise BadRequest(f"proto-rpc envelope: {error}") from None
+    return method, sequence, payload
+
+
+def _request_header(header: bytes) -> tuple[str, bytes]:
     method, sequence, at = "", bytes(8), 0
     while at < len(header):
-        tag, at = _varint(header, at)
+        tag, at = protorpc.read_varint(header, at)
         if tag == 0x0A:
-            length, at = _varint(header, at)
+            length, at = protorpc.read_varint(header, at)
             method = header[at : at + length].decode("utf-8", "replace")
             at += length
         elif tag == 0x11:
             sequence = header[at : at + 8]
             at += 8
         else:
-            raise BadRequest(f"proto-rpc: field {tag >> 3} of the request header is unknown")
+            raise ValueError(f"field {tag >> 3} in its header is unknown")
     if at != len(header) or len(sequence) != 8:
-        raise BadRequest("proto-rpc: the request header is cut short")
-    return method, sequence, payload
+        raise ValueError("its header is cut short")
+    return method, sequence
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(data) and shift < 64:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise BadRequest("proto-rpc: a number is cut short")
-
-
-def _protorpc_header(call: Inbound, error: str) -> bytes:
-    def text(tag: int, value: str) -> bytes:
+def _response_header(call: Inbound, error: str) -> bytes:
+    def text(tag: bytes, value: str) -> bytes:
         data = value.encode("utf-8")
-        return bytes([tag]) + _encode_varint(len(data)) + data
+        return tag + protorpc.varint(len(data)) + data
 
-    return text(0x0A, call.method) + b"\x11" + call.sequence + text(0x1A, error)
-
-
-def _encode_varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return text(b"\x0a", call.method) + b"\x11" + call.sequence + text(b"\x1a", error)

@@ -20,8 +20,8 @@ _METHOD, _SEQUENCE, _ERROR = 0x0A, 0x11, 0x1A
 def request(method: str, sequence: int, payload: bytes) -> bytes:
     """A request whole. :param sequence: a number of the caller's, up to 64 bits, that the answer repeats."""
     name = method.encode("utf-8")
-    header = b"\x0a" + _varint(len(name)) + name + b"\x11" + sequence.to_bytes(8, "little")
-    return _netstring(header) + _netstring(payload)
+    header = b"\x0a" + varint(len(name)) + name + b"\x11" + sequence.to_bytes(8, "little")
+    return netstring(header) + netstring(payload)
 
 
 def result(body: bytes, header: Header) -> bytes:
@@ -31,9 +31,9 @@ def result(body: bytes, header: Header) -> bytes:
     :raises ServiceFault: the service answered an error. :raises BadAnswer: this is no answer.
     """
     try:
-        head, at = _cut(body, 0)
+        head, at = cut(body, 0)
         # A header without a payload ends the answer of some servers after an error.
-        payload = _cut(body, at)[0] if at < len(body) else b""
+        payload = cut(body, at)[0] if at < len(body) else b""
         error = _error(head)
     except ValueError as broken:
         raise_from_headers(header)
@@ -48,14 +48,14 @@ def _error(head: bytes) -> str:
     """The error in a response header, "" for none. Fields that we do not know are skipped, as protobuf wants it."""
     at, error = 0, b""
     while at < len(head):
-        tag, at = _read_varint(head, at)
+        tag, at = read_varint(head, at)
         kind = tag & 7
         if kind == 0:
-            _, at = _read_varint(head, at)
+            _, at = read_varint(head, at)
         elif kind in (1, 5):
             at += 8 if kind == 1 else 4
         elif kind == 2:
-            length, at = _read_varint(head, at)
+            length, at = read_varint(head, at)
             if tag == _ERROR:
                 error = head[at : at + length]
             at += length
@@ -66,11 +66,13 @@ def _error(head: bytes) -> str:
     return error.decode("utf-8", "replace")
 
 
-def _netstring(data: bytes) -> bytes:
+def netstring(data: bytes) -> bytes:
+    """Four bytes of length, and the data."""
     return len(data).to_bytes(4, "big") + data
 
 
-def _cut(body: bytes, at: int) -> tuple[bytes, int]:
+def cut(body: bytes, at: int) -> tuple[bytes, int]:
+    """The netstring at ``at``, and where it ends. :raises ValueError: it is not whole."""
     start = at + 4
     end = start + int.from_bytes(body[at:start], "big")
     if start > len(body) or end > len(body):
@@ -78,7 +80,8 @@ def _cut(body: bytes, at: int) -> tuple[bytes, int]:
     return body[start:end], end
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A number as protobuf writes it."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -87,7 +90,8 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number at ``at``, and where it ends. :raises ValueError: it is not whole."""
     value = shift = 0
     while at < len(data) and shift < 64:
         byte = data[at]
