@@ -270,7 +270,11 @@ class ChorusRegistry(service.MultiService):
         ousted = self._sightings.follow(name, self._clock.seconds())
         if ousted is not None:
             self._watchers.tell(self._known.drop(ousted, self._sightings.forget(ousted), "delete"))
-        await self._gather(name)
+        try:
+            await self._gather(name)
+        except EngineUnavailable:
+            if name not in self._known:
+                raise  # else the engine hangs, though its connection stands: the last answer is as good as without it
         self._sweep()
         found = self._known.get(name)
         if not found:
@@ -280,7 +284,11 @@ class ChorusRegistry(service.MultiService):
     async def _list(self) -> tuple[str, ...]:
         self._sweep()
         if self._voice.state()[0]:
-            await self._gather(None)
+            former = self._names
+            try:
+                await self._gather(None)
+            except EngineUnavailable:
+                self._names = self._names | former
             self._sweep()
         return tuple(sorted(self._names.union(self._known.names())))
 

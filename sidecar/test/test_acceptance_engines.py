@@ -93,6 +93,9 @@ class EngineCase(SynchronousTestCase):
     def silent(self, daemon: Daemon, name: str) -> bool:
         return not self.answers(daemon, name)
 
+    def listed(self, daemon: Daemon) -> set[str]:
+        return {each["name"] for each in daemon.request("GET", "/registry").json} - {"consul"}
+
     def nodes(self, daemon: Daemon, name: str) -> set[str]:
         found = daemon.request("GET", f"/registry?service={name}")
         return {node["id"] for node in found.json["nodes"]} if found.status == 200 else set()
@@ -190,6 +193,24 @@ class OutageTests(EngineCase):
         """NATS, as registry and as broker, is stopped and started: no call fails, a publisher is told what was not
         taken, and registrations and subscriptions come back."""
         self.outage("nats", "--broker=nats", "--broker_address=127.0.0.1:{port}", restarts=("kept",))
+
+    def test_nats_frozen(self) -> None:
+        """NATS hangs without a word: what is known is answered, though nobody knows yet that it is away."""
+        engine, port = self.engine("nats"), self.app()
+        here, there = self.sidecar(engine), self.sidecar(engine)
+        self.assertEqual(self.register(here, "by.hand", port), 200)
+        until(partial(self.answers, there, "by.hand"), 10)
+        engine.freeze()
+        try:
+            for daemon in (here, there):
+                self.assertEqual(self.nodes(daemon, "by.hand"), {"by.hand-1"})
+                self.assertIn("by.hand", self.listed(daemon))
+                self.assertTrue(self.answers(daemon, "by.hand"))
+        finally:
+            engine.thaw()
+        for daemon in (here, there):
+            until(partial(self.is_fresh, daemon, "by.hand"), 10)
+        self.assertQuiet(here, there)
 
 
 class Talk:
@@ -304,9 +325,6 @@ class MultitudeTests(EngineCase):
         until(lambda: self.nodes(daemon, service.name) == {service.nodes[4].id}, 5)
         engine.remove(service)
         until(lambda: not self.answers(daemon, service.name), 5)
-
-    def listed(self, daemon: Daemon) -> set[str]:
-        return {each["name"] for each in daemon.request("GET", "/registry").json} - {"consul"}
 
     def test_etcd(self) -> None:
         """All are listed, described and called, and what changes is seen."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+import signal
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -51,6 +52,17 @@ class Running:
     def stop(self) -> None:
         if self._program is not None:
             self._program.stop()
+
+    def freeze(self) -> None:
+        """Have it hang: connections stand, and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self._program is not None:
+            self._program.process.send_signal(number)
 
     def wipe(self) -> None:
         """Remove what it knew; it must not run."""
