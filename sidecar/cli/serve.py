@@ -26,12 +26,13 @@ def serve(arguments: Sequence[str], program: str) -> int:
             tap.leave(tap.WRONG_USAGE, f"--reactor={options['reactor']}: there is no such reactor; there are {known}")
     else:
         ensure()
-    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
 
     from twisted.internet import reactor as installed
 
     reactor: Any = installed  # a module to mypy
     service = tap.make(options.settings, reactor)
+    # Only now: a start that fails says one line, and nothing of what was tried on the way.
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     service.privilegedStartService()
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)

@@ -10,10 +10,11 @@ from typing import Any
 from twisted.application import service
 from twisted.internet import error
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from sidecar.daemon.settings import EndpointPort, ListenSettings, TcpPort, TlsSettings
 from sidecar.errors import ConfigError
@@ -198,6 +199,7 @@ class _Endpoint:
         return self.port
 
 
+@implementer(IProtocolNegotiationFactory)
 class _LateFactory(Factory):
     """Stands in for a factory that does not exist yet."""
 
@@ -207,6 +209,10 @@ class _LateFactory(Factory):
     def adopt(self, factory: IProtocolFactory) -> None:
         self._real = factory
         factory.doStart()
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What Twisted's own ``ssl:`` endpoint agrees to; with nothing to agree to it would fail every handshake."""
+        return [b"http/1.1"]
 
     def buildProtocol(self, addr: Any) -> Any:
         return self._real.buildProtocol(addr) if self._real is not None else None

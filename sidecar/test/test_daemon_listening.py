@@ -103,6 +103,18 @@ class ListeningTests(TestCase):
         with self.assertRaises((ssl.SSLError, OSError)):
             await self.tls_greeting(listener, old)
 
+    async def test_tls_endpoint(self) -> None:
+        """Twisted's own ``ssl:`` endpoint serves callers that offer a choice of protocols, as curl and browsers do."""
+        home = self.home("plain")
+        issuer = authority(home)
+        certificate, key = issuer.issue("server")
+        listener = self.listener(EndpointPort(f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"))
+        number = listener.url.rpartition(":")[2]
+        self.assertEqual(listener.url, f"https://127.0.0.1:{number}")
+        context = ssl.create_default_context(cafile=issuer.ca_file)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        self.assertEqual(await self.tls_greeting(listener, context, int(number)), b"hello")
+
     async def test_client_certificates(self) -> None:
         """With a client authority only those whom it signed are served."""
         issuer = authority(self.home("plain"))
@@ -114,10 +126,10 @@ class ListeningTests(TestCase):
         context.load_cert_chain(*issuer.issue("client"))
         self.assertEqual(await self.tls_greeting(listener, context), b"hello")
 
-    async def tls_greeting(self, listener: Listener, context: ssl.SSLContext) -> bytes:
+    async def tls_greeting(self, listener: Listener, context: ssl.SSLContext, port: int = 0) -> bytes:
         def ask() -> bytes:
             with (
-                socket.create_connection(("127.0.0.1", listener.port), timeout=30) as sock,
+                socket.create_connection(("127.0.0.1", port or listener.port), timeout=30) as sock,
                 context.wrap_socket(sock, server_hostname="localhost") as secure,
             ):
                 return secure.recv(100)

@@ -195,6 +195,7 @@ class FaultTests(ProcessTests):
         self.assert_fault(["--registry=xyz"], "xyz", "memory")
         self.assert_fault(["--tls_cert_file=/no/cert", "--tls_key_file=/no/key"], "/no/cert")
         self.assert_fault(["--enable_acme"], "certbot")
+        self.assert_fault(["--port=unix:/no/such/directory/api.sock"], "/no/such/directory/api.sock", "No such file")
 
     def test_mismatched_key(self) -> None:
         """A key of another certificate."""
