@@ -250,7 +250,8 @@ class ChorusRegistry(service.MultiService):
                 for own in self._ours.get(name):
                     await self._quietly(self._voice.retract(own), "saying goodbye")
         for gathering in list(self._gatherings.values()):
-            for waiting in gathering.waiting:
+            leaving, gathering.waiting = gathering.waiting, []
+            for waiting in leaving:
                 waiting.errback(EngineUnavailable("the registry is stopping"))
         self._gatherings.clear()
         await super().stopService()
@@ -267,6 +268,14 @@ class ChorusRegistry(service.MultiService):
             raise EngineUnavailable(
                 f"{name!r} is not known here and the {self._voice.kind} registry cannot be asked: {detail}"
             )
+        if name in self._gatherings or not self._sightings.asked_lately(name, self._clock.seconds()):
+            await self._ask_anew(name)
+        found = self._known.get(name)
+        if not found:
+            raise NotFound(f"no service {name!r} is registered (nobody on {self._voice.kind} answers for it)")
+        return found
+
+    async def _ask_anew(self, name: str) -> None:
         ousted = self._sightings.follow(name, self._clock.seconds())
         if ousted is not None:
             self._watchers.tell(self._known.drop(ousted, self._sightings.forget(ousted), "delete"))
@@ -276,10 +285,6 @@ class ChorusRegistry(service.MultiService):
             if name not in self._known:
                 raise  # else the engine hangs, though its connection stands: the last answer is as good as without it
         self._sweep()
-        found = self._known.get(name)
-        if not found:
-            raise NotFound(f"no service {name!r} is registered (nobody on {self._voice.kind} answers for it)")
-        return found
 
     async def _list(self) -> tuple[str, ...]:
         self._sweep()

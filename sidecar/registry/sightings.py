@@ -10,6 +10,8 @@ from attrs import define, field
 INTERVAL, LONGEST = 4.0, 60.0
 #: Seconds of silence until a node is taken for gone: of a name that we ask for, and of one that is only announced.
 ASKED_PATIENCE, ANNOUNCED_PATIENCE = 3.5 * INTERVAL, 200.0
+#: Seconds in which one is not asked again for a name that nobody had.
+FRESH = 1.0
 #: Names that are asked for regularly; the one not wanted for the longest time makes room.
 MAX_FOLLOWED = 4096
 #: Nodes remembered, in all and of one name. More are not believed.
@@ -18,8 +20,12 @@ MAX_NODES, MAX_NODES_OF_NAME = 50_000, 5_000
 
 @define(eq=False)
 class _Follow:
-    """A name that is asked for. :ivar due: when next. :ivar pause: seconds between questions."""
+    """A name that is asked for.
 
+    :ivar asked: when somebody wanted to know last. :ivar due: when next. :ivar pause: seconds between questions.
+    """
+
+    asked: float
     due: float
     pause: float = INTERVAL
 
@@ -38,7 +44,7 @@ class Sightings:
         :returns: the name that had to make room for it.
         """
         known = self._followed.pop(name, None)
-        self._followed[name] = _Follow(now + INTERVAL)  # the last wanted stand last
+        self._followed[name] = _Follow(now, now + INTERVAL)  # the last wanted stand last
         if known is not None or len(self._followed) <= MAX_FOLLOWED:
             return None
         ousted = next(iter(self._followed))
@@ -53,6 +59,11 @@ class Sightings:
 
     def follows(self, name: str) -> bool:
         return name in self._followed
+
+    def asked_lately(self, name: str, now: float) -> bool:
+        """Whether the answers to the last question for ``name`` still hold: since then, news was announced."""
+        known = self._followed.get(name)
+        return known is not None and now < known.asked + FRESH
 
     def due(self, now: float, most: int) -> list[str]:
         """The names to ask for now, at most so many; each is then due again a pause later."""
