@@ -381,6 +381,8 @@ def decode_text(text: bytes) -> Service:
         raise MalformedRecord(f"its TXT is not zlib in hex: {wrong}") from None
     if unpacking.unconsumed_tail:
         raise MalformedRecord(f"its TXT unpacks to more than {MAX_TEXT} bytes")
+    if not unpacking.eof:
+        raise MalformedRecord("its TXT is zlib that ends early")
     try:
         told = orjson.loads(unpacked)
     except orjson.JSONDecodeError as wrong:
