@@ -99,7 +99,8 @@ class Connection(TwistedProtocol):
     # --- From the transport -----------------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        if self._waiter is None:
+        waiter = self._waiter
+        if waiter is None:
             # Nobody asked: an answer to a request that was given up, or a peer that talks out of turn.
             self.drop()
             return
@@ -116,10 +117,18 @@ class Connection(TwistedProtocol):
                 self._broken(Misbehaved(f"sent what is not an HTTP answer: {_words(error)}"))
                 return
             self._keep = False  # the answer is whole and something else stands behind it
-        if self._whole:
-            self._answer()
-        elif self._size > self._max_body:
+        if self._size > self._max_body:
             self._broken(self._too_large())
+        elif self._whole:
+            body = self._body if self._parts is None else self._joined()
+            # A second answer behind the first would be taken for that of the next call.
+            self.reusable = self._keep and self._begun == 1
+            self._waiter = None
+            self._whole = False
+            self._begun = self._size = 0
+            self._body, self._parts = b"", None
+            waiter.answered(self, self._status, body)
+            self._head = b""
         elif self._size == 0 and len(self._head) > _MAX_HEAD and _BLANK_LINE not in self._head:
             self._broken(Misbehaved(f"sent an answer whose headers are larger than {_MAX_HEAD} bytes"))
 
@@ -170,22 +179,6 @@ class Connection(TwistedProtocol):
         self._keep = parser.should_keep_alive()
 
     # --- Within -----------------------------------------------------------------------------------------------------
-
-    def _answer(self) -> None:
-        waiter = self._waiter
-        assert waiter is not None
-        if self._size > self._max_body:
-            self._broken(self._too_large())
-            return
-        body = self._body if self._parts is None else self._joined()
-        # A second answer behind the first would be taken for that of the next call.
-        self.reusable = self._keep and self._begun == 1
-        self._waiter = None
-        self._whole = False
-        self._begun = self._size = 0
-        self._body, self._parts = b"", None
-        waiter.answered(self, self._status, body)
-        self._head = b""
 
     def _joined(self) -> bytes:
         return self._body if self._parts is None else b"".join(self._parts)

@@ -90,6 +90,8 @@ class Selector(service.Service):
         if entry is None or entry.stale:
             return None
         candidates = entry.candidates
+        if candidates.only is not None:
+            return candidates.only
         return candidates.nodes[self._strategy.first(candidates)]
 
     def others(self, name: str, tried: Node) -> Iterator[Node]:

@@ -37,15 +37,20 @@ class Candidates:
     :ivar nodes: those that share the work.
     :ivar weights: the weight of each of them; None where all weigh the same.
     :ivar reserve: those that get work only when no other is left.
+    :ivar only: the one that shares the work alone, where it does.
     """
 
     nodes: tuple[Node, ...]
     weights: tuple[int, ...] | None
     reserve: tuple[Node, ...]
     cumulative: tuple[int, ...] = ()
+    only: Node | None = field(init=False)
     #: A strategy's own notes about this service.
     turn: int = -1
     credits: list[int] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.only = self.nodes[0] if len(self.nodes) == 1 else None
 
     @classmethod
     def of(cls, nodes: tuple[Node, ...]) -> Candidates:

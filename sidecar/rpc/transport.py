@@ -75,6 +75,11 @@ class _Exchange:
         return "no connection" if self._connection is None else "no answer"
 
     def start(self) -> None:
+        connection = self._peer.pool.spare()
+        if connection is not None:
+            self._connection = connection
+            connection.send(self._data, self)
+            return
         try:
             self._peer.pool.take(self)
         except Full:

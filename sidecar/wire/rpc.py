@@ -41,6 +41,8 @@ _USUAL_JSON = re.compile(rb'\{"service": ?"%b", ?"method": ?"%b", ?"request": ?(
 #: The same of a form, all of it.
 _USUAL_FORM = re.compile(rb'service=%b&method=%b&request=([^&%%+" ][^&%%+]*)' % (_PLAIN, _PLAIN))
 
+_USUAL: Final = {"json": _USUAL_JSON.match, "form": _USUAL_FORM.fullmatch}
+
 #: Fields of one form; nothing of ours takes more than five.
 _MAX_FIELDS: Final = 64
 _LONGEST_NAME: Final = 1024
@@ -65,10 +67,15 @@ def read(
     if not kind:
         kind = _kind(content_type, body)
     timeout = headers.get(b"timeout")
-    if timeout is None and not query:
-        call = _usual(body, kind, metadata)
-        if call is not None:
-            return call, None
+    usual = _USUAL[kind](body) if timeout is None and not query and kind in _USUAL else None
+    if usual is not None and (kind == "form" or body[-1] == _CLOSING_BRACE):
+        # Nearly all come this way: nothing has to be unquoted, and the payload is one slice.
+        request = usual[3] if kind == "form" else body[usual.end() : -1]
+        try:
+            orjson.loads(request)  # one value, so it ends where it seems to end
+            return Call(usual[1].decode("ascii"), usual[2].decode("ascii"), request, JSON, metadata), None
+        except orjson.JSONDecodeError:
+            pass  # it takes a closer look
     if kind == "protobuf":
         return _read_protobuf(body, headers, metadata, query)
     if kind == "form" and body[:1] in (b"{", b" ", b"\n", b"\t", b"\r") and body.lstrip()[:1] == b"{":
@@ -77,28 +84,6 @@ def read(
     if query:
         fields = {**_form_fields(query), **fields}
     return _call(fields, kind == "json", metadata, timeout)
-
-
-def _usual(body: bytes, kind: str, metadata: Mapping[str, str]) -> Call | None:
-    """A call in the form in which nearly all of them come, None where it takes a closer look."""
-    if kind == "json":
-        usual = _USUAL_JSON.match(body)
-        if usual is None or body[-1] != _CLOSING_BRACE:
-            return None
-        service, method = usual.groups()
-        request = body[usual.end() : -1]
-    elif kind == "form":
-        usual = _USUAL_FORM.fullmatch(body)
-        if usual is None:
-            return None
-        service, method, request = usual.groups()
-    else:
-        return None
-    try:
-        orjson.loads(request)  # one value: so it ends where it seems to end
-    except orjson.JSONDecodeError:
-        return None
-    return Call(service.decode("ascii"), method.decode("ascii"), request, JSON, metadata)
 
 
 def _kind(content_type: bytes, body: bytes) -> str:
