@@ -13,12 +13,13 @@ from typing import Any
 
 from attrs import define, field
 from twisted.application import service
-from twisted.internet.defer import Deferred, DeferredList, fail
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from sidecar.broker.couriers import Couriers
+from sidecar.broker.desks import RENEWAL, Desk, Desks, outcome
 from sidecar.broker.mailbox import Mailbox
 from sidecar.broker.outgoing import addressed
 from sidecar.errors import CallerError, EngineUnavailable, NotFound, SidecarError, TooLarge, TopicInvalid
@@ -29,8 +30,6 @@ from sidecar.net.agent import Agent
 from sidecar.net.tls import TrustOptions
 from sidecar.wire import httpbroker as wire
 
-#: Seconds that a subscriber's record lasts, and between two renewals: go-micro's.
-TTL, RENEWAL = 60.0, 30.0
 #: Seconds that the audience of a topic is believed without asking again, and how many topics' are kept.
 FRESH, MAX_TOPICS = 10.0, 1024
 #: Characters of the longest topic or queue: as much as a registry takes as a name, less what is put around it.
@@ -42,24 +41,18 @@ QUIET = 10.0
 @implementer(ISubscription)
 @define(eq=False)
 class _Subscriber:
-    """One subscriber's place. :ivar records: what stands in the registry for it, by node id."""
+    """One subscriber's place. :ivar live: whether it still wants messages."""
 
-    topic: str
-    queue: str | None
     deliver: Callable[[str, Message], None]
     _leave: Callable[[_Subscriber], Deferred[None]]
-    identity: str = field(factory=lambda: str(uuid.uuid4()))
-    records: dict[wire.Flavour, Service] = field(factory=dict)
     live: bool = True
-    _left: Deferred[None] | None = None
+    desk: Desk[_Subscriber] | None = None
 
     def cancel(self) -> Deferred[None]:
-        if self._left is None:
-            self.live = False
-            self._left = self._leave(self)
-        waiting: Deferred[None] = Deferred()
-        self._left.addCallback(lambda _: waiting.callback(None))
-        return waiting
+        if not self.live:
+            return succeed(None)
+        self.live = False
+        return self._leave(self)
 
 
 @implementer(IBroker)
@@ -84,8 +77,7 @@ class HttpBroker(service.MultiService):
         self._max_body = max_body
         # Base64 makes a body a third longer; the header comes on top.
         self._mailbox = Mailbox(reactor, listen, self._received, max_body * 4 // 3 + 64 * 1024)
-        self._broker_id = str(uuid.uuid4())
-        self._subscribers: dict[str, _Subscriber] = {}  # by the id of each of their nodes
+        self._desks: Desks[_Subscriber] = Desks(registry, self._mailbox.place)
         self._audiences: OrderedDict[str, tuple[float, wire.Audience]] = OrderedDict()
         self._news = 0
         self._watch: IWatch | None = None
@@ -105,8 +97,7 @@ class HttpBroker(service.MultiService):
         stopping = super().stopService()
         if self._watch is not None:
             self._watch.cancel()
-        for subscriber in set(self._subscribers.values()):
-            await subscriber.cancel()
+        await self._desks.close()
         self._couriers.stop()
         await self._mailbox.stop()
         await self._agent.close()
@@ -193,7 +184,7 @@ class HttpBroker(service.MultiService):
         """Post to the first of a queue's members that takes it."""
         trouble: SidecarError | None = None
         for place in places:
-            trouble = await _outcome(self._couriers.bring(place, body))
+            trouble = await outcome(self._couriers.bring(place, body))
             if trouble is None:
                 return
         if trouble is not None:
@@ -221,89 +212,43 @@ class HttpBroker(service.MultiService):
             return fail(problem)
         if not self.running:
             return fail(EngineUnavailable("the HTTP broker is stopped: nothing was subscribed"))
-        return Deferred.fromCoroutine(self._subscribe(_Subscriber(topic, queue, deliver, self._left)))
+        return Deferred.fromCoroutine(self._subscribe(topic, queue, _Subscriber(deliver, self._left)))
 
-    async def _subscribe(self, subscriber: _Subscriber) -> ISubscription:
-        for flavour in wire.FLAVOURS:
-            id = wire.node_id(flavour, subscriber.topic, self._broker_id, subscriber.identity)
-            subscriber.records[flavour] = wire.record(
-                flavour, subscriber.topic, subscriber.queue, subscriber.identity, self._mailbox.place, id
-            )
-            self._subscribers[id] = subscriber
+    async def _subscribe(self, topic: str, queue: str | None, subscriber: _Subscriber) -> ISubscription:
         try:
-            await self._enter(subscriber)
-        except SidecarError as error:
-            subscriber.live = False
-            self._forget(subscriber)
-            if isinstance(error, CallerError):
-                raise TopicInvalid(f"topic {subscriber.topic[:80]!a}: the registry cannot hold it: {error}") from error
-            raise
-        self._forget_audience(subscriber.topic)
+            subscriber.desk = await self._desks.sit(topic, queue, subscriber)
+        except CallerError as error:
+            raise TopicInvalid(f"topic {topic[:80]!a}: the registry cannot hold it: {error}") from error
+        finally:
+            self._forget_audience(topic)
         taken: ISubscription = subscriber
         return taken
 
-    async def _enter(self, subscriber: _Subscriber) -> None:
-        """Register all records; the newest flavour must hold, the older ones are for older publishers."""
-        newest, *older = wire.FLAVOURS
-        await self._registry.register(subscriber.records[newest], TTL)
-        for flavour in older:
-            record = subscriber.records[flavour]
-            if not subscriber.live:
-                return
-            if flavour == "B1'" and await self._is_a_service(subscriber.topic):
-                await self._deregister(record)
-                continue
-            trouble = await _outcome(self._registry.register(record, TTL))
-            if trouble is not None:
-                self.log.debug("{flavour} of {topic}: {why}", flavour=flavour, topic=subscriber.topic, why=trouble)
-
-    async def _is_a_service(self, name: str) -> bool:
-        """Whether something real has this name: a subscriber under it would be called in its stead."""
-        try:
-            found = await self._registry.get(name)
-        except SidecarError:
-            return False
-        return any(not wire.is_broker(node) for each in found for node in each.nodes)
-
     def _left(self, subscriber: _Subscriber) -> Deferred[None]:
-        self._forget(subscriber)
-        return Deferred.fromCoroutine(self._leave(subscriber))
-
-    async def _leave(self, subscriber: _Subscriber) -> None:
-        for record in subscriber.records.values():
-            await self._deregister(record)
-        self._forget_audience(subscriber.topic)
-
-    async def _deregister(self, record: Service) -> None:
-        trouble = await _outcome(self._registry.deregister(record))
-        if trouble is not None:
-            self.log.debug("{name} stays until its TTL is over: {why}", name=record.name, why=trouble)
-
-    def _forget(self, subscriber: _Subscriber) -> None:
-        for record in subscriber.records.values():
-            self._subscribers.pop(record.nodes[0].id, None)
-        self._forget_audience(subscriber.topic)
+        desk = subscriber.desk
+        if desk is None:
+            return succeed(None)
+        self._forget_audience(desk.topic)
+        return Deferred.fromCoroutine(self._desks.rise(desk, subscriber)).addCallback(
+            lambda _: self._forget_audience(desk.topic)
+        )
 
     def _renew(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._renew_all())
-
-    async def _renew_all(self) -> None:
-        for subscriber in set(self._subscribers.values()):
-            if subscriber.live:
-                trouble = await _outcome(Deferred.fromCoroutine(self._enter(subscriber)))
-                if trouble is not None:
-                    self.log.warn("A subscriber of {topic} is not renewed: {why}", topic=subscriber.topic, why=trouble)
+        return Deferred.fromCoroutine(self._desks.renew())
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 
     def _received(self, topic: str, identity: str, message: Message) -> None:
-        subscriber = self._subscribers.get(identity)
-        if subscriber is None or subscriber.topic != topic or not subscriber.live:
+        desk = self._desks.find(identity)
+        if desk is None or desk.topic != topic:
             return
-        try:
-            subscriber.deliver(topic, message)
-        except Exception:
-            self.log.failure("A subscriber of {topic} failed on a message", topic=topic)
+        for subscriber in desk.ears:
+            if not subscriber.live:
+                continue  # another subscriber of this very message has cancelled it
+            try:
+                subscriber.deliver(topic, message)
+            except Exception:
+                self.log.failure("A subscriber of {topic} failed on a message; the others get it", topic=topic)
 
     def _changed(self, change: Change) -> None:
         """Who hears a topic may be others now."""
@@ -315,19 +260,6 @@ class HttpBroker(service.MultiService):
     def _forget_audience(self, topic: str) -> None:
         self._news += 1
         self._audiences.pop(topic, None)
-
-
-async def _settled(work: Deferred[None]) -> SidecarError | None:
-    try:
-        await work
-    except SidecarError as error:
-        return error
-    return None
-
-
-def _outcome(work: Deferred[None]) -> Deferred[SidecarError | None]:
-    """:returns: fires with what went wrong, or None."""
-    return Deferred.fromCoroutine(_settled(work))
 
 
 def name_problem(what: str, name: str) -> TopicInvalid | None:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web import server
@@ -137,17 +137,48 @@ class Flavours(TestCase):
         await self.broker.subscribe("a b/c", ear, None)
         await self.broker.subscribe("a b/c", other, None)
         for flavour in wire.FLAVOURS:
-            for service in await self.registry.get(wire.service_name(flavour, "a b/c")):
-                place = wire.audience("a b/c", {flavour: [service]}).everyone[0]
-                topic = "Micro-Topic" if flavour == "B3" else ":topic"
-                body = json.dumps({"Header": {topic: "a b/c", "X": flavour}, "Body": "eA=="}).encode()
-                answer = await self.agent.request("POST", place.url, {}, body)
-                self.assertEqual((answer.status, answer.body), (200, b""))
-        heard = ear.heard + other.heard
-        self.assertEqual(sorted(message.header["X"] for message in heard), sorted(wire.FLAVOURS))
-        for message in heard:
-            self.assertNotIn(":topic", message.header)
-            self.assertEqual(message.body, b"x")
+            (service,) = await self.registry.get(wire.service_name(flavour, "a b/c"))
+            (place,) = wire.audience("a b/c", {flavour: [service]}).everyone
+            topic = "Micro-Topic" if flavour == "B3" else ":topic"
+            body = json.dumps({"Header": {topic: "a b/c", "X": flavour}, "Body": "eA=="}).encode()
+            answer = await self.agent.request("POST", place.url, {}, body)
+            self.assertEqual((answer.status, answer.body), (200, b""))
+        for each in (ear, other):
+            self.assertEqual([message.header["X"] for message in each.heard], list(wire.FLAVOURS))
+            for message in each.heard:
+                self.assertNotIn(":topic", message.header)
+                self.assertEqual(message.body, b"x")
+
+    async def test_one_place_a_topic(self) -> None:
+        """However many hear a topic here, it is posted once; each member of a queue has a place of its own."""
+        plain = [await self.broker.subscribe("t", contract.Ear(), None) for _ in range(3)]
+        members = [await self.broker.subscribe("t", contract.Ear(), "q") for _ in range(2)]
+        found = {each.version: len(each.nodes) for each in await self.registry.get("micro.http.broker")}
+        self.assertEqual(found, {wire.BROADCAST: 1, "q": 2})
+        for place in [*plain[1:], *members]:
+            await place.cancel()
+        self.assertEqual([each.version for each in await self.registry.get("micro.http.broker")], [wire.BROADCAST])
+        await plain[0].cancel()
+        self.assertEqual(await self.registry.list(), ())
+
+    async def test_come_together(self) -> None:
+        """Who comes while the place is being taken shares it, and its failure."""
+        ears = [contract.Ear() for _ in range(3)]
+        await gatherResults([self.broker.subscribe("t", ear, None) for ear in ears])
+        await self.broker.publish("t", Message({}, b"x"))
+        self.assertEqual([ear.bodies for ear in ears], [[b"x"]] * 3)
+
+    async def test_gives_up_waiting(self) -> None:
+        """Who gives up while the registry is slow leaves no place behind, and disturbs nobody else."""
+        slow: Deferred[None] = Deferred()
+        register = self.registry.register
+        self.patch(self.registry, "register", lambda service, ttl: slow.addCallback(lambda _: register(service, ttl)))
+        one = self.broker.subscribe("t", contract.Ear(), "q")
+        one.cancel()
+        slow.callback(None)
+        await self.assertFailure(one, CancelledError)
+        await sleep(0)
+        self.assertEqual(await self.registry.list(), ())
 
     async def test_never_twice(self) -> None:
         """Though it stands in four records, a subscriber behind another sidecar gets each message once."""
