@@ -103,12 +103,18 @@ class ChorusRegistry(service.MultiService):
         self._alarm: IDelayedCall | None = None
         self._heartbeat_due = 0.0
         self._full_told = False
+        self._reached = False
         voice.join(self).setServiceParent(self)
         PeriodicService(
             clock, BEAT, self._beat, f"looking after the {voice.kind} registry", now=False
         ).setServiceParent(self)
 
     # --- IRegistry --------------------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        super().startService()
+        if not self._voice.state()[0]:
+            self._known.lost(self._clock.seconds())  # what is not known yet is as old as what is known no more
 
     def stopService(self) -> Deferred[None]:
         """Say goodbye for all that is ours, since nobody will answer for it, then leave."""
@@ -174,8 +180,9 @@ class ChorusRegistry(service.MultiService):
 
     def came(self) -> None:
         """The engine is in reach (again): tell it of ours, and hear of the others' afresh."""
-        if self._known.found():
+        if self._known.found() and self._reached:
             self.log.info("The {kind} registry answers again", kind=self._voice.kind)
+        self._reached = True
         self._sightings.excuse(self._clock.seconds())
         self._announce_all()
 

@@ -156,6 +156,15 @@ class Chorus(SynchronousTestCase):
         self.pass_time(ASKED_PATIENCE)
         self.assertEqual(self.found("say"), set())
 
+    def test_never_reached(self) -> None:
+        """An engine that was out of reach from the start leaves a view that is known to be no fresh one."""
+        registry = ChorusRegistry(self.clock, QuietVoice(reachable=False))
+        registry.startService()
+        self.addCleanup(registry.stopService)
+        self.assertEqual(self.successResultOf(registry.list()), ())
+        self.assertFalse(registry.state().connected)
+        self.assertIsNotNone(registry.state().stale_since)
+
     def test_comes_back(self) -> None:
         """Back in reach, all of ours is announced at once; later, once a heartbeat."""
         self.successResultOf(self.registry.register(a_service("one"), None))
