@@ -29,7 +29,10 @@ class Arguments:
 
 
 def is_for_the_daemon(given: Sequence[str]) -> bool:
-    """:returns: whether the first word is ``sidecar``, or a flag stands before it that only the daemon has."""
+    """
+    :returns: whether the first word is ``sidecar``, or a flag that only the daemon may have stands before it.
+    :raises Wrong: such a flag is there, and nothing names the daemon.
+    """
     waiting = iter(given)
     for argument in waiting:
         if not argument.startswith("-"):
@@ -39,7 +42,10 @@ def is_for_the_daemon(given: Sequence[str]) -> bool:
             if not equals:
                 next(waiting, None)
         elif name not in _SWITCHES:
-            return True
+            if DAEMON in given:
+                return True
+            flag = argument.partition("=")[0]
+            raise Wrong(f"{flag} is no flag of the client commands; to run a sidecar with it: micro sidecar")
     return False
 
 

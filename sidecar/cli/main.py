@@ -10,10 +10,12 @@ def micro() -> None:
     from sidecar.cli import arguments, commands
 
     given = sys.argv[1:]
-    if arguments.is_for_the_daemon(given):
-        if arguments.DAEMON not in given:
-            sys.stderr.write(f"micro: {given[0]} is for the sidecar; to run one: micro {given[0]} sidecar\n")
-            sys.exit(2)
+    try:
+        daemon = arguments.is_for_the_daemon(given)
+    except arguments.Wrong as wrong:
+        sys.stderr.write(f"micro: {wrong}\n")
+        sys.exit(2)
+    if daemon:
         _serve(given, "micro sidecar")
     sys.exit(commands.main(given))
 

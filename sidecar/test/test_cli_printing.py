@@ -119,6 +119,9 @@ class ArgumentsTests(SynchronousTestCase):
             self.assertTrue(arguments.is_for_the_daemon(line.split()), line)
         for line in ("", "list services", "--proxy_address sidecar list services", "--help", "call sidecar sidecar"):
             self.assertFalse(arguments.is_for_the_daemon(line.split()), line)
+        for line in ("--port=1 list services", "--proxy_address=h:1 --port 1 list services"):
+            wrong = self.assertRaises(arguments.Wrong, arguments.is_for_the_daemon, line.split())
+            self.assertTrue(str(wrong).startswith("--port is no flag of the client commands"), wrong)
 
     def test_flags_anywhere(self) -> None:
         """Before or after the words, in either spelling; negative numbers and what follows -- are words."""
