@@ -94,6 +94,13 @@ class Refusing(SynchronousTestCase):
                 with self.assertRaises(ValueError):
                     cut(text)
 
+    def test_bounded(self) -> None:
+        """A body made of very many members costs no more than a few."""
+        self.assertEqual(len(slices.members(b"{%b}" % b",".join(b'"%d":1' % number for number in range(1000)))), 1000)
+        self.assertRaises(ValueError, slices.members, b"{" + b'"a":1,' * 600_000 + b'"a":1}')
+        self.assertRaises(ValueError, slices.elements, b"[" + b"1," * 2_000_000 + b"1]")
+        slices.check(b"[" + b"1," * 2_000_000 + b"1]")
+
     def test_other_kinds(self) -> None:
         """An array is no object, and the other way round."""
         self.assertRaises(ValueError, slices.members, b"[]")

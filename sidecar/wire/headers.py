@@ -68,7 +68,7 @@ def canonical(name: str) -> str:
     return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)
 def _known_as(name: bytes) -> str | None:
     text = name.decode("latin-1")
     return canonical(text) if forwardable(text) else None

@@ -14,6 +14,10 @@ from typing import Any, NoReturn
 
 import orjson
 
+#: Members or items of one value that are cut out. Nothing of ours has more than a handful, and each costs a step of
+#: Python, so that a body of four megabytes of them would hold everything else up for a second.
+MOST = 1000
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -48,6 +52,7 @@ def members(body: bytes) -> dict[str, bytes]:
     text = _clear(body)
     at = _opened(text, "{", "an object")
     found: dict[str, bytes] = {}
+    seen = 0
     if text.startswith("}", at):
         _closed(text, at + 1)
         return found
@@ -61,6 +66,9 @@ def members(body: bytes) -> dict[str, bytes]:
         start = _skip(text, at + 1)
         end = _value(text, start)
         found[name] = text[start:end].encode("utf-8")
+        seen += 1
+        if seen > MOST:
+            raise ValueError(f"more than {MOST} members")
         at = _skip(text, end)
         if text.startswith("}", at):
             _closed(text, at + 1)
@@ -84,6 +92,8 @@ def elements(body: bytes) -> list[bytes]:
     while True:
         end = _value(text, at)
         found.append(text[at:end].encode("utf-8"))
+        if len(found) > MOST:
+            raise ValueError(f"more than {MOST} items")
         at = _skip(text, end)
         if text.startswith("]", at):
             _closed(text, at + 1)
