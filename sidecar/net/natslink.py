@@ -17,7 +17,8 @@ from twisted.logger import Logger
 from sidecar.errors import EngineUnavailable, SidecarError, TooLarge
 from sidecar.net.loopthread import LoopThread
 from sidecar.net.natsaccess import NatsAccess
-from sidecar.net.natsworker import Alteration, Arrival, Command, Interest, NatsWorker, Publication
+from sidecar.net.natscommands import Alteration, Arrival, Command, Interest, Publication
+from sidecar.net.natsworker import NatsWorker
 
 __all__ = ["Interest", "NatsLink"]
 

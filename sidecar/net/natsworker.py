@@ -14,14 +14,14 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from attrs import define, field
 
 from sidecar.errors import EngineUnavailable, Forbidden, SidecarError, TooLarge, TopicInvalid
 from sidecar.net.loopthread import LoopThread
 from sidecar.net.natsaccess import NatsAccess, NatsAddress, NoTLS, parse_address
+from sidecar.net.natscommands import Alteration, Arrival, Command, Interest, Listener, Publication
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -40,50 +40,6 @@ QUEUED_BYTES, QUEUED_COUNT = 16 * 1024 * 1024, 65536
 FLIGHT = 256
 #: Servers that a cluster told of and that are tried too.
 DISCOVERED = 16
-
-
-@define(eq=False)
-class Interest:
-    """A standing subscription; it outlives connections.
-
-    :ivar deliver: called with subject, reply subject and payload, on the reactor's thread.
-    """
-
-    subject: str
-    deliver: Callable[[str, str, bytes], None]
-    queue: str = ""
-    active: bool = True
-
-
-@frozen(eq=False)
-class Publication:
-    subject: str
-    payload: bytes
-    reply: str
-    done: Deferred[None]
-
-
-@frozen(eq=False)
-class Alteration:
-    """An interest was taken up or given up."""
-
-    interest: Interest
-    done: Deferred[None]
-
-
-Command = Publication | Alteration
-#: A message on its way to the reactor: whose, subject, reply subject, payload.
-Arrival = tuple[Interest, str, str, bytes]
-
-
-class Listener(Protocol):
-    """Who is told, on the reactor's thread."""
-
-    def up(self, address: str, max_payload: int) -> None: ...
-    def down(self, detail: str) -> None: ...
-    def arrived(self, batch: list[Arrival], size: int) -> None: ...
-    def finished(self, results: list[tuple[Command, SidecarError | None]]) -> None: ...
-    def dropped_one(self, subject: str) -> None: ...
 
 
 @define(eq=False)

@@ -8,11 +8,10 @@ that reads come from memory and nodes that fell silent drop out; goodbyes and an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
 from attrs import define, evolve, field
 from twisted.application import service
-from twisted.application.service import IService
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
@@ -28,6 +27,7 @@ from sidecar.registry.leases import Leases
 from sidecar.registry.mirror import Mirror
 from sidecar.registry.shelf import Shelf
 from sidecar.registry.sightings import Sightings
+from sidecar.registry.voice import Voice
 from sidecar.registry.watchers import Watchers
 
 #: Seconds that answers to a question are gathered before the asker is answered.
@@ -40,37 +40,6 @@ ECHO = 1.0
 MAX_NAMES = 20_000
 #: Seconds of one timer: epoll takes no more than 24 days.
 LONGEST_WAIT = 86400.0
-
-
-class Voice(Protocol):
-    """How one engine carries questions and answers.
-
-    :ivar heartbeat: seconds between two announcements of what is ours, None where one is enough.
-    """
-
-    kind: str
-    heartbeat: float | None
-
-    def join(self, chorus: ChorusRegistry) -> IService:
-        """Speak for ``chorus`` from now on. :returns: the service to start and stop with it."""
-
-    def state(self) -> tuple[bool, str]:
-        """Whether the engine can be reached, and if not, why."""
-
-    def check(self, service: Service) -> None:
-        """:raises BadRequest: this engine cannot carry ``service``."""
-
-    def ask(self, name: str) -> Deferred[None]:
-        """Ask who has nodes of ``name``. :returns: fires when the question is out."""
-
-    def ask_names(self) -> Deferred[None]:
-        """Ask everybody for the names of their services."""
-
-    def announce(self, service: Service, news: bool) -> Deferred[None]:
-        """Tell everybody of our nodes. :param news: False for a mere renewal."""
-
-    def retract(self, service: Service) -> Deferred[None]:
-        """Tell everybody that these nodes of ours are gone."""
 
 
 @define(eq=False)
