@@ -96,7 +96,10 @@ class ConsulRegistry(RemoteRegistry):
         #: Counts questions and writes, to tell which came first.
         self._tick = 0
         self._written = 0
+        #: How often something changed that nobody follows.
+        self._woken = 0
         self._names: tuple[str, ...] = ()
+        self._listed: frozenset[str] = frozenset()
         self._names_asked = -1
         #: The catalog could not be had the last time, so that what we hear may be from a Consul that began anew.
         self._shaky = False
@@ -168,24 +171,22 @@ class ConsulRegistry(RemoteRegistry):
 
     async def _inquire(self, name: str) -> None:
         waiters = self._lookups[name]
-        asked = self._next_tick()
+        asked, woken = self._next_tick(), self._woken
         known = self._known.get(name) or _Known(name)
-        known.asked = self._clock.seconds()
-        known.doubtful = False  # a wake-up from here on makes it doubtful again
+        known.asked, known.doubtful = self._clock.seconds(), True
         self._remember(known)
         problem: Exception | None = None
         try:
             response = await self._ask("GET", _health_path(name))
-            known.doubtful |= self._take_health(name, response, asked)
+            known.doubtful = self._take_health(name, response, asked)
             if known.task is None and self._mirror.get(name):
                 self._follow(known, _index(response))
         except (EngineUnavailable, MalformedRecord) as error:
             problem = error
-            known.doubtful = True
         finally:
             del self._lookups[name]
-        if problem is None and known.doubtful and known.name in self._names and known.name not in self._mirror:
-            self._look_up_quietly(name)  # it came while we asked
+        if known.task is None and woken != self._woken:
+            self._stir(known)  # the answer may be from before whatever it was
         # In a turn of its own: whoever waits may stop us.
         self._clock.callLater(0, _settle, tuple(waiters), problem)
 
@@ -360,15 +361,19 @@ class ConsulRegistry(RemoteRegistry):
     def _take_names(self, names: tuple[str, ...], asked: int) -> None:
         if asked > self._names_asked:
             self._names, self._names_asked = tuple(sorted(names)), asked
+            self._listed = frozenset(names)
 
     def _wake(self) -> None:
         """Something changed: what nobody follows is to be looked up again before it is answered."""
-        names = set(self._names)
-        loose = [known for known in self._known.values() if known.task is None and not known.doubtful]
-        for known in loose:
+        self._woken += 1
+        for known in [known for known in self._known.values() if known.task is None]:
+            self._stir(known)
+
+    def _stir(self, known: _Known) -> None:
+        if not known.doubtful:
             self._doubt(known)
-            if known.name in names and known.name not in self._mirror:
-                self._look_up_quietly(known.name)  # it was asked for, and is there now
+        if known.name in self._listed and known.name not in self._mirror and known.name not in self._lookups:
+            self._look_up_quietly(known.name)  # it was asked for in vain, and is there now
 
     def _settle(self) -> None:
         for known in tuple(self._followed.values()):

@@ -39,8 +39,10 @@ def base_urls(kind: str, addresses: Sequence[str], default: str, port: int, tls:
             host, given = parts.hostname, parts.port
         except ValueError as error:
             raise ConfigError(f"registry address {address!r} of {kind}: {error}") from None
-        if parts.scheme not in ("http", "https") or not host or parts.path.strip("/") or parts.query or parts.username:
+        if parts.scheme not in ("http", "https") or not host or not host.isprintable() or " " in host:
             raise ConfigError(f"registry address {address!r} of {kind} is not host:port or an http or https URL")
+        if parts.path.strip("/") or parts.query or parts.username is not None:
+            raise ConfigError(f"registry address of {kind} at {host}: give no more than scheme, host and port")
         scheme = "https" if tls else parts.scheme
         found.append(f"{scheme}://{f'[{host}]' if ':' in host else host}:{given or port}")
     return tuple(found)
