@@ -14,7 +14,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sidecar.net.loopthread import SLICE, Handoff, LoopThread
 
-
 reactor: Any = installed
 
 
