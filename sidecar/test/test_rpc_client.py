@@ -308,3 +308,13 @@ class Calling(SynchronousTestCase):
         self.failureResultOf(self.call(), ShuttingDown)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.client.in_flight, 0)
+
+    def test_another_round(self) -> None:
+        """With more attempts than nodes every node gets its turn again."""
+        sent = self.call(retries=7, timeout=60.0)
+        for number in range(7):
+            self.transport.tries[number].fail(REFUSED)
+            self.clock.pump([0.1] * 11)
+        self.assertEqual({attempt.node.port for attempt in self.transport.tries[2:]}, {1, 2})
+        self.transport.tries[7].reply()
+        self.successResultOf(sent)
