@@ -63,9 +63,21 @@ class Shelf:
         :returns: a ``create`` with the nodes that were not there, an ``update`` with those that are not as they were;
             nothing for a pure renewal.
         """
-        changes = self._put(service)
+        changes = self._put(self._headed(service))
         self._prune(service.name, service.version)
         return changes
+
+    def _headed(self, service: Service) -> Service:
+        """Whoever adds a node and says nothing of endpoints or metadata leaves those of the version's others alone."""
+        if service.metadata and service.endpoints:
+            return service
+        ids = {node.id for node in service.nodes}
+        for version in self._services.get(service.name, ()):
+            if version.service.version == service.version and not version.nodes.keys() <= ids:
+                known = version.service
+                metadata, endpoints = service.metadata or known.metadata, service.endpoints or known.endpoints
+                return evolve(service, metadata=metadata, endpoints=endpoints)
+        return service
 
     def _put(self, service: Service) -> list[Change]:
         version = self._version(service)

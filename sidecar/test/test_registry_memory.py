@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from sidecar.model import BackendOptions, Change
+from sidecar.model import BackendOptions, Change, Node, Service
 from sidecar.registry.memory import MemoryRegistry, build
 from sidecar.test.contracts.registry import RegistryContract, a_service
 
@@ -54,6 +54,25 @@ class Expiry(SynchronousTestCase):
         self.assertTrue(all(call.getTime() <= 86400 for call in self.clock.getDelayedCalls()))
         self.clock.advance(86400)
         self.assertEqual(self.successResultOf(self.registry.list()), ("old",))
+
+    def test_what_a_version_is_known_for(self) -> None:
+        """A node that is added or renewed without endpoints wipes none; the last one of a version may."""
+        first = a_service()
+        bare = Service(first.name, first.version, nodes=(Node("other", "127.0.0.1", 9),))
+        self.registry.register(first, None)
+        self.registry.register(bare, None)
+        (found,) = self.successResultOf(self.registry.get(first.name))
+        self.assertEqual(found.endpoints, first.endpoints)
+        self.assertEqual({node.id for node in found.nodes}, {"other", *(node.id for node in first.nodes)})
+        self.clock.advance(0)
+        told = len(self.seen)
+        self.registry.register(bare, None)
+        self.clock.advance(0)
+        self.assertEqual(self.seen[told:], [])
+        self.registry.deregister(first)
+        self.registry.register(bare, None)
+        (found,) = self.successResultOf(self.registry.get(first.name))
+        self.assertEqual(found, bare)
 
     def test_stops_clean(self) -> None:
         """Stopping leaves no timer behind."""
