@@ -6,23 +6,24 @@ from collections import OrderedDict
 from functools import partial
 from random import Random
 from typing import Any, Final
-from urllib.parse import quote
 
-import orjson
 from attrs import define, evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from sidecar.errors import BadRequest, EngineUnavailable, MalformedRecord, NotFound
+from sidecar.errors import EngineUnavailable, MalformedRecord, NotFound
 from sidecar.interfaces import IRegistry
 from sidecar.model import BackendOptions, Change, Service
 from sidecar.net.agent import Agent, Response
 from sidecar.net.tls import TrustOptions
+from sidecar.registry import consulapi as api
+from sidecar.registry.consulapi import PATIENCE, ConsulApi
 from sidecar.registry.engine import Engine, Refused, base_urls
 from sidecar.registry.ours import Holding
-from sidecar.registry.remote import PATIENCE, RemoteRegistry, not_reachable
+from sidecar.registry.remote import RemoteRegistry, not_reachable
 from sidecar.registry.shelf import Shelf
+from sidecar.registry.writes import Writes
 from sidecar.wire import consul as wire
 
 #: Services followed by a blocking query each. Consul takes 200 connections from one host, all its sidecars together.
@@ -31,8 +32,6 @@ _FOLLOWED = 48
 _KEPT = 60.0
 #: Services whose nodes, or whose absence, are remembered.
 _REMEMBERED = 65_536
-#: Seconds that a blocking query waits, give or take a quarter so that they do not all end at once.
-_WAIT = 20.0
 #: Seconds between two queries of one loop at least, and as a multiple of what reading an answer took.
 _SPACING: Final = 0.02
 _SPACING_FACTOR: Final = 5.0
@@ -52,14 +51,6 @@ class _Known:
     asked: float = 0.0
     doubtful: bool = False
     task: Deferred[None] | None = None
-
-
-@define(eq=False)
-class _Write:
-    """What we wrote for a node, until an answer that was asked for later confirms it. :ivar service: None: took out."""
-
-    at: int
-    service: Service | None
 
 
 @define(eq=False)
@@ -86,16 +77,13 @@ class ConsulRegistry(RemoteRegistry):
     def __init__(self, reactor: Any, random: Random, agent: Agent, bases: tuple[str, ...], token: str = "") -> None:
         """:param bases: URLs in the order to try them."""
         super().__init__(reactor, random, agent, Engine("consul", reactor, agent, bases))
-        self._headers = {"X-Consul-Token": token} if token else {}
+        self._api = ConsulApi(self._engine, random, token)
         self._known: OrderedDict[str, _Known] = OrderedDict()
         #: Those of them with a task, in the order in which they were asked for.
         self._followed: OrderedDict[str, _Known] = OrderedDict()
         self._limit = _FOLLOWED
         self._lookups: dict[str, list[Deferred[None]]] = {}
-        self._writes: dict[str, dict[str, _Write]] = {}
-        #: Counts questions and writes, to tell which came first.
-        self._tick = 0
-        self._written = 0
+        self._writes = Writes()
         #: How often something changed that nobody follows.
         self._woken = 0
         self._names: tuple[str, ...] = ()
@@ -124,14 +112,14 @@ class ConsulRegistry(RemoteRegistry):
         return self._look_up(name).addCallbacks(lambda _: self._from_mirror(name), partial(self._fall_back, name=name))
 
     def list(self) -> Deferred[tuple[str, ...]]:
-        if self._names_asked >= self._written or self._mirror.stale_since is not None:
+        if self._names_asked >= self._writes.last or self._mirror.stale_since is not None:
             return succeed(self._all_names())
         return Deferred.fromCoroutine(self._ask_names())
 
     async def _ask_names(self) -> tuple[str, ...]:
-        asked = self._next_tick()
+        asked = self._writes.tick()
         try:
-            response = await self._ask("GET", "/v1/catalog/services")
+            response = await self._api.read(api.CATALOG)
             self._take_names(wire.catalog(response.body), asked)
         except (EngineUnavailable, MalformedRecord) as error:
             if self._names_asked < 0:
@@ -171,16 +159,16 @@ class ConsulRegistry(RemoteRegistry):
 
     async def _inquire(self, name: str) -> None:
         waiters = self._lookups[name]
-        asked, woken = self._next_tick(), self._woken
+        asked, woken = self._writes.tick(), self._woken
         known = self._known.get(name) or _Known(name)
         known.asked, known.doubtful = self._clock.seconds(), True
         self._remember(known)
         problem: Exception | None = None
         try:
-            response = await self._ask("GET", _health_path(name))
+            response = await self._api.read(api.health_of(name))
             known.doubtful = self._take_health(name, response, asked)
             if known.task is None and self._mirror.get(name):
-                self._follow(known, _index(response))
+                self._follow(known, api.index_of(response))
         except (EngineUnavailable, MalformedRecord) as error:
             problem = error
         finally:
@@ -196,18 +184,16 @@ class ConsulRegistry(RemoteRegistry):
         while len(self._known) > _REMEMBERED:
             _, gone = self._known.popitem(last=False)
             self._unfollow(gone)
-            self._writes.pop(gone.name, None)
+            self._writes.forget(gone.name)
             self._mirror.forget(gone.name)
             self._tell([Change("update", Service(gone.name))])
 
     def _take_health(self, name: str, response: Response, asked: int) -> bool:
         """Put an answer into the mirror. :returns: whether it has to be asked for again."""
-        if response.status != 200:
-            raise Refused(f"consul answered {response.status} for {name}", response.status)
         found = wire.health(response.body, name, self._complain, self._content)
         shelf = Shelf()
         shelf.replace(name, found.services)
-        doubtful = self._overlay(name, shelf, asked)
+        doubtful = self._writes.lay_over(name, shelf, asked)
         if self._gentle or self._shaky:
             for service in self._mirror.get(name):
                 absent = tuple(node for node in service.nodes if not shelf.has(name, node.id))
@@ -216,7 +202,7 @@ class ConsulRegistry(RemoteRegistry):
         else:
             for holding in self._ours.held(name):
                 identity = holding.key[1]
-                if identity not in found.present and identity not in self._writes.get(name, ()):
+                if identity not in found.present and not self._writes.has(name, identity):
                     self._tasks.run(self._missed(holding), f"Asking why {identity} is gone")
         self._tell(self._mirror.replace(name, shelf.get(name)))
         return doubtful
@@ -224,34 +210,13 @@ class ConsulRegistry(RemoteRegistry):
     async def _missed(self, holding: Holding) -> None:
         """A node of ours is not in the catalog. Somebody took it out, unless the agent has it and is only late."""
         name, identity = holding.key
-        path = f"/v1/agent/service/{quote(identity, safe='')}"
         try:
-            response = await self._ask("GET", path, settles=_known_or_not)
+            if await self._api.has(identity):
+                return
         except EngineUnavailable:
             return  # when it is back everything is written again
-        if _unknown(response) and not self._gentle and not self._shaky and self._ours.holds(name, identity) is holding:
+        if not self._gentle and not self._shaky and self._ours.holds(name, identity) is holding:
             self._ours.dismiss(name, identity)
-
-    def _overlay(self, name: str, shelf: Shelf, asked: int) -> bool:
-        """Lay what we wrote since the question over an answer that may be from before.
-
-        :returns: whether there was any such: the next answer is to say what became of it.
-        """
-        writes = self._writes.get(name, {})
-        for identity, write in tuple(writes.items()):
-            if write.at <= asked:
-                del writes[identity]
-            elif write.service is None:
-                shelf.drop(name, (identity,), "delete")
-            else:
-                shelf.put(write.service)
-        if not writes:
-            self._writes.pop(name, None)
-        return bool(writes)
-
-    def _next_tick(self) -> int:
-        self._tick += 1
-        return self._tick
 
     # --- Following ----------------------------------------------------------------------------------------------------
 
@@ -275,11 +240,11 @@ class ConsulRegistry(RemoteRegistry):
     async def _keep_up(self, known: _Known, index: int) -> None:
         """Follow one service by blocking queries."""
         backoff = _Backoff(self._random)
-        path = _health_path(known.name)
+        path = api.health_of(known.name)
         while True:
-            asked = self._next_tick()
+            asked = self._writes.tick()
             try:
-                response = await self._poll(path, index)
+                response = await self._api.poll(path, index)
                 began = self._clock.seconds()
                 doubtful = self._take_health(known.name, response, asked)
             except (EngineUnavailable, MalformedRecord) as error:
@@ -293,7 +258,7 @@ class ConsulRegistry(RemoteRegistry):
                     await deferLater(self._clock, backoff.pause())
                 continue
             backoff.reset()
-            index = 0 if doubtful else _next_index(index, response)
+            index = 0 if doubtful else api.next_index(index, response)
             await self._rest(began)
 
     def _step_back(self, known: _Known) -> None:
@@ -318,9 +283,9 @@ class ConsulRegistry(RemoteRegistry):
         """Follow the catalog: the names, whether Consul is there, and that something changed."""
         index, last, backoff = 0, 0, _Backoff(self._random)
         while True:
-            asked = self._next_tick()
+            asked = self._writes.tick()
             try:
-                response = await self._poll("/v1/catalog/services", index)
+                response = await self._api.poll(api.CATALOG, index)
                 began = self._clock.seconds()
                 self._take_names(wire.catalog(response.body), asked)
             except (EngineUnavailable, MalformedRecord) as error:
@@ -331,12 +296,12 @@ class ConsulRegistry(RemoteRegistry):
                 await deferLater(self._clock, backoff.pause())
                 continue
             backoff.reset()
-            found = _index(response)
+            found = api.index_of(response)
             self._found(restarted=0 < found < last)
             self._shaky = False
             if found != last:
                 self._wake()
-            index, last = _next_index(index, response), found
+            index, last = api.next_index(index, response), found
             await self._rest(began)
 
     async def _follow_criticals(self) -> None:
@@ -344,7 +309,7 @@ class ConsulRegistry(RemoteRegistry):
         index, backoff = 0, _Backoff(self._random)
         while True:
             try:
-                response = await self._poll("/v1/health/state/critical", index)
+                response = await self._api.poll(api.CRITICAL, index)
             except EngineUnavailable:
                 index = 0
                 if self._mirror.stale_since is not None:
@@ -353,9 +318,9 @@ class ConsulRegistry(RemoteRegistry):
                     await deferLater(self._clock, backoff.pause())
                 continue
             backoff.reset()
-            if _index(response) != index:
+            if api.index_of(response) != index:
                 self._wake()
-            index = _next_index(index, response)
+            index = api.next_index(index, response)
             await deferLater(self._clock, _SPACING)
 
     def _take_names(self, names: tuple[str, ...], asked: int) -> None:
@@ -381,18 +346,6 @@ class ConsulRegistry(RemoteRegistry):
             self._follow(known, 0)
         self._wake()
 
-    async def _poll(self, path: str, index: int) -> Response:
-        """A blocking query: answered at once for index 0, else when there is news or time is up."""
-        wait = _WAIT * self._random.uniform(0.75, 1.25)
-        query = f"?index={index}&wait={wait:.0f}s" if index else ""
-        # Consul itself adds up to a sixteenth to the wait.
-        response = await self._engine.ask_once(
-            "GET", path + query, self._headers, timeout=PATIENCE + (wait * 17 / 16 if index else 0)
-        )
-        if response.status != 200:
-            raise self._refusal(response, path)
-        return response
-
     async def _rest(self, began: float) -> None:
         """Let others come to their right after an answer that took long to read, and a busy service gather its news."""
         spent = self._clock.seconds() - began
@@ -402,81 +355,19 @@ class ConsulRegistry(RemoteRegistry):
 
     async def write(self, holding: Holding, *, renew: bool) -> None:
         service, (node,) = holding.service, holding.service.nodes
-        check = f"/v1/agent/check/pass/service:{quote(node.id, safe='')}"
-        if renew and holding.ttl is not None:
-            passed = await self._ask("PUT", check, settles=_known_or_not)
-            if passed.status == 200:
-                return
-            if passed.status == 403:
-                raise self._refusal(passed, check)
-        path = "/v1/agent/service/register"
-        if holding.ttl is None:
-            path += "?replace-existing-checks=true"  # one of a former life with a TTL would turn critical
-        response = await self._ask("PUT", path, orjson.dumps(wire.registration(service, node, holding.ttl)))
-        if response.status == 400:
-            raise BadRequest(f"consul cannot keep this service: {_said(response)}")
-        if response.status != 200:
-            raise self._refusal(response, path)
-        if holding.ttl is not None:
-            passed = await self._ask("PUT", check, settles=_known_or_not)
-            if passed.status != 200:
-                raise self._refusal(passed, check)
-        self._wrote(service.name, node.id, service)
+        if renew and holding.ttl is not None and await self._api.passing(node.id):
+            return
+        await self._api.register(service, node, holding.ttl)
+        self._writes.wrote(service.name, node.id, service, keep=service.name in self._known)
         self._tell(self._mirror.put(service))
         if service.name not in self._known and len(self._followed) < self._limit // 2:
             # To hear of it when somebody else takes it out.
             self._look_up_quietly(service.name)
 
     async def erase(self, name: str, identity: str, lease: int) -> None:
-        path = f"/v1/agent/service/deregister/{quote(identity, safe='')}"
-        response = await self._ask("PUT", path, settles=_known_or_not)
-        if response.status != 200 and not _unknown(response):
-            raise self._refusal(response, path)
-        self._wrote(name, identity, None)
+        await self._api.deregister(identity)
+        self._writes.wrote(name, identity, None, keep=name in self._known)
         self._tell(self._mirror.drop(name, (identity,), "delete"))
-
-    def _wrote(self, name: str, identity: str, service: Service | None) -> None:
-        tick = self._written = self._next_tick()
-        if name in self._known:
-            self._writes.setdefault(name, {})[identity] = _Write(tick, service)
-
-    # --- Asking -------------------------------------------------------------------------------------------------------
-
-    async def _ask(self, method: str, path: str, body: bytes = b"", settles: Any = None) -> Response:
-        options = {"settles": settles} if settles is not None else {}
-        return await self._engine.ask(method, path, self._headers, body, timeout=PATIENCE, **options)
-
-    def _refusal(self, response: Response, path: str) -> Refused:
-        hint = "; check the token (CONSUL_HTTP_TOKEN)" if response.status in (401, 403) else ""
-        return Refused(f"consul refuses {path}: {response.status} {_said(response)}{hint}", response.status)
-
-
-def _health_path(name: str) -> str:
-    return f"/v1/health/service/{quote(name, safe='')}"
-
-
-def _index(response: Response) -> int:
-    text = response.header("X-Consul-Index")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
-
-
-def _next_index(index: int, response: Response) -> int:
-    """What to wait on next. An index that went backwards means that Consul began anew: ask without one."""
-    found = _index(response)
-    return found if found >= index else 0
-
-
-def _said(response: Response) -> str:
-    return " ".join(response.body[:300].decode("utf-8", "replace").split())
-
-
-def _unknown(response: Response) -> bool:
-    """Whether Consul says that there is no such service or check: 404 since 1.11, 500 before."""
-    return response.status == 404 or (response.status == 500 and b"nknown" in response.body)
-
-
-def _known_or_not(response: Response) -> bool:
-    return (response.status < 500 and response.status != 429) or _unknown(response)
 
 
 def _settle(waiters: tuple[Deferred[None], ...], problem: Exception | None) -> None:
