@@ -13,28 +13,21 @@ from twisted.internet.defer import Deferred, DeferredList, FirstError, fail, suc
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from sidecar.errors import BadRequest, EngineUnavailable, MalformedRecord
+from sidecar.errors import EngineUnavailable, MalformedRecord
 from sidecar.interfaces import IRegistry
 from sidecar.model import BackendOptions, Service
-from sidecar.net.agent import Agent, Response
+from sidecar.net.agent import Agent
 from sidecar.net.tls import TrustOptions
-from sidecar.registry.engine import MAX_ANSWER, Engine, Refused, base_urls
+from sidecar.registry.engine import Engine, base_urls
+from sidecar.registry.etcdapi import PATIENCE, Compacted, EtcdApi
 from sidecar.registry.ours import Holding
-from sidecar.registry.remote import PATIENCE, RemoteRegistry, not_reachable
+from sidecar.registry.remote import RemoteRegistry, not_reachable
 from sidecar.wire import etcd as wire
 
-#: Keys asked for at once.
-_PAGE = 1000
 #: Seconds between looks at whether the engine still lives: a watch on a frozen engine is silent for ever.
 _BEAT = 5.0
 #: Seconds between attempts to reach the engine, at first and at most.
 _BACKOFF: Final = (0.05, 1.0)
-#: Leases below this are raised to it by etcd itself.
-_MIN_LEASE = 1
-
-
-class Compacted(Exception):
-    """What was asked for is no longer in etcd's history, or of another history."""
 
 
 @frozen
@@ -57,9 +50,7 @@ class EtcdRegistry(RemoteRegistry):
     ) -> None:
         """:param bases: URLs in the order to try them."""
         super().__init__(reactor, random, agent, Engine("etcd", reactor, agent, bases))
-        self._username = username
-        self._password = password
-        self._token = ""
+        self._api = EtcdApi(self._engine, username, password)
         self._keys: dict[str, _Known] = {}
         #: Keys that an engine which came back does not have (yet).
         self._ghosts: set[str] = set()
@@ -124,23 +115,13 @@ class EtcdRegistry(RemoteRegistry):
     async def _alive(self) -> bool:
         """Whether etcd answers, and has not begun anew."""
         try:
-            page = wire.read_page(await self._ask("/v3/kv/range", wire.page(wire.PREFIX, wire.PREFIX + "\0", 1)))
+            return await self._api.revision() >= self._revision
         except (EngineUnavailable, MalformedRecord):
             return False
-        return page.revision >= self._revision
 
     async def _resync(self) -> None:
         """Read everything, and take it for the truth."""
-        records: list[wire.Record] = []
-        start, revision = wire.PREFIX, 0
-        while True:
-            body = wire.page(start, wire.end_of(wire.PREFIX), _PAGE, revision)
-            page = wire.read_page(await self._ask("/v3/kv/range", body, timeout=10 * PATIENCE))
-            records += page.records
-            revision = revision or page.revision
-            if not page.more or not page.records:
-                break
-            start = page.records[-1].key + "\0"
+        records, revision = await self._api.everything()
         back = self._mirror.stale_since is not None or revision < self._revision
         # Where etcd began anew its revisions did too, and what we know of them means nothing any more.
         self._tombs = {} if back else {key: each for key, each in self._tombs.items() if each > revision}
@@ -162,41 +143,19 @@ class EtcdRegistry(RemoteRegistry):
 
     async def _watch(self) -> None:
         """Follow changes until the stream ends, or the engine stops answering."""
-        buffer = bytearray()
-
-        def receive(chunk: bytes) -> None:
-            buffer.extend(chunk)
-            if len(buffer) > MAX_ANSWER:
-                raise MalformedRecord(f"a message of the watch is larger than {MAX_ANSWER} bytes")
-            *lines, rest = bytes(buffer).split(b"\n") if b"\n" in chunk else (bytes(buffer),)
-            if lines:
-                buffer[:] = rest
-            for line in lines:
-                if line.strip():
-                    self._progress(wire.read_progress(line))
-
-        streaming = Deferred.fromCoroutine(
-            self._engine.stream(
-                "/v3/watch",
-                await self._headers(),
-                wire.watch(wire.PREFIX, self._revision + 1),
-                receive,
-                timeout=PATIENCE,
-            )
-        )
-        beating: Deferred[None] = Deferred.fromCoroutine(self._beat())
-        await first_of(streaming, beating)
+        watching = Deferred.fromCoroutine(self._api.watch(self._revision + 1, self._progress))
+        await first_of(watching, Deferred.fromCoroutine(self._beat()))
 
     async def _beat(self) -> None:
         while True:
             await deferLater(self._clock, _BEAT)
-            await self._ask("/v3/kv/range", wire.page(wire.PREFIX, wire.PREFIX + "\0", 1))
+            await self._api.revision()
 
     def _progress(self, progress: wire.Progress) -> None:
         if progress.compacted:
             raise Compacted(f"its history before revision {progress.compacted} is gone")
         if progress.canceled is not None:
-            self._token = ""  # most often it ran out
+            self._api.log_out()  # most often because its token ran out
             raise EngineUnavailable(f"etcd ended the watch: {progress.canceled}")
         if progress.revision and progress.revision < self._revision:
             raise Compacted(f"it is at revision {progress.revision} and was at {self._revision}")
@@ -257,7 +216,7 @@ class EtcdRegistry(RemoteRegistry):
         """A key of ours was deleted. Somebody deregistered it, unless its lease is gone: then etcd let it lapse."""
         name, identity = holding.key
         try:
-            lapsed = holding.lease and not await self._renewed(holding.lease)
+            lapsed = holding.lease and not await self._api.keep_alive(holding.lease)
         except EngineUnavailable:
             return  # when it is back everything is written again
         if lapsed:
@@ -270,25 +229,21 @@ class EtcdRegistry(RemoteRegistry):
     async def write(self, holding: Holding, *, renew: bool) -> None:
         name, identity = holding.key
         key = wire.key(name, identity)
-        if renew and holding.lease and key in self._keys and await self._renewed(holding.lease):
+        if renew and holding.lease and key in self._keys and await self._api.keep_alive(holding.lease):
             return
         former, lease = holding.lease, 0
         if holding.ttl is not None:
-            seconds = max(_MIN_LEASE, math.ceil(holding.ttl))
-            granted = wire.answer(await self._ask("/v3/lease/grant", wire.grant(seconds)))
-            lease = wire.number(granted.get("ID"))
-        node = holding.service.nodes[0]
-        value = wire.value(holding.service, node)
-        answer = wire.answer(await self._ask("/v3/kv/put", wire.put(key, value, lease)))
+            lease = await self._api.grant(math.ceil(holding.ttl))
+        value = wire.value(holding.service, holding.service.nodes[0])
+        revision = await self._api.put(key, value, lease)
         holding.lease = lease
-        self._put(wire.Record(key, value, wire.revision_of(answer), lease), self._keys.get(key))
+        self._put(wire.Record(key, value, revision, lease), self._keys.get(key))
         if former:
-            self._revoke(former)
+            self._tasks.run(self._api.revoke(former), "Giving a lease back")
 
     async def erase(self, name: str, identity: str, lease: int) -> None:
         key = wire.key(name, identity)
-        answer = wire.answer(await self._ask("/v3/kv/deleterange", wire.delete(key)))
-        revision = wire.revision_of(answer)
+        revision = await self._api.delete(key)
         known = self._keys.get(key)
         if known is not None and known.revision <= revision:
             del self._keys[key]
@@ -297,66 +252,7 @@ class EtcdRegistry(RemoteRegistry):
             if revision > self._revision:
                 self._tombs[key] = revision
         if lease:
-            self._revoke(lease)
-
-    async def _renewed(self, lease: int) -> bool:
-        """Keep a lease alive. :returns: whether it still is. :raises EngineUnavailable: etcd does not say."""
-        found = wire.answer(await self._ask("/v3/lease/keepalive", wire.lease(lease)))
-        result = found.get("result")
-        return isinstance(result, dict) and wire.number(result.get("TTL")) > 0
-
-    def _revoke(self, lease: int) -> None:
-        self._tasks.run(self._revoked(lease), "Giving a lease back")
-
-    async def _revoked(self, lease: int) -> None:
-        try:
-            await self._ask("/v3/lease/revoke", wire.lease(lease))
-        except (EngineUnavailable, BadRequest):
-            self.log.debug("Lease {lease} was not given back; it runs out by itself", lease=lease)
-
-    # --- Asking -------------------------------------------------------------------------------------------------------
-
-    async def _headers(self) -> dict[str, str]:
-        if self._username and not self._token:
-            response = await self._engine.ask(
-                "POST",
-                "/v3/auth/authenticate",
-                {"Content-Type": "application/json"},
-                wire.login(self._username, self._password),
-                timeout=PATIENCE,
-                settles=_speaks,
-            )
-            if response.status != 200:
-                _, why = wire.fault(response.body)
-                raise EngineUnavailable(f"etcd refuses user {self._username!r}: {why}; check user name and password")
-            self._token = str(wire.answer(response.body).get("token") or "")
-        return {"Content-Type": "application/json", **({"Authorization": self._token} if self._token else {})}
-
-    async def _ask(self, path: str, body: bytes, timeout: float = PATIENCE) -> bytes:
-        """:raises EngineUnavailable: etcd did not do it. :raises BadRequest: it never will."""
-        for attempt in ("first", "after a new login"):
-            headers = await self._headers()
-            response = await self._engine.ask("POST", path, headers, body, timeout=timeout, settles=_speaks)
-            if response.status == 200:
-                return response.body
-            code, why = wire.fault(response.body)
-            if code == wire.UNAUTHENTICATED and self._username and attempt == "first":
-                self._token = ""  # tokens run out
-                continue
-            break
-        if code == wire.OUT_OF_RANGE:
-            raise Compacted(why)
-        if code == wire.INVALID_ARGUMENT and path == "/v3/kv/put" and "user name" not in why:
-            raise BadRequest(f"etcd cannot keep this service: {why}")
-        raise Refused(f"POST {path}: etcd answered {response.status}: {why}", response.status)
-
-
-def _speaks(response: Response) -> bool:
-    """Whether it is etcd's own word, and not that it has no leader. (The gateway makes 5xx of other faults too.)"""
-    if response.status < 500:
-        return True
-    code, _ = wire.fault(response.body)
-    return code not in (0, wire.UNAVAILABLE, wire.DEADLINE_EXCEEDED)
+            self._tasks.run(self._api.revoke(lease), "Giving a lease back")
 
 
 async def first_of(*works: Deferred[None]) -> None:
