@@ -18,9 +18,9 @@ import urllib.request
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from sidecar.test.doubles import say
-from sidecar.test.doubles.namespace import Namespace
-from sidecar.test.doubles.programs import free_port, start_consul, start_etcd, start_nats
+from sidecar.test.doubles.programs import say
+from sidecar.test.doubles.programs.namespace import Namespace
+from sidecar.test.doubles.programs.process import free_port, start_consul, start_etcd, start_nats
 
 VECTORS = Path(__file__).parent.parent / "sidecar/test/vectors/interop"
 

@@ -1,4 +1,4 @@
-"""Every exception that we raise on purpose, grouped by culprit. Statuses live in :mod:`sidecar.web.problems` alone."""
+"""Every exception that we raise on purpose, grouped by culprit. Statuses live in :mod:`sidecar.problems` alone."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from sidecar.broker.outgoing import addressed
 from sidecar.errors import BadRequest, EngineUnavailable, TopicInvalid
 from sidecar.interfaces import IBroker, ISubscription
 from sidecar.model import BackendOptions, BackendState, Message
-from sidecar.net.natsaccess import NatsAccess
-from sidecar.net.natslink import Interest, NatsLink
+from sidecar.net.nats.access import NatsAccess
+from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.wire import messages
 
 #: Bytes of the longest subject or queue: a NATS server's control line (4,096) has to hold both.
@@ -70,7 +70,7 @@ class NatsBroker(service.MultiService):
     log = Logger()
     _plain: dict[str, _Ears] = field()
 
-    def __init__(self, clock: IReactorTime, link: NatsLink) -> None:
+    def __init__(self, clock: IReactorTime, link: NatsClient) -> None:
         """:param link: becomes part of this service."""
         super().__init__()
         self._clock = clock
@@ -193,6 +193,6 @@ def build(options: BackendOptions) -> IBroker:
 
     :raises ConfigError: an address, a certificate or the credentials file cannot be used.
     """
-    link = NatsLink(options.reactor, NatsAccess.from_options(options), "microsidecar broker")
+    link = NatsClient(options.reactor, NatsAccess.from_options(options), "microsidecar broker")
     broker: IBroker = NatsBroker(options.reactor, link)
     return broker

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sidecar import __version__
-from sidecar.cli import arguments, printing
+from sidecar.cli import arguments, output
 from sidecar.cli.api import Api, Failed, Trust
 from sidecar.cli.arguments import Arguments, Wrong
 
@@ -100,11 +100,11 @@ def _list(api: Api, words: list[str], parsed: Arguments) -> int:
     listed = api.registry()
     if not isinstance(listed, list):
         raise Failed(f"{api.address} answered no list of services; is it a sidecar?")
-    return _print(printing.names(listed)) if listed else 0
+    return _print(output.names(listed)) if listed else 0
 
 
 def _get(api: Api, words: list[str], parsed: Arguments) -> int:
-    return _print(printing.described(_service(api, words)))
+    return _print(output.described(_service(api, words)))
 
 
 def _service(api: Api, words: list[str]) -> list[dict[str, Any]]:
@@ -137,22 +137,22 @@ def _call(api: Api, words: list[str], parsed: Arguments) -> int:
     if len(words) < 2:
         raise Wrong("require service and method")
     try:
-        return _print(printing.indented(api.rpc(words[0], words[1], " ".join(words[2:]) or "{}")))
+        return _print(output.indented(api.rpc(words[0], words[1], " ".join(words[2:]) or "{}")))
     except Failed as error:
         # The whole error: its code and id say which side it came from.
-        return _complain(printing.indented(error.body) if error.body.startswith("{") else str(error), bare=True)
+        return _complain(output.indented(error.body) if error.body.startswith("{") else str(error), bare=True)
 
 
 def _health(api: Api, words: list[str], parsed: Arguments) -> int:
     def line(node: dict[str, Any], answer: dict[str, Any]) -> str:
-        return printing.health_line(node, str(answer.get("status", "")))
+        return output.health_line(node, str(answer.get("status", "")))
 
     return _each_node(api, words, "Debug.Health", "node\t\taddress:port\t\tstatus", line)
 
 
 def _stats(api: Api, words: list[str], parsed: Arguments) -> int:
     head = "node\t\taddress:port\t\tstarted\tuptime\tmemory\tthreads\tgc"
-    return _each_node(api, words, "Debug.Stats", head, printing.stats_line)
+    return _each_node(api, words, "Debug.Stats", head, output.stats_line)
 
 
 def _each_node(
@@ -169,7 +169,7 @@ def _each_node(
             if isinstance(answer, dict):
                 lines.append(line(node, answer))
             else:
-                lines.append(printing.health_line(node, answer))
+                lines.append(output.health_line(node, answer))
                 code = _complain(f"{node.get('id', '')}: {answer}")
     _print("\n".join(lines))
     return code
@@ -178,7 +178,7 @@ def _each_node(
 def _asked(api: Api, service: str, method: str, node: dict[str, Any]) -> dict[str, Any] | str:
     """:returns: what the node answered, or in words why it did not."""
     try:
-        answer = json.loads(api.rpc(service, method, "{}", printing.joined(node)))
+        answer = json.loads(api.rpc(service, method, "{}", output.joined(node)))
     except (Failed, ValueError) as error:
         return str(error)
     return answer if isinstance(answer, dict) else {}
@@ -215,7 +215,7 @@ def _subscribe(api: Api, words: list[str], parsed: Arguments) -> int:
     if form not in ("text", "json"):
         raise Wrong(f"--format={form}: it is text or json")
     # Imported here: the other commands should not wait for Twisted.
-    from sidecar.cli.subscribing import subscribe
+    from sidecar.cli.subscribe import subscribe
 
     return subscribe(api, words[0], parsed.flags.get("queue"), form, int(count))
 

@@ -10,8 +10,8 @@ from twisted.application import reactors
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from sidecar.daemon import tap
-from sidecar.daemon.options import Options
-from sidecar.net.reactor import ensure
+from sidecar.daemon.cmdline.options import Options
+from sidecar.net.reactor.epoll import ensure
 
 
 def serve(arguments: Sequence[str], program: str) -> int:

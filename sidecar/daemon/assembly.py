@@ -12,31 +12,31 @@ from attrs import asdict, define
 from twisted.application import service
 from twisted.internet.defer import Deferred
 
-from sidecar.daemon import app, backends, listening
-from sidecar.daemon.settings import Settings
+from sidecar.daemon import backends, listening, localapp
+from sidecar.daemon.cmdline.settings import Settings
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.lifecycle import OrderedService
 from sidecar.model import CallPolicy
-from sidecar.net.limits import HTTPLimits
-from sidecar.pubsub.outbox import Bounds
+from sidecar.net.http.limits import HTTPLimits
+from sidecar.pubsub.outbox import OutboxLimits
 from sidecar.rpc.client import Client
+from sidecar.rpc.dialects import Transports
 from sidecar.rpc.grpc import GrpcTransport
-from sidecar.rpc.plain import PlainTransport
+from sidecar.rpc.mucp import MucpTransport
+from sidecar.rpc.plainhttp import PlainTransport
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
-from sidecar.rpc.transport import MucpTransport
-from sidecar.rpc.transports import Transports
 from sidecar.stats.recorder import Recorder
-from sidecar.web.broker import BrokerRoom
+from sidecar.web.broker import BrokerResource
 from sidecar.web.cors import CorsPolicy
-from sidecar.web.health import HealthRoom
-from sidecar.web.registry import RegistryRoom
+from sidecar.web.health import HealthResource
+from sidecar.web.registry import RegistryResource
 from sidecar.web.rpc import RpcResource
 from sidecar.web.site import SidecarSite
-from sidecar.web.stats import StatsRoom
-from sidecar.web.streams import StreamRoom
+from sidecar.web.stats import StatsResource
+from sidecar.web.streams import StreamResource
 from sidecar.web.tree import build_tree
-from sidecar.websocket.factory import PubSubFactory
+from sidecar.websocket.sessions.pubsub import PubSubFactory
 from sidecar.websocket.sockets import WebSockets
 
 #: Seconds that one part may take to stop, beyond the drain's own patience.
@@ -65,20 +65,20 @@ def assemble(settings: Settings, reactor: Any) -> service.IService:
     streams = Streams(reactor, selector, grpc, limits.max_body, secrets.token_hex(6))
 
     sockets = _websockets(settings, reactor)
-    bounds = Bounds(settings.broker.outbox, settings.broker.outbox_messages, settings.broker.slow)
+    bounds = OutboxLimits(settings.broker.outbox, settings.broker.outbox_messages, settings.broker.slow)
     pubsub = PubSubFactory(broker, reactor, sockets, bounds)
-    beside = app.beside(settings, registry, plain, limits, reactor)
+    beside = localapp.beside(settings, registry, plain, limits, reactor)
     recorder = Recorder(reactor)
 
     cors = CorsPolicy(settings.cors)
     root = build_tree(
         cors=cors,
-        registry=RegistryRoom(registry, limits.max_body, make_id),
+        registry=RegistryResource(registry, limits.max_body, make_id),
         rpc=RpcResource(client, _policy(settings), limits.max_body),
-        stream=StreamRoom(streams, sockets, cors),
-        broker=BrokerRoom(broker, pubsub, cors, limits.max_body),
-        health=HealthRoom(beside.keeper),
-        stats=StatsRoom(recorder, _facts(registry, broker, client, streams, pubsub, beside))
+        stream=StreamResource(streams, sockets, cors),
+        broker=BrokerResource(broker, pubsub, cors, limits.max_body),
+        health=HealthResource(beside.keeper),
+        stats=StatsResource(recorder, _facts(registry, broker, client, streams, pubsub, beside))
         if settings.enable_stats
         else None,
     )
@@ -146,7 +146,12 @@ def _websockets(settings: Settings, reactor: Any) -> WebSockets:
 
 
 def _facts(
-    registry: IRegistry, broker: IBroker, client: Client, streams: Streams, pubsub: PubSubFactory, beside: app.Beside
+    registry: IRegistry,
+    broker: IBroker,
+    client: Client,
+    streams: Streams,
+    pubsub: PubSubFactory,
+    beside: localapp.LocalApp,
 ) -> dict[str, Callable[[], object]]:
     """What /stats tells besides the numbers of the original."""
     return {

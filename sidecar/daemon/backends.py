@@ -11,7 +11,7 @@ from sidecar.interfaces import IBroker, IRegistry
 from sidecar.model import BackendOptions
 
 if TYPE_CHECKING:
-    from sidecar.daemon.settings import EngineSettings, Settings
+    from sidecar.daemon.cmdline.settings import EngineSettings, Settings
 
 #: The entry-point groups, where third parties add theirs.
 REGISTRIES = "microsidecar.registries"
@@ -36,9 +36,9 @@ def registries(settings: Settings, reactor: Any) -> IRegistry:
     built = tuple(_registry(_options(engine, settings, reactor), engine.kind) for engine in settings.registry.engines)
     if len(built) == 1:
         return built[0]
-    from sidecar.registry.several import SeveralRegistries
+    from sidecar.registry.multi import MultiRegistry
 
-    several: IRegistry = SeveralRegistries(built, reactor)
+    several: IRegistry = MultiRegistry(built, reactor)
     return several
 
 

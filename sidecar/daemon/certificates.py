@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import Certificate, CertificateOptions, TLSVersion, trustRootFromCertificates
 from zope.interface import implementer
 
-from sidecar.daemon.settings import TlsSettings
+from sidecar.daemon.cmdline.settings import TlsSettings
 from sidecar.errors import ConfigError
 
 

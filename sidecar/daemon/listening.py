@@ -16,9 +16,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sidecar.daemon.settings import EndpointPort, ListenSettings, TcpPort, TlsSettings
+from sidecar.daemon.cmdline.settings import EndpointPort, ListenSettings, TcpPort, TlsSettings
 from sidecar.errors import ConfigError
-from sidecar.net import eager
+from sidecar.net.reactor import eager
 
 
 def bind(listen: ListenSettings, tls: TlsSettings, reactor: Any) -> Listener:

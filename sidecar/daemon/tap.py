@@ -13,12 +13,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python import usage
 
-from sidecar.daemon import options
-from sidecar.daemon.settings import Settings
+from sidecar.daemon.cmdline import options
+from sidecar.daemon.cmdline.settings import Settings
 from sidecar.daemon.signals import Signals
 from sidecar.daemon.systemd import Notifier
 from sidecar.errors import ConfigError
-from sidecar.net.reactor import ensure
+from sidecar.net.reactor.epoll import ensure
 
 #: Exit codes: of a flag that is wrong, and of a setting that turned out not to work.
 WRONG_USAGE = 2

@@ -6,8 +6,8 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
 from sidecar.errors import SidecarError
-from sidecar.health.judgement import Finding
-from sidecar.net.agent import Agent
+from sidecar.health.threshold import CheckResult
+from sidecar.net.client.fetcher import Fetcher
 
 #: Bytes of a health page. Whoever answers more has not understood the question.
 MAX_PAGE = 1024 * 1024
@@ -16,25 +16,25 @@ MAX_PAGE = 1024 * 1024
 class Probe:
     """Asks a URL. Any 2xx is healthy; redirects are not followed and are not healthy."""
 
-    def __init__(self, agent: Agent, url: str, timeout: float) -> None:
+    def __init__(self, agent: Fetcher, url: str, timeout: float) -> None:
         """:param timeout: seconds for connecting, the headers and the whole body."""
         self._agent = agent
         self._url = url
         self._timeout = timeout
 
-    def check(self) -> Deferred[Finding]:
+    def check(self) -> Deferred[CheckResult]:
         return Deferred.fromCoroutine(self._check())
 
-    async def _check(self) -> Finding:
+    async def _check(self) -> CheckResult:
         try:
             answer = await self._agent.request("GET", self._url, timeout=self._timeout, max_body=MAX_PAGE)
         except defer.CancelledError:
             raise
         except SidecarError as problem:
-            return Finding(False, str(problem))
+            return CheckResult(False, str(problem))
         except Exception as problem:
             # An HTTP client fails in more ways than can be listed; each of them means that the app did not answer.
-            return Finding(False, f"{self._url}: {type(problem).__name__}: {problem}")
+            return CheckResult(False, f"{self._url}: {type(problem).__name__}: {problem}")
         if 200 <= answer.status < 300:
-            return Finding(True, f"{self._url} answered {answer.status}", answer.status)
-        return Finding(False, f"{self._url} answered {answer.status}", answer.status)
+            return CheckResult(True, f"{self._url} answered {answer.status}", answer.status)
+        return CheckResult(False, f"{self._url} answered {answer.status}", answer.status)

@@ -9,9 +9,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sidecar.interfaces import IBroker, ISubscription
-from sidecar.pubsub.audience import Everybody, Group
+from sidecar.pubsub.counters import PubSubCounters
+from sidecar.pubsub.fanout import QueueGroup, TopicFanout
 from sidecar.pubsub.subscriber import Subscriber
-from sidecar.pubsub.tally import Tally
 
 _log = Logger()
 
@@ -24,7 +24,7 @@ class Topic:
     """
 
     name: str
-    everybody: Everybody
+    everybody: TopicFanout
     holders: int = 0
     _asked: Deferred[None] | None = None
     _answer: ISubscription | Failure | None = None
@@ -69,12 +69,12 @@ class Hub:
 
     _broker: IBroker
     _clock: IReactorTime
-    _tally: Tally
+    _tally: PubSubCounters
     _topics: dict[str, Topic] = field(factory=dict)
-    _groups: dict[tuple[str, str], Group] = field(factory=dict)
+    _groups: dict[tuple[str, str], QueueGroup] = field(factory=dict)
     # The subscriptions of queue members, one each.
     _seats: dict[Subscriber, ISubscription] = field(factory=dict)
-    _awake: list[Everybody | Group] = field(factory=list)
+    _awake: list[TopicFanout | QueueGroup] = field(factory=list)
 
     async def join(self, subscriber: Subscriber) -> None:
         """Have ``subscriber`` hear its topic; done once the broker subscribed us.
@@ -102,7 +102,7 @@ class Hub:
     async def _join_topic(self, subscriber: Subscriber) -> None:
         topic = self._topics.get(subscriber.topic)
         if topic is None:
-            topic = self._topics[subscriber.topic] = Topic(subscriber.topic, Everybody(self._wake))
+            topic = self._topics[subscriber.topic] = Topic(subscriber.topic, TopicFanout(self._wake))
             topic.open(self._broker)
         topic.holders += 1
         try:
@@ -121,7 +121,7 @@ class Hub:
     async def _join_group(self, subscriber: Subscriber, queue: str) -> None:
         group = self._groups.get((subscriber.topic, queue))
         if group is None:
-            group = self._groups[subscriber.topic, queue] = Group(self._wake)
+            group = self._groups[subscriber.topic, queue] = QueueGroup(self._wake)
         # Counted before the broker answers, so that the group is still there then.
         group.add(subscriber)
         try:
@@ -137,7 +137,7 @@ class Hub:
 
     # --- Turns ------------------------------------------------------------------------------------------------------
 
-    def _wake(self, one: Everybody | Group) -> None:
+    def _wake(self, one: TopicFanout | QueueGroup) -> None:
         """Have ``one`` flushed in the next turn of the reactor."""
         if not self._awake:
             self._clock.callLater(0, self.flush)

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 
 @frozen
-class Bounds:
+class OutboxLimits:
     """How much may wait for one subscriber, and what happens beyond.
 
     :ivar size: bytes. :ivar messages: how many.
@@ -29,7 +29,7 @@ class Outbox:
     :ivar size: bytes that wait. :ivar dropped: messages that were given up, since the beginning.
     """
 
-    bounds: Bounds
+    bounds: OutboxLimits
     size: int = 0
     dropped: int = 0
     _frames: deque[bytes] = field(factory=deque)

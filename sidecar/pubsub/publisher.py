@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from sidecar.interfaces import IBroker
 from sidecar.model import Message
-from sidecar.pubsub.tally import Tally
+from sidecar.pubsub.counters import PubSubCounters
 from sidecar.wire import messages
 
 #: Messages of one publisher that the broker has not answered for yet. With more it is not listened to for a while.
@@ -31,7 +31,7 @@ class Publisher:
     _ids: Callable[[], str]
     _refused: Callable[[BaseException], None]
     _hold: Callable[[bool], None]
-    _tally: Tally
+    _tally: PubSubCounters
     _under_way: int = 0
     _held: bool = False
 

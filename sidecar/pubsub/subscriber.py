@@ -10,8 +10,8 @@ from zope.interface import implementer
 
 from sidecar.model import Message
 from sidecar.pubsub.batches import WRITE, Batch
-from sidecar.pubsub.outbox import Bounds, Outbox
-from sidecar.pubsub.tally import Tally
+from sidecar.pubsub.counters import PubSubCounters
+from sidecar.pubsub.outbox import Outbox, OutboxLimits
 
 
 def _deaf(_: bytes) -> None:
@@ -35,8 +35,8 @@ class Subscriber:
     topic: str
     queue: str | None
     make_frame: Callable[[Message], bytes]
-    _bounds: Bounds
-    _tally: Tally
+    _bounds: OutboxLimits
+    _tally: PubSubCounters
     behind: Callable[[bool], None]
     keeps_up: bool = False
     _write: Callable[[bytes], object] = _deaf

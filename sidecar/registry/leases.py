@@ -13,7 +13,7 @@ K = TypeVar("K", bound=Hashable)
 
 @define(eq=False)
 class Leases(Generic[K]):
-    """Deadlines by key. Holding again moves the deadline; a renewal costs no heap work until the old one comes up."""
+    """Deadlines by key. Adding again moves the deadline; a renewal costs no heap work until the old one comes up."""
 
     _deadlines: dict[K, float] = field(factory=dict)
     #: When each key comes up in the heap, at or before its deadline.

@@ -13,8 +13,8 @@ from zope.interface import implementer
 from sidecar.errors import NotFound
 from sidecar.interfaces import IRegistry, IWatch
 from sidecar.model import BackendOptions, BackendState, Change, Service
+from sidecar.registry.catalog import Catalog
 from sidecar.registry.leases import Leases
-from sidecar.registry.shelf import Shelf
 from sidecar.registry.watchers import Watchers
 
 #: Seconds of one timer: epoll takes no more than 24 days.
@@ -28,7 +28,7 @@ class MemoryRegistry(service.Service):
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._watchers = Watchers(clock)
-        self._shelf = Shelf()
+        self._shelf = Catalog()
         #: By service and node id, since an id is only as unique as the app made it.
         self._leases: Leases[tuple[str, str]] = Leases()
         self._alarm: IDelayedCall | None = None

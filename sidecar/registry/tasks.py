@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 
 @define(eq=False)
-class Tasks:
+class TaskGroup:
     """What runs. A task's failure is logged, not raised: nobody waits for it."""
 
     log = Logger()

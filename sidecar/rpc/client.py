@@ -14,10 +14,10 @@ from zope.interface import implementer
 from sidecar.errors import CallTimeout, ServiceFault, ShuttingDown
 from sidecar.interfaces import IClient
 from sidecar.model import Call, CallPolicy, Reply
-from sidecar.net.deadlines import Deadlines
-from sidecar.rpc.flight import Done, Flight
+from sidecar.net.reactor.timerwheel import TimerWheel
+from sidecar.rpc.call import Done, PendingCall
+from sidecar.rpc.dialects import ILeanTransport
 from sidecar.rpc.selector import Selector
-from sidecar.rpc.transports import ILeanTransport
 
 
 @implementer(IClient)
@@ -44,7 +44,7 @@ class Client(service.Service):
         self.seconds = clock.seconds
         self.random = random
         self.any_address = any_address
-        self.deadlines = Deadlines(clock)
+        self.deadlines = TimerWheel(clock)
         self._stopped = False
         self._started = 0
         self.succeeded = self.faulted = self.timed_out = self.failed = self.cancelled = self.retried = 0
@@ -62,18 +62,18 @@ class Client(service.Service):
         self.deadlines.stop()
 
     def call(self, call: Call, policy: CallPolicy) -> Deferred[Reply]:
-        flight: Flight | None = None
+        flight: PendingCall | None = None
         reply: Deferred[Reply] = Deferred(lambda _: flight.cancel() if flight is not None else None)
         flight = self.start(call, policy, _fire, reply)
         return reply
 
-    def start(self, call: Call, policy: CallPolicy, done: Done, context: Any) -> Flight:
+    def start(self, call: Call, policy: CallPolicy, done: Done, context: Any) -> PendingCall:
         """The same for those in a hurry: ``done(context, reply, error)`` is called once, unless the flight is
         cancelled.
 
         It may be called before this returns.
         """
-        flight = Flight(self, call, policy, done, context)
+        flight = PendingCall(self, call, policy, done, context)
         self._started += 1
         if self._stopped:
             flight.give_up(ShuttingDown("the sidecar is stopping: call again"))

@@ -15,9 +15,9 @@ from zope.interface import implementer
 from sidecar.errors import BadAnswer, CallError, CallTimeout, ConnectFailed, ServiceFault, TooLarge
 from sidecar.interfaces import ITransport
 from sidecar.model import Call, Node, Reply
-from sidecar.net import eager
-from sidecar.net.http2 import Headers, Http2Connection, Http2Limits, Stream, StreamReceiver
-from sidecar.rpc.reasons import why_not
+from sidecar.net.http2.client import Headers, Http2Connection, Http2Limits, Stream, StreamReceiver
+from sidecar.net.reactor import eager
+from sidecar.rpc.connecterror import why_not
 from sidecar.wire import grpc
 
 #: Seconds to connect to one node.

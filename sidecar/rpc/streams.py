@@ -15,12 +15,13 @@ from twisted.python.failure import Failure
 from sidecar.errors import BadRequest, CallError, ConnectFailed, NotSent, ServiceFault, SidecarError
 from sidecar.interfaces import ISelector
 from sidecar.model import Attempt, Call, Node
-from sidecar.net import eager
-from sidecar.net.duplex import DuplexConnection, Response
-from sidecar.net.http2 import Stream
+from sidecar.net.client.duplex import DuplexConnection, Response
+from sidecar.net.http2.client import Stream
+from sidecar.net.reactor import eager
+from sidecar.rpc.connecterror import why_not
 from sidecar.rpc.grpc import CONNECT, GrpcTransport
-from sidecar.rpc.reasons import why_not
-from sidecar.wire import grpc, streams
+from sidecar.wire import grpc
+from sidecar.wire.mucp import streams
 
 
 class Listener(Protocol):

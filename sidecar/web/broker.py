@@ -7,18 +7,18 @@ from typing import Any
 from sidecar.errors import BadRequest
 from sidecar.interfaces import IBroker
 from sidecar.model import Message
-from sidecar.web import upgrading
-from sidecar.web.answers import Answer
+from sidecar.web import handshake
 from sidecar.web.cors import CorsPolicy
-from sidecar.web.reading import Query, body, query
-from sidecar.web.rendering import Room
-from sidecar.websocket.factory import PubSubFactory, Wish
+from sidecar.web.params import Query, body, query
+from sidecar.web.resource import MethodResource
+from sidecar.web.response import Answer
+from sidecar.websocket.sessions.pubsub import PubSubFactory, SubscribeRequest
 from sidecar.wire import messages
 
 _TAKEN = Answer(b"", headers=b"")
 
 
-class BrokerRoom(Room):
+class BrokerResource(MethodResource):
     """What is published by POST is in the broker's hands when it answers 200."""
 
     def __init__(self, broker: IBroker, pubsub: PubSubFactory, cors: CorsPolicy, max_body: int) -> None:
@@ -37,10 +37,10 @@ class BrokerRoom(Room):
         if make_frame is None:
             known = ", ".join(sorted(filter(None, messages.FORMATS)))
             raise BadRequest(f"format: {name[:40]} is not known; there are {known}")
-        upgrading.check(request, self._cors, "to hear a topic, open a WebSocket; to publish to it, POST the message")
+        handshake.check(request, self._cors, "to hear a topic, open a WebSocket; to publish to it, POST the message")
         self._pubsub.sockets.admit()
         stated = messages.stated_type(request.fields.get(b"content-type"))
-        return self._pubsub.upgrade(request, Wish(topic, asked.one("queue") or None, make_frame, stated))
+        return self._pubsub.upgrade(request, SubscribeRequest(topic, asked.one("queue") or None, make_frame, stated))
 
     async def _publish(self, request: Any) -> Answer:
         topic = _topic(query(request.uri))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from sidecar.web.answers import Request
+from sidecar.web.response import Request
 
 METHODS = b"POST, GET, OPTIONS, PUT, DELETE"
 HEADERS = b"Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token, Authorization"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from sidecar.interfaces import IAppHealth
-from sidecar.web.answers import Answer, Request, of_json
-from sidecar.web.problems import AppUnhealthy
-from sidecar.web.rendering import Room
+from sidecar.problems import AppUnhealthy
+from sidecar.web.resource import MethodResource
+from sidecar.web.response import Answer, Request, of_json
 
 
-class HealthRoom(Room):
+class HealthResource(MethodResource):
     """GET tells how the app is by its last checks, without asking it again: a load balancer may call as often as it
     likes and the app is not disturbed."""
 

@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from sidecar.errors import BadRequest
 from sidecar.interfaces import IRegistry, IWatch
 from sidecar.model import Change, Service
-from sidecar.web.answers import Answer, Request, of_json
-from sidecar.web.reading import body, query
-from sidecar.web.rendering import Room
+from sidecar.web.params import body, query
+from sidecar.web.resource import MethodResource
+from sidecar.web.response import Answer, Request, of_json
 from sidecar.wire import durations, services
 
 Form = Literal["object", "array"]
@@ -66,7 +66,7 @@ class Descriptions:
                     self._bytes -= len(gone.body)
 
 
-class RegistryRoom(Room):
+class RegistryResource(MethodResource):
     """GET lists or describes, POST registers, DELETE deregisters."""
 
     def __init__(self, registry: IRegistry, max_body: int, make_id: Callable[[str], str]) -> None:

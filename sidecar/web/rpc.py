@@ -8,17 +8,17 @@ from attrs import evolve
 from twisted.web.server import NOT_DONE_YET
 
 from sidecar.model import CallPolicy, Reply
+from sidecar.problems import RPC, fail
 from sidecar.rpc.client import Client
-from sidecar.web.answers import JSON, Request
-from sidecar.web.problems import RPC, fail
-from sidecar.web.reading import body
-from sidecar.web.rendering import Room
+from sidecar.web.params import body
+from sidecar.web.resource import MethodResource
+from sidecar.web.response import JSON, Request
 from sidecar.wire import headers, rpc
 
 _OK: Final = 200
 
 
-class RpcResource(Room):
+class RpcResource(MethodResource):
     """Reads the call, has the client make it, and gives the service's own bytes back."""
 
     def __init__(self, client: Client, policy: CallPolicy, max_body: int) -> None:

@@ -9,13 +9,13 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web import http, resource, server
 
+from sidecar import problems
 from sidecar.model import Fault
-from sidecar.net.channel import HTTPChannel
-from sidecar.net.heads import header_block
-from sidecar.net.host import Recorder
-from sidecar.net.limits import HTTPLimits
-from sidecar.net.stock import StockRequest
-from sidecar.web import problems
+from sidecar.net.http.channel import HTTPChannel
+from sidecar.net.http.head import header_block
+from sidecar.net.http.limits import HTTPLimits
+from sidecar.net.http.server import Recorder
+from sidecar.net.http.twistedweb import TwistedWebRequest
 from sidecar.wire import faults
 
 #: Seconds between two looks at the deadlines of all connections. Limits are kept this exactly.
@@ -47,7 +47,7 @@ class SidecarSite(server.Site):
         recorder: Recorder | None = None,
     ) -> None:
         """:param recorder: told the status and the seconds of each answer; of a WebSocket, 101 when it opens."""
-        super().__init__(resource, StockRequest, reactor=clock, timeout=limits.idle_timeout)
+        super().__init__(resource, TwistedWebRequest, reactor=clock, timeout=limits.idle_timeout)
         self.clock = clock
         self.limits = limits
         self.recorder = recorder

@@ -12,8 +12,8 @@ import orjson
 
 from sidecar import __version__
 from sidecar.stats.recorder import Recorder
-from sidecar.web.answers import Answer, Request, of_json
-from sidecar.web.rendering import Room
+from sidecar.web.resource import MethodResource
+from sidecar.web.response import Answer, Request, of_json
 from sidecar.wire import stats as wire
 
 _UNCACHED = b"Cache-Control: no-store\r\nVary: Accept, Content-Type\r\n"
@@ -22,7 +22,7 @@ _JSON = b"application/json"
 _PLACE = b"/*numbers*/null"
 
 
-class StatsRoom(Room):
+class StatsResource(MethodResource):
     """GET shows the statistics."""
 
     def __init__(self, recorder: Recorder, facts: Mapping[str, Callable[[], object]]) -> None:

@@ -6,19 +6,19 @@ from typing import Any
 
 from sidecar.errors import BadRequest
 from sidecar.model import Call
+from sidecar.problems import RPC
 from sidecar.rpc.streams import Streams
-from sidecar.web import upgrading
-from sidecar.web.answers import Request
+from sidecar.web import handshake
 from sidecar.web.cors import CorsPolicy
-from sidecar.web.problems import RPC
-from sidecar.web.reading import query
-from sidecar.web.rendering import Room
+from sidecar.web.params import query
+from sidecar.web.resource import MethodResource
+from sidecar.web.response import Request
+from sidecar.websocket.sessions.stream import StreamSession
 from sidecar.websocket.sockets import WebSockets
-from sidecar.websocket.streams import StreamTalk
 from sidecar.wire import headers
 
 
-class StreamRoom(Room):
+class StreamResource(MethodResource):
     """GET with an upgrade opens a stream; what cannot be opened is refused before the handshake, as /rpc would."""
 
     def __init__(self, streams: Streams, sockets: WebSockets, cors: CorsPolicy) -> None:
@@ -34,10 +34,10 @@ class StreamRoom(Room):
             raise BadRequest("invalid service")
         if not method:
             raise BadRequest("invalid method")
-        upgrading.check(request, self._cors, "a stream is a WebSocket; for a single call, POST to /rpc")
+        handshake.check(request, self._cors, "a stream is a WebSocket; for a single call, POST to /rpc")
         self._sockets.admit()
         call = Call(service, method, metadata=metadata(request), address=asked.one("address"))
-        return self._sockets.upgrade(request, StreamTalk(self._streams, call))
+        return self._sockets.upgrade(request, StreamSession(self._streams, call))
 
 
 def metadata(request: Request) -> Any:

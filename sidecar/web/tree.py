@@ -10,10 +10,10 @@ from twisted.web.server import NOT_DONE_YET
 
 from sidecar import __version__
 from sidecar.errors import NotFound
-from sidecar.web.answers import Answer, Request, of_json, write
-from sidecar.web.problems import fail
-from sidecar.web.reading import shown
-from sidecar.web.rendering import Room
+from sidecar.problems import fail
+from sidecar.web.params import shown
+from sidecar.web.resource import MethodResource
+from sidecar.web.response import Answer, Request, of_json, write
 
 _EMPTY = Answer(b"", headers=b"")
 
@@ -34,7 +34,7 @@ def build_tree(
     health: IResource,
     stats: IResource | None = None,
     stream: IResource | None = None,
-) -> Tree:
+) -> RootResource:
     """Put each room on its path.
 
     :param stats: None unless ``--enable_stats``; its path then says how to have it.
@@ -45,24 +45,24 @@ def build_tree(
         "/rpc": rpc,
         "/broker": broker,
         "/health": health,
-        "/stats": stats or Missing("statistics are off: start the sidecar with --enable_stats"),
+        "/stats": stats or NotFoundResource("statistics are off: start the sidecar with --enable_stats"),
     }
     if stream is not None:
         rooms["/rpc/stream"] = stream
-    open_paths = sorted(path for path, room in rooms.items() if not isinstance(room, Missing))
-    rooms["/"] = Index(open_paths)
-    return Tree(rooms, cors)
+    open_paths = sorted(path for path, room in rooms.items() if not isinstance(room, NotFoundResource))
+    rooms["/"] = IndexResource(open_paths)
+    return RootResource(rooms, cors)
 
 
-class Tree(Resource):
+class RootResource(Resource):
     """The root: finds rooms by their whole path, and speaks for all of them where browsers ask about other origins."""
 
     def __init__(self, rooms: Mapping[str, IResource], cors: ICors) -> None:
         super().__init__()
         self._rooms = {path.encode("ascii"): room for path, room in rooms.items()}
         self._cors = cors
-        self._missing = Missing()
-        self._preflight = Preflight()
+        self._missing = NotFoundResource()
+        self._preflight = PreflightResource()
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         self._cors.apply(request)
@@ -84,7 +84,7 @@ class Tree(Resource):
         return self._rooms.get(b"/" + b"/".join(segments)) or self._missing
 
 
-class Index(Room):
+class IndexResource(MethodResource):
     """What there is, for whoever knocks at the front door."""
 
     def __init__(self, paths: list[str]) -> None:
@@ -92,7 +92,7 @@ class Index(Room):
         self._answer = of_json({"name": "microsidecar", "version": __version__, "paths": paths})
 
 
-class Missing(Resource):
+class NotFoundResource(Resource):
     """A path where nothing is."""
 
     isLeaf = True
@@ -109,7 +109,7 @@ class Missing(Resource):
         return NOT_DONE_YET
 
 
-class Preflight(Resource):
+class PreflightResource(Resource):
     """The answer to OPTIONS, on every path: empty, with the headers that the CORS policy has set."""
 
     isLeaf = True

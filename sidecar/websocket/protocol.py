@@ -1,7 +1,7 @@
 """One WebSocket: Autobahn's protocol, with the plain case of both directions on a shorter way.
 
 Autobahn does the opening and closing handshakes, control frames, fragments, and judges whatever is unusual. Whole
-messages in one frame, which is nearly all that ever comes, are cut from the stream here (:mod:`sidecar.wire.frames`):
+messages in one frame, nearly all that ever comes, are cut from the stream here (:mod:`sidecar.wire.ws.frames`):
 Autobahn copies the rest of its buffer for each frame, and takes a dozen calls a message. Frames to subscribers are made
 once for all of them, so they are written to the transport as they are.
 """
@@ -21,8 +21,9 @@ from twisted.python.failure import Failure
 from txaio import tx
 from zope.interface import implementer
 
-from sidecar.wire import faults, frames
+from sidecar.wire import faults
 from sidecar.wire.messages import is_text
+from sidecar.wire.ws import frames
 
 #: RFC 6455, 7.4.1
 PROTOCOL_ERROR = 1002
@@ -32,7 +33,7 @@ INVALID_PAYLOAD = 1007
 CLOSE_PATIENCE = 5.0
 
 
-class Talk(Protocol):
+class Session(Protocol):
     """What a connection is for."""
 
     def begin(self) -> Deferred[None]:
@@ -73,7 +74,7 @@ class Connection(WebSocketServerProtocol):
     _denied: BaseException | None = None
     _missing = 0
 
-    def __init__(self, talk: Talk, clock: IReactorTime, max_message: int) -> None:
+    def __init__(self, talk: Session, clock: IReactorTime, max_message: int) -> None:
         super().__init__()
         self._talk = talk
         self._clock = clock
@@ -276,7 +277,7 @@ class ConnectionFactory(WebSocketServerFactory):
         options = {name: _unbound(getattr(self, name)) for name in Connection.CONFIG_ATTRS}
         self.connection = type("Connection", (Connection,), {**options, "CONFIG_ATTRS": ()})
 
-    def serve(self, talk: Talk) -> Connection:
+    def serve(self, talk: Session) -> Connection:
         """:returns: a connection for ``talk``, still without a transport."""
         connection: Connection = self.connection(talk, self.clock, self.max_message)
         connection.factory = self

@@ -12,7 +12,7 @@ from sidecar.errors import Overloaded, ShuttingDown
 from sidecar.pubsub.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
-    from sidecar.websocket.protocol import Connection, ConnectionFactory, Talk
+    from sidecar.websocket.protocol import Connection, ConnectionFactory, Session
 
 #: RFC 6455, 7.4.1
 GOING_AWAY = 1001
@@ -65,8 +65,8 @@ class WebSockets(service.Service):
             self.refused += 1
             raise Overloaded(f"{len(self._connections)} WebSockets are open, which is the limit: try again later")
 
-    def upgrade(self, request: Any, talk: Talk) -> int:
-        """Answer a request that :func:`sidecar.wire.upgrade.problem` finds nothing wrong with, by opening a WebSocket.
+    def upgrade(self, request: Any, talk: Session) -> int:
+        """Open a WebSocket for a request that :func:`sidecar.wire.ws.handshake.problem` finds nothing wrong with.
 
         The connection is no longer HTTP's when this returns, though the handshake may be answered later.
 

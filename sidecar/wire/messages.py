@@ -15,7 +15,7 @@ import orjson
 
 from sidecar.errors import BadRequest
 from sidecar.model import EMPTY, Message
-from sidecar.wire import frames
+from sidecar.wire.ws import frames
 
 #: Names of a message's header. v1.9 and later services find their subscriber by ``Micro-Topic``.
 CONTENT_TYPE: Final = "Content-Type"

@@ -14,7 +14,7 @@ import orjson
 
 from sidecar.errors import BadRequest, UnsupportedMedia
 from sidecar.model import EMPTY, Call
-from sidecar.wire import durations, slices
+from sidecar.wire import durations, rawjson
 
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/protobuf"
@@ -108,7 +108,7 @@ _NAMES = {name: name for name in ("service", "method", "address", "request", "ti
 def _json_fields(body: bytes) -> dict[str, str | bytes]:
     """Strings for what must be one, JSON slices as bytes for ``request`` and for everything that is no string."""
     try:
-        members = slices.members(body)
+        members = rawjson.members(body)
     except ValueError as error:
         raise BadRequest(f"invalid JSON: {error}") from None
     fields: dict[str, str | bytes] = {}
@@ -116,7 +116,7 @@ def _json_fields(body: bytes) -> dict[str, str | bytes]:
         known = _NAMES.get(name.lower())
         if known is None or (value == b"null" and known != "request"):
             continue
-        text = slices.string(value)
+        text = rawjson.string(value)
         fields[known] = value if text is None else text
     return fields
 
@@ -161,7 +161,7 @@ def _call(
         # A string holding JSON; its text is what the service gets.
         try:
             request = request.strip(" \t\r\n").encode("utf-8")
-            slices.check(request)
+            rawjson.check(request)
         except ValueError as error:  # a lone surrogate is one too
             raise BadRequest(f"error decoding request string: {_why(error)}") from None
     timeout = _timeout(fields.get("timeout"), timeout_header)
@@ -175,7 +175,7 @@ def _why(error: ValueError) -> str:
 def _text(fields: dict[str, str | bytes], name: str) -> str:
     value = fields.get(name, "")
     if isinstance(value, bytes):
-        raise BadRequest(f"invalid {name}: a string is expected, not {slices.kind(value)}")
+        raise BadRequest(f"invalid {name}: a string is expected, not {rawjson.kind(value)}")
     if len(value) > _LONGEST_NAME or not value.isprintable():
         why = f"longer than {_LONGEST_NAME} characters" if len(value) > _LONGEST_NAME else "holds a control character"
         raise BadRequest(f"invalid {name}: {why}")

@@ -2,4 +2,4 @@
 
 from twisted.application.reactors import Reactor
 
-microepoll = Reactor("microepoll", "sidecar.net.reactor", "epoll without a log context around each event")
+microepoll = Reactor("microepoll", "sidecar.net.reactor.epoll", "epoll without a log context around each event")

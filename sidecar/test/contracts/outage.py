@@ -12,7 +12,7 @@ from zope.interface import provider
 from sidecar.errors import EngineUnavailable, NotFound
 from sidecar.model import Node, Service
 from sidecar.test.contracts.registry import a_service, sleep
-from sidecar.test.doubles.serving import LOOP
+from sidecar.test.doubles.servers.base import LOOP
 
 PATIENCE = 25.0
 

@@ -1,0 +1,159 @@
+"""The HTTP server that other brokers post messages to."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.protocols.policies import WrappingFactory
+from twisted.web import http, server
+from twisted.web.resource import Resource
+
+from sidecar.errors import BadRequest, ConfigError
+from sidecar.model import Message
+from sidecar.wire import httpbroker
+
+#: Seconds that a connection may be quiet.
+IDLE = 75.0
+#: Connections at once: brokers keep theirs.
+MAX_CONNECTIONS = 1000
+
+#: Called with a topic, the id that was posted to, and the message.
+Receive = Callable[[str, str, Message], None]
+
+
+class _Post(server.Request):
+    """A request of which no more is kept than a message may have bytes."""
+
+    too_large = False
+    channel: Any
+    content: Any
+
+    def gotLength(self, length: int | None) -> None:
+        super().gotLength(length)
+        self.too_large = length is not None and length > self.channel.site.max_body
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self.too_large or self.content.tell() + len(data) > self.channel.site.max_body:
+            self.too_large = True  # read on and thrown away, so that the sender gets its answer
+        else:
+            super().handleContentChunk(data)
+
+
+class _Site(server.Site):
+    noisy = False
+
+    def __init__(self, resource: Resource, reactor: Any, max_body: int) -> None:
+        super().__init__(resource, _Post, reactor=reactor, timeout=IDLE)
+        self.max_body = max_body
+
+    def log(self, request: Any) -> None:
+        """Every message would be a line: none is written."""
+
+
+class _Capped(WrappingFactory):
+    """Counts connections, to bound and to end them."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: Any) -> Any:
+        return super().buildProtocol(addr) if len(self.protocols) < MAX_CONNECTIONS else None
+
+    def end(self) -> None:
+        for connection in list(self.protocols):
+            connection.loseConnection()
+
+
+class _Slot(Resource):
+    """Takes messages on every path: some flavours post to ``/_sub``, some to ``/``."""
+
+    isLeaf = True
+
+    def __init__(self, receive: Receive, max_body: int) -> None:
+        super().__init__()
+        self._receive = receive
+        self._max_body = max_body
+
+    def render(self, request: Any) -> bytes:
+        if request.method != b"POST":
+            request.setHeader(b"allow", b"POST")
+            return self._refuse(request, 405, "Method not allowed")
+        if request.too_large:
+            return self._refuse(request, 413, f"the message has more than {self._max_body} bytes")
+        # The body is read raw whatever its type says: some clients claim that it is a form.
+        request.content.seek(0)
+        try:
+            topic, message = httpbroker.decode(request.content.read())
+        except BadRequest as error:
+            return self._refuse(request, 500, str(error))
+        identity = (http.parse_qs(request.uri.partition(b"?")[2]).get(b"id") or [b""])[0]
+        self._receive(topic, identity.decode("utf-8", "replace"), message)
+        return b""
+
+    @staticmethod
+    def _refuse(request: Any, status: int, detail: str) -> bytes:
+        request.setResponseCode(status)
+        request.setHeader(b"content-type", b"application/json")
+        return httpbroker.refusal(status, detail)
+
+
+class Receiver:
+    """The listener. Its port is taken when this is made, so that one that is busy stops the daemon at once.
+
+    :ivar place: the host and port that others reach it by.
+    """
+
+    def __init__(self, reactor: Any, listen: str, receive: Receive, max_body: int) -> None:
+        """:param listen: ``host:port``; port 0 is any. :param max_body: bytes of the largest post.
+
+        :raises ConfigError: one cannot listen there.
+        """
+        self._reactor = reactor
+        self._socket = _bind(listen)
+        host, port = self._socket.getsockname()[:2]
+        self.place: tuple[str, int] = (_advertised(host), port)
+        self._factory = _Capped(_Site(_Slot(receive, max_body), reactor, max_body))
+        self._port: Any = None
+
+    def start(self) -> None:
+        self._port = self._reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, self._factory)
+        self._socket.close()  # the port has a copy
+
+    def stop(self) -> Deferred[Any]:
+        """:returns: fires when nobody can post any more."""
+        port, self._port = self._port, None
+        if port is None:
+            return succeed(None)
+        self._factory.end()
+        stopping: Deferred[Any] = port.stopListening()
+        return stopping
+
+
+def _bind(listen: str) -> socket.socket:
+    host, colon, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{listen!r} is not host:port, such as 127.0.0.1:0")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        bound = socket.create_server((host, int(port)), family=family, backlog=128)
+    except OSError as error:
+        raise ConfigError(f"cannot listen for messages on {listen}: {error.strerror or error}") from None
+    bound.setblocking(False)
+    return bound
+
+
+def _advertised(host: str) -> str:
+    """The address by which others reach a listener on ``host``; of one on all interfaces, that of the default one."""
+    if host not in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
+        return host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1" if family == socket.AF_INET else "2001:db8::1", 9))  # sends nothing
+            found: str = probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1" if family == socket.AF_INET else "::1"
+        return found

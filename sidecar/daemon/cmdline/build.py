@@ -1,0 +1,239 @@
+"""From the values of single flags to ``Settings``: defaults that depend on one another, and what cannot go together."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+from twisted.python.usage import UsageError
+
+from sidecar.daemon import backends
+from sidecar.daemon.cmdline.parsers import HostPort
+from sidecar.daemon.cmdline.settings import (
+    DEFAULT_HOST,
+    DEFAULT_PORT,
+    BrokerSettings,
+    ClientSettings,
+    EndpointPort,
+    EngineSettings,
+    HealthSettings,
+    HttpSettings,
+    ListenSettings,
+    RegistrySettings,
+    ServerSettings,
+    Settings,
+    TcpPort,
+    TlsSettings,
+)
+from sidecar.wire import durations
+
+#: How long an app outlives a sidecar that crashed, on engines that other machines read (go-micro's own default).
+_TTL = 60.0
+#: What ``--client_pool_size=0`` (go-micro's default) means.
+_POOL_SIZE = 512
+
+
+@frozen
+class Source:
+    """What the user said.
+
+    :ivar values: every flag's value by name, defaults included; None where there is none.
+    :ivar ranks: how loudly it was said: 2 by a flag, 1 by the environment; absent for a default.
+    :ivar environ: for the variables that engines' own tools read.
+    """
+
+    values: Mapping[str, Any]
+    ranks: Mapping[str, int]
+    environ: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def text(self, name: str) -> str:
+        return self.values[name] or ""
+
+    def told(self, name: str) -> bool:
+        return name in self.ranks
+
+
+def settings(given: Source) -> Settings:
+    """:raises UsageError: flags that cannot go together, or lack one another."""
+    return Settings(
+        listen=ListenSettings(_where(given)),
+        tls=_tls(given),
+        http=HttpSettings(
+            channel=given["http_channel"],
+            max_header=given["max_header"],
+            max_body=given["max_body"],
+            header_timeout=given["header_timeout"],
+            body_timeout=given["body_timeout"],
+            idle_timeout=given["idle_timeout"],
+        ),
+        client=ClientSettings(
+            request_timeout=given["client_request_timeout"],
+            retries=given["client_retries"],
+            retry=given["client_retry"],
+            pool_size=given["client_pool_size"] or _POOL_SIZE,
+            pool_ttl=min(given["client_pool_ttl"], 60.0),
+            max_waiting=given["client_max_waiting"],
+            selector=given["selector"],
+            any_address=given["rpc_any_address"],
+        ),
+        registry=RegistrySettings(_registries(given)),
+        broker=BrokerSettings(
+            engine=_broker(given),
+            slow=given["broker_slow"],
+            outbox=given["broker_outbox"],
+            outbox_messages=given["broker_outbox_messages"],
+            max_message=given["broker_max_message"] or given["max_body"],
+            max_connections=given["broker_max_connections"],
+            ping_interval=given["broker_ping_interval"],
+            ping_timeout=given["broker_ping_timeout"],
+        ),
+        server=_server(given),
+        health=_health(given),
+        cors=given["sidecar_cors"] or (),
+        enable_stats=given["enable_stats"],
+        drain_timeout=given["drain_timeout"],
+    )
+
+
+def _where(given: Source) -> TcpPort | EndpointPort:
+    """The louder of ``--port`` and ``--address``; said equally loudly they have to agree."""
+    port: int | TcpPort | EndpointPort = given["port"]
+    address: HostPort | None = given["address"]
+    loudness = {name: given.ranks.get(name, 0) for name in ("port", "address")}
+    if address is None or loudness["port"] > loudness["address"]:
+        return TcpPort(DEFAULT_HOST, port) if isinstance(port, int) else port
+    host = DEFAULT_HOST if address.host is None else address.host
+    if loudness["port"] < loudness["address"]:
+        return TcpPort(host, DEFAULT_PORT if address.port is None else address.port)
+    if loudness["port"] and (not isinstance(port, int) or address.port not in (None, port)):
+        raise UsageError("--port and --address name different places; give one of them")
+    return TcpPort(host, port) if isinstance(port, int) else port
+
+
+def _tls(given: Source) -> TlsSettings:
+    cert, key, client_ca = (given.text(f"tls_{name}_file") for name in ("cert", "key", "client_ca"))
+    # A certificate without the switch can only mean TLS: never serve in the clear what was meant to be covered.
+    enabled = given["enable_tls"] if given.told("enable_tls") else bool(cert or key)
+    if enabled and not (cert and key):
+        missing = "--tls_key_file" if cert else "--tls_cert_file"
+        raise UsageError(f"{missing} is missing: TLS needs both --tls_cert_file and --tls_key_file (PEM)")
+    if client_ca and not enabled and not given.told("enable_tls"):
+        raise UsageError("--tls_client_ca_file needs --enable_tls with --tls_cert_file and --tls_key_file")
+    return TlsSettings(enabled, cert, key, client_ca)
+
+
+def _registries(given: Source) -> tuple[EngineSettings, ...]:
+    wanted: tuple[str, ...] = given["registry"]
+    known = backends.kinds(backends.REGISTRIES)
+    for kind in wanted:
+        if kind not in known:
+            raise UsageError(backends.unknown(backends.REGISTRIES, "registry", kind))
+        if wanted.count(kind) > 1:
+            raise UsageError(f"--registry={','.join(wanted)}: {kind} is named twice")
+    for item in given["registry_address"] or ():
+        named, equals, _ = item.partition("=")
+        if equals and named not in wanted:
+            raise UsageError(f"--registry_address={item}: {named} is not in --registry={','.join(wanted)}")
+    return tuple(_engine(given, "registry", kind) for kind in wanted)
+
+
+def _broker(given: Source) -> EngineSettings:
+    kind = given["broker"].strip()
+    if kind not in backends.kinds(backends.BROKERS):
+        raise UsageError(backends.unknown(backends.BROKERS, "broker", kind))
+    return _engine(given, "broker", kind)
+
+
+def _engine(given: Source, flag: str, kind: str) -> EngineSettings:
+    every: tuple[str, ...] = given[f"{flag}_address"] or ()
+    own = tuple(item.partition("=")[2] for item in every if item.startswith(f"{kind}="))
+    addresses = own or tuple(item for item in every if "=" not in item)
+    username, password, token = (given.text(f"{flag}_{name}") for name in ("username", "password", "token"))
+    if kind == "consul":
+        addresses = addresses or tuple(filter(None, (given.environ.get("CONSUL_HTTP_ADDR", ""),)))
+        token = token or given.environ.get("CONSUL_HTTP_TOKEN", "")
+    if kind == "etcd":
+        username = username or given.environ.get("ETCD_USERNAME", "")
+        password = password or given.environ.get("ETCD_PASSWORD", "")
+    cert, key = given.text(f"{flag}_cert_file"), given.text(f"{flag}_key_file")
+    if bool(cert) != bool(key):
+        raise UsageError(f"--{flag}_cert_file and --{flag}_key_file go together; one of them is missing")
+    # The HTTP broker has no engine to reach: as in go-micro, its address is where it listens itself.
+    listens = flag == "broker" and kind == "http"
+    if listens and len(addresses) > 1:
+        raise UsageError(f"--broker_address={','.join(addresses)}: the http broker listens at one address")
+    return EngineSettings(
+        kind=kind,
+        addresses=() if listens else addresses,
+        username=username,
+        password=password,
+        token=token,
+        credentials_file=given.text(f"{flag}_credentials"),
+        tls=given[f"{flag}_tls"],
+        ca_file=given.text(f"{flag}_ca_file"),
+        cert_file=cert,
+        key_file=key,
+        interface=given.text("mdns_interface") if kind == "mdns" else "",
+        listen="".join(addresses) if listens else "",
+    )
+
+
+def _server(given: Source) -> ServerSettings:
+    name, address = given.text("server_name").strip(), given["server_address"]
+    if not name and address is None:
+        return ServerSettings()
+    if not name:
+        raise UsageError("--server_address is given without --server_name; an app is registered by both")
+    if address is None:
+        raise UsageError(f"--server_name={name} is given without --server_address; an app is registered by both")
+    ttl, interval = _renewal(given)
+    return ServerSettings(
+        name=name,
+        id=given.text("server_id") or f"{name}-{uuid.uuid4()}",
+        version=given.text("server_version"),
+        host=address[0],
+        port=address[1],
+        advertise=given["server_advertise"],
+        metadata=given["server_metadata"] or {},
+        protocol=given["server_protocol"],
+        inbound=given["server_inbound"],
+        ttl=ttl,
+        interval=interval,
+    )
+
+
+def _renewal(given: Source) -> tuple[float | None, float | None]:
+    """:returns: ttl and interval in seconds, or None and None where nothing expires."""
+    ttl, interval = given["register_ttl"], given["register_interval"]
+    if ttl is None:
+        # Nobody but us reads our memory: it goes when we go.
+        ttl = 0.0 if set(given["registry"]) == {"memory"} else max(_TTL, 2 * (interval or 0.0))
+    if not ttl:
+        return None, None
+    interval = interval or ttl / 2
+    if interval >= ttl:
+        raise UsageError(
+            f"--register_interval={durations.format(interval)}: it must be shorter than --register_ttl"
+            f" ({durations.format(ttl)}), or the app expires between renewals"
+        )
+    return ttl, interval
+
+
+def _health(given: Source) -> HealthSettings:
+    url = given.text("healthcheck_url")
+    if url and not given.text("server_name"):
+        raise UsageError(
+            f"--healthcheck_url={url} checks the app of --server_name and --server_address; give those too"
+        )
+    return HealthSettings(
+        url=url,
+        interval=given["healthcheck_interval"],
+        timeout=given["healthcheck_timeout"],
+        rise=given["healthcheck_rise"],
+        fall=given["healthcheck_fall"],
+    )

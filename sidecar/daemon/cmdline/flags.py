@@ -1,0 +1,325 @@
+"""The one table of flags: it drives parsing, environment variables, defaults and ``--help``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from sidecar.daemon.cmdline import parsers
+
+
+@frozen
+class Flag:
+    """One flag.
+
+    :ivar name: spelled with ``_``; people may write ``-``.
+    :ivar parse: reads the text, raises ValueError with a sentence. For a switch it reads ``--name=true``.
+    :ivar default: as a user would write it, "" for not set.
+    :ivar env: environment variables that are looked at before ``MICRO_<NAME>``.
+    :ivar aliases: other names of the same flag.
+    :ivar switch: needs no value.
+    :ivar secret: never shown in messages.
+    :ivar repeatable: may be given several times; the values are joined with commas.
+    """
+
+    name: str
+    parse: Callable[[str], object]
+    default: str
+    help: str
+    metavar: str = ""
+    env: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    switch: bool = False
+    secret: bool = False
+    repeatable: bool = False
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables, in the order in which they are looked at."""
+        return (*self.env, f"MICRO_{self.name.upper()}")
+
+
+def _switch(name: str, help: str) -> Flag:
+    return Flag(name, parsers.boolean, "false", help, switch=True)
+
+
+def _engine(what: str) -> tuple[Flag, ...]:
+    """The flags that say how to reach the engines of a registry or broker."""
+    return (
+        Flag(f"{what}_username", parsers.text, "", "user at the engine", "NAME"),
+        Flag(f"{what}_password", parsers.text, "", "password at the engine", "TEXT", secret=True),
+        Flag(f"{what}_token", parsers.text, "", "token for the engine", "TEXT", secret=True),
+        Flag(f"{what}_credentials", parsers.text, "", "NATS .creds or nkey seed file", "FILE"),
+        _switch(f"{what}_tls", "speak TLS to the engine"),
+        Flag(f"{what}_ca_file", parsers.text, "", "authorities that sign the engine's certificate, PEM", "FILE"),
+        Flag(f"{what}_cert_file", parsers.text, "", "our certificate for the engine, PEM", "FILE"),
+        Flag(f"{what}_key_file", parsers.text, "", "its key, PEM", "FILE"),
+    )
+
+
+GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
+    (
+        "Listening",
+        (
+            Flag(
+                "port",
+                parsers.port,
+                "8081",
+                "port number, or a Twisted endpoint: tcp:8081:interface=127.0.0.1, unix:/run/micro.sock,"
+                " systemd:domain=INET:name=api",
+                "PORT",
+            ),
+            Flag(
+                "address",
+                parsers.address,
+                "127.0.0.1:8081",
+                "host:port to listen on; :8081 is every interface",
+                "HOST:PORT",
+                env=("MICRO_SIDECAR_ADDRESS",),
+                aliases=("sidecar_address",),
+            ),
+            Flag(
+                "sidecar_cors",
+                parsers.origins,
+                "",
+                "origins whose pages may call, by comma, or *; our own host always may",
+                "ORIGINS",
+                aliases=("cors",),
+            ),
+            _switch("enable_stats", "serve the stats dashboard on /stats"),
+            Flag(
+                "drain_timeout",
+                parsers.duration(),
+                "10s",
+                "how long calls in flight may take to finish at shutdown",
+                "DURATION",
+            ),
+        ),
+    ),
+    (
+        "TLS",
+        (
+            _switch("enable_tls", "serve HTTPS; giving a certificate and a key means it too"),
+            Flag("tls_cert_file", parsers.text, "", "certificate chain, PEM, our own first", "FILE"),
+            Flag("tls_key_file", parsers.text, "", "private key of the certificate, PEM", "FILE"),
+            Flag(
+                "tls_client_ca_file", parsers.text, "", "callers must show a certificate signed by these, PEM", "FILE"
+            ),
+        ),
+    ),
+    (
+        "The app beside the sidecar",
+        (
+            Flag(
+                "server_name", parsers.text, "", "register the app by this name", "NAME", ("MICRO_SIDECAR_SERVER_NAME",)
+            ),
+            Flag(
+                "server_address",
+                parsers.host_port,
+                "",
+                "where the app listens",
+                "HOST:PORT",
+                ("MICRO_SIDECAR_SERVER_ADDRESS",),
+            ),
+            Flag("server_advertise", parsers.host_port, "", "register this address instead", "HOST:PORT"),
+            Flag("server_id", parsers.text, "", "node id; <name>-<uuid> when not given", "ID"),
+            Flag("server_version", parsers.text, "", "version of the app", "TEXT"),
+            Flag(
+                "server_metadata",
+                parsers.pairs,
+                "",
+                "metadata of the node; may be repeated",
+                "KEY=VALUE",
+                repeatable=True,
+            ),
+            Flag(
+                "server_protocol",
+                parsers.choice("jsonrpc", "http"),
+                "jsonrpc",
+                "jsonrpc: the app speaks go-micro's envelope; http: it serves POST /<Type>/<Method>, we translate",
+                "jsonrpc|http",
+            ),
+            Flag(
+                "server_inbound",
+                parsers.tcp_port,
+                "127.0.0.1:0",
+                "with --server_protocol=http, where we listen for go-micro calls to the app",
+                "HOST:PORT",
+            ),
+            Flag(
+                "healthcheck_url",
+                parsers.web_url,
+                "",
+                "check the app there; it is registered only while healthy",
+                "URL",
+                ("MICRO_SIDECAR_HEALTHCHECK_URL",),
+            ),
+            Flag("healthcheck_interval", parsers.positive_duration, "30s", "time between checks", "DURATION"),
+            Flag(
+                "healthcheck_timeout",
+                parsers.positive_duration,
+                "5s",
+                "time a check may take, body included",
+                "DURATION",
+            ),
+            Flag("healthcheck_rise", parsers.whole(1, 1000), "1", "passes in a row that make it healthy", "COUNT"),
+            Flag("healthcheck_fall", parsers.whole(1, 1000), "1", "failures in a row that make it unhealthy", "COUNT"),
+            Flag(
+                "register_ttl",
+                parsers.duration(),
+                "",
+                "the app vanishes from the registry this long after our last renewal; 0 is never"
+                " (when not given: 60s, with --registry=memory never)",
+                "DURATION",
+            ),
+            Flag(
+                "register_interval",
+                parsers.duration(),
+                "",
+                "time between renewals (when not given: half the ttl)",
+                "DURATION",
+            ),
+        ),
+    ),
+    (
+        "Calling services",
+        (
+            Flag(
+                "selector",
+                parsers.choice("random", "roundrobin", "leastbusy", also={"default": "random", "cache": "random"}),
+                "random",
+                "how a node is chosen; a weight in its metadata is honoured",
+                "random|roundrobin|leastbusy",
+            ),
+            Flag(
+                "client_request_timeout",
+                parsers.positive_duration,
+                "5s",
+                "time for a whole call, retries included",
+                "DURATION",
+            ),
+            Flag("client_retries", parsers.whole(0, 100), "1", "more attempts after the first", "COUNT"),
+            Flag(
+                "client_retry",
+                parsers.choice("safe", "error", "never"),
+                "safe",
+                "safe: only what cannot have run; error: as go-micro, on 408 and 500",
+                "safe|error|never",
+            ),
+            Flag("client_pool_size", parsers.whole(0, 100_000), "512", "connections to one node at most", "COUNT"),
+            Flag(
+                "client_pool_ttl",
+                parsers.positive_duration,
+                "1m",
+                "how long a connection may idle, 1m at most",
+                "DURATION",
+            ),
+            Flag(
+                "client_max_waiting",
+                parsers.whole(0, 1_000_000),
+                "1024",
+                "calls that may wait for a connection",
+                "COUNT",
+            ),
+            _switch("rpc_any_address", "let a call name any address, not only a registered node's"),
+        ),
+    ),
+    (
+        "Registry",
+        (
+            Flag("registry", parsers.listed, "memory", "engines by comma: memory, consul, etcd, mdns, nats", "NAMES"),
+            Flag(
+                "registry_address",
+                parsers.listed,
+                "",
+                "addresses of the engine by comma; with several engines consul=HOST:PORT,etcd=HOST:PORT",
+                "ADDRESSES",
+            ),
+            *_engine("registry"),
+            Flag("mdns_interface", parsers.text, "", "IP address of the interface to multicast on", "ADDRESS"),
+        ),
+    ),
+    (
+        "Broker",
+        (
+            Flag("broker", parsers.text, "memory", "engine: memory, nats, http", "NAME"),
+            Flag(
+                "broker_address",
+                parsers.listed,
+                "",
+                "addresses of the engine by comma; for http: where we listen for messages",
+                "ADDRESSES",
+            ),
+            *_engine("broker"),
+            Flag(
+                "broker_slow",
+                parsers.choice("drop", "close"),
+                "drop",
+                "a subscriber that does not keep up: drop its oldest messages, or close it",
+                "drop|close",
+            ),
+            Flag("broker_outbox", parsers.size(1024), "8MiB", "bytes that may wait for one subscriber", "SIZE"),
+            Flag(
+                "broker_outbox_messages",
+                parsers.whole(1, 10_000_000),
+                "65536",
+                "messages that may wait for one",
+                "COUNT",
+            ),
+            Flag("broker_max_message", parsers.size(1), "", "largest message (when not given: --max_body)", "SIZE"),
+            Flag("broker_max_connections", parsers.whole(1, 1_000_000), "16384", "WebSockets open at once", "COUNT"),
+            Flag("broker_ping_interval", parsers.positive_duration, "25s", "time between pings", "DURATION"),
+            Flag("broker_ping_timeout", parsers.positive_duration, "25s", "time to wait for the pong", "DURATION"),
+        ),
+    ),
+    (
+        "Limits of the HTTP server",
+        (
+            Flag("max_header", parsers.size(1024), "16KiB", "request line and headers", "SIZE"),
+            Flag("max_body", parsers.size(1024), "4MiB", "body of a request, and of a service's answer", "SIZE"),
+            Flag(
+                "header_timeout", parsers.positive_duration, "10s", "time for a request's headers to arrive", "DURATION"
+            ),
+            Flag("body_timeout", parsers.positive_duration, "30s", "time for a request's body to arrive", "DURATION"),
+            Flag(
+                "idle_timeout",
+                parsers.positive_duration,
+                "75s",
+                "time a connection may idle between requests",
+                "DURATION",
+            ),
+            Flag(
+                "http_channel",
+                parsers.choice("fast", "stock"),
+                "fast",
+                "fast: ours over httptools; stock: twisted.web's own, to compare",
+                "fast|stock",
+            ),
+        ),
+    ),
+    (
+        "Process",
+        (
+            Flag(
+                "reactor",
+                parsers.text,
+                "",
+                "Twisted reactor: epoll, poll, select ... (under twistd give it to twistd)",
+                "NAME",
+            ),
+            Flag(
+                "proxy_address",
+                parsers.text,
+                "",
+                "used by the client commands of `micro`, not by the daemon",
+                "ADDRESS",
+            ),
+        ),
+    ),
+)
+
+FLAGS: tuple[Flag, ...] = tuple(flag for _, group in GROUPS for flag in group)
+
+#: Every name a flag may be given by.
+BY_NAME: dict[str, Flag] = {name: flag for flag in FLAGS for name in (flag.name, *flag.aliases)}

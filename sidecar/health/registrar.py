@@ -1,0 +1,183 @@
+"""Keeps the app beside us in the registry: for as long as it is healthy, and we run."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.application import service
+from twisted.internet import defer
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from sidecar.health.threshold import CheckResult, Threshold
+from sidecar.interfaces import IAppHealth, IRegistry
+from sidecar.lifecycle import PeriodicService
+from sidecar.model import Service
+
+#: Seconds before a refused registration is tried again, doubling from the first to the last.
+FIRST_RETRY, LAST_RETRY = 0.25, 4.0
+#: Seconds that the registry may take to let us go.
+GOODBYE = 5.0
+
+
+class IProbe(Protocol):
+    """Anything that can check the app."""
+
+    def check(self) -> Deferred[CheckResult]:
+        """:returns: fires with what was found; never fails but by being cancelled."""
+
+
+@implementer(IAppHealth)
+class Keeper(service.Service):
+    """Registers the app at start and renews it; with a probe, takes it out while it is unhealthy; takes it out at stop.
+
+    One task at a time talks to the registry, and goes on until the registry holds what is wanted.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        registry: IRegistry,
+        app: Service,
+        clock: IReactorTime,
+        ttl: float | None = None,
+        renewal: float | None = None,
+        probe: IProbe | None = None,
+        interval: float = 30.0,
+        rise: int = 1,
+        fall: int = 1,
+    ) -> None:
+        """:param app: the service with its one node.
+        :param ttl: seconds that the registry keeps the app without a renewal, or None for ever.
+        :param renewal: seconds between renewals, or None for none.
+        :param interval: seconds between checks. :param rise: passes in a row that make it healthy.
+        :param fall: failures in a row that make it unhealthy."""
+        self._registry = registry
+        self._app = app
+        self._clock = clock
+        self._ttl = ttl
+        self._probe = probe
+        self._id = app.nodes[0].id
+        self._judgement = Threshold(rise, fall)
+        self._explained = "the app is not checked; see --healthcheck_url" if probe is None else "not checked yet"
+        self._status: int | None = None
+        #: Whether the registry should have the app, and whether it has: None while that is not known.
+        self._wanted = False
+        self._held: bool | None = False
+        self._settling: Deferred[None] | None = None
+        self._loops: list[PeriodicService] = []
+        if renewal is not None:
+            self._loops.append(PeriodicService(clock, renewal, self._renew, f"renewing {self._id}", now=False))
+        if probe is not None:
+            self._loops.append(PeriodicService(clock, interval, self._check, "the healthcheck"))
+
+    def healthy(self) -> bool | None:
+        return self._judgement.healthy
+
+    def status(self) -> int | None:
+        return self._status
+
+    def explain(self) -> str:
+        return self._explained
+
+    def startService(self) -> None:
+        super().startService()
+        self.log.info("Registering {id}", id=self._id)
+        self._want(True)
+        if self._probe is not None:
+            self.log.info("Starting sidecar healthchecker")
+        for loop in self._loops:
+            loop.startService()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        for loop in self._loops:
+            loop.stopService()
+        if self._settling is not None:
+            self._settling.cancel()
+        return Deferred.fromCoroutine(self._leave())
+
+    async def _leave(self) -> None:
+        if self._held is False:
+            return
+        self.log.info("Deregistering {id}: {why}", id=self._id, why="the sidecar is stopping")
+        try:
+            await self._registry.deregister(self._app).addTimeout(GOODBYE, self._clock)
+            self._held = False
+        except Exception as error:
+            # The engine is away: with a TTL it forgets the app by itself, and we have to go in any case.
+            self.log.warn(
+                "{id} could not be deregistered: {error}", id=self._id, error=str(error) or type(error).__name__
+            )
+
+    def _want(self, wanted: bool) -> None:
+        self._wanted = wanted
+        if self._settling is None and self._held != wanted:
+            settling = self._settling = Deferred.fromCoroutine(self._settle())
+            # After the assignment: where the registry answers at once, this runs at once.
+            settling.addBoth(self._settled)
+
+    async def _settle(self) -> None:
+        delay, said = FIRST_RETRY, ""
+        while self._held != self._wanted:
+            wanted, failed = self._wanted, delay > FIRST_RETRY
+            # Until it answers, the registry may have done it or not.
+            self._held = None
+            try:
+                if wanted:
+                    await self._registry.register(self._app, self._ttl)
+                else:
+                    await self._registry.deregister(self._app)
+            except defer.CancelledError:
+                raise
+            except Exception as error:
+                said = self._say(said, "Registering" if wanted else "Deregistering", error)
+                await deferLater(self._clock, delay, lambda: None)
+                delay = min(delay * 2, LAST_RETRY)
+            else:
+                self._held, delay = wanted, FIRST_RETRY
+                if failed:
+                    self.log.info("{id} is {what} now", id=self._id, what="registered" if wanted else "deregistered")
+
+    def _say(self, before: str, what: str, error: Exception) -> str:
+        """One line for each kind of failure, not for each try: an engine may be away for hours.
+
+        :param before: the line that was logged last. :returns: the one that stands for this failure."""
+        text = f"{what} {self._id} failed, trying again until it holds: {str(error) or type(error).__name__}"
+        if text != before:
+            self.log.warn("{text}", text=text)
+        return text
+
+    def _settled(self, result: object) -> None:
+        # A failure can only be our own cancellation: everything else is retried.
+        self._settling = None
+
+    def _renew(self) -> Deferred[None]:
+        if self._wanted and self._held:
+            self._held = None
+            self._want(True)
+        # Not waited for: a renewal that is refused is repeated sooner than the next one is due.
+        return succeed(None)
+
+    def _check(self) -> Deferred[None]:
+        assert self._probe is not None
+        return self._probe.check().addCallback(self._found)
+
+    def _found(self, finding: CheckResult) -> None:
+        if not self.running:
+            return  # cancelled by our own stop
+        before = self._judgement.healthy
+        self._judgement = self._judgement.found(finding.healthy)
+        self._explained, self._status = finding.detail, finding.status
+        if self._judgement.healthy == before:
+            return
+        if not self._judgement.healthy:
+            self.log.warn("Deregistering {id}: {why}", id=self._id, why=finding.detail)
+            self._want(False)
+        elif before is False:
+            self.log.info("Registering {id}: {why}", id=self._id, why=finding.detail)
+            self._want(True)

@@ -1,0 +1,1 @@
+"""Connections that we open: pooled, duplex, and the client for cold paths."""

@@ -1,0 +1,1 @@
+"""A NATS client, its connection kept by nats-py in a thread of its own."""

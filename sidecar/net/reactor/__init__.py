@@ -1,0 +1,1 @@
+"""The reactor: monotonic time, eager writes, many deadlines on one timer."""

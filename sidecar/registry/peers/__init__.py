@@ -1,0 +1,1 @@
+"""Registries without a server, where every peer answers for itself: mDNS and NATS."""

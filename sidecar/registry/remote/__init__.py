@@ -1,0 +1,1 @@
+"""Registries whose truth is in an engine over HTTP: Consul and etcd."""

@@ -1,0 +1,169 @@
+"""What the registries of remote engines share: a mirror to read from, holdings to look after, news to pass on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any, cast
+
+from twisted.application import service as services
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from sidecar.errors import EngineUnavailable, NotFound
+from sidecar.interfaces import IWatch
+from sidecar.model import BackendState, Change, Service
+from sidecar.net.client.fetcher import Fetcher
+from sidecar.registry.remote.failover import Engine
+from sidecar.registry.remote.mirror import Mirror
+from sidecar.registry.remote.registrations import Registration, Registrations
+from sidecar.registry.tasks import TaskGroup
+from sidecar.registry.watchers import Watchers
+
+#: Seconds for a write or a lookup.
+PATIENCE = 3.0
+
+
+class RemoteRegistry(services.Service):
+    """The base of a registry whose truth is on an engine. A subclass keeps the mirror and writes to the engine."""
+
+    log = Logger()
+
+    kind = ""
+
+    #: Seconds after the engine's return in which what is missing there is believed to be about to come back. Sidecars
+    #: register again within five, go-micro services at their next heartbeat, every thirty.
+    grace = 40.0
+
+    def __init__(self, clock: Any, random: Random, agent: Fetcher, engine: Engine) -> None:
+        self._clock = clock
+        self._random = random
+        self._agent = agent
+        self._engine = engine
+        self._mirror = Mirror()
+        self._watchers = Watchers(clock)
+        self._tasks = TaskGroup()
+        self._ours = Registrations(clock, random, self)
+        self._connected = False
+        self._detail = "not asked yet"
+        self._grace_timer: IDelayedCall | None = None
+        self._returning: list[Deferred[None]] = []
+
+    def startService(self) -> None:
+        super().startService()
+        self._ours.startService()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._end_grace()
+        await self._tasks.stop()
+        await self._ours.stopService()
+        await self._agent.close()
+
+    # --- IRegistry ----------------------------------------------------------------------------------------------------
+
+    def register(self, service: Service, ttl: float | None) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._ours.hold(service, ttl))
+
+    def deregister(self, service: Service) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._ours.release(service))
+
+    def watch(self, notify: Callable[[Change], None]) -> IWatch:
+        return cast(IWatch, self._watchers.add(notify))
+
+    def state(self) -> BackendState:
+        return BackendState(self.kind, self._connected, self._mirror.stale_since, self._detail)
+
+    # --- ours.Engine, as far as all engines are alike -----------------------------------------------------------------
+
+    async def write(self, holding: Registration, *, renew: bool) -> None:
+        raise NotImplementedError
+
+    async def erase(self, name: str, identity: str, lease: int) -> None:
+        raise NotImplementedError
+
+    def expired(self, name: str, identity: str) -> None:
+        self._tell(self._mirror.drop(name, (identity,), "expired"))
+
+    # --- Coming and going of the engine -------------------------------------------------------------------------------
+
+    def _lost(self, error: Exception) -> None:
+        """The engine does not answer."""
+        self._connected = False
+        self._detail = str(error)
+        self._end_grace()
+        if self._mirror.lost(self._clock.seconds()):
+            self.log.warn(
+                "{kind} is away, answering from memory until it is back: {why}", kind=self.kind, why=self._detail
+            )
+
+    def _found(self, *, restarted: bool = False) -> None:
+        """The engine answers. :param restarted: though we did not miss it, it has begun anew."""
+        first = not self._connected and self._mirror.stale_since is None
+        back = self._mirror.found() or restarted
+        self._connected, self._detail = True, ""
+        if first:
+            self.log.info("Registry {kind} at {base}", kind=self.kind, base=self._engine.base)
+        if back:
+            self.log.info("{kind} at {base} is back", kind=self.kind, base=self._engine.base)
+            self._end_grace()
+            self._grace_timer = self._clock.callLater(self.grace, self._grace_over)
+            self._ours.restore()
+        if self._returning:
+            # In a turn of its own: whoever waits may well stop us, and with us the task that is just telling this.
+            self._clock.callLater(0, self._return_all)
+
+    def _return_all(self) -> None:
+        returning, self._returning = self._returning, []
+        for waiting in returning:
+            waiting.callback(None)
+
+    @property
+    def _gentle(self) -> bool:
+        """Whether what is missing on the engine may still come back."""
+        return self._grace_timer is not None or self._mirror.stale_since is not None
+
+    def _end_grace(self) -> None:
+        if self._grace_timer is not None and self._grace_timer.active():
+            self._grace_timer.cancel()
+        self._grace_timer = None
+
+    def _grace_over(self) -> None:
+        self._grace_timer = None
+        self._settle()
+
+    def _settle(self) -> None:
+        """From now on what is missing on the engine is gone."""
+
+    def _returned(self) -> Deferred[None]:
+        """:returns: fires when the engine answers again."""
+        waiting: Deferred[None] = Deferred(lambda gone: self._returning.remove(gone))
+        self._returning.append(waiting)
+        return waiting
+
+    # --- News and complaints ------------------------------------------------------------------------------------------
+
+    def _tell(self, changes: Iterable[Change]) -> None:
+        self._watchers.tell(changes)
+
+    def _complain(self, record: str, why: str) -> None:
+        if self._mirror.complain(record, why):
+            self.log.warn("{kind}: {record} is malformed and left out: {why}", kind=self.kind, record=record, why=why)
+
+    def _content(self, record: str) -> None:
+        self._mirror.content(record)
+
+    def _from_mirror(self, name: str) -> tuple[Service, ...]:
+        found = self._mirror.get(name)
+        if not found:
+            raise NotFound(f"no service {name!r} is registered with {self.kind}")
+        return found
+
+
+def not_reachable(kind: str, detail: str) -> EngineUnavailable:
+    """The error for a read that nothing in memory can answer."""
+    return EngineUnavailable(f"{kind} cannot be reached, and nothing is known from before: {detail}")

@@ -1,0 +1,1 @@
+"""The daemon as its users see it: a real process, real sockets."""

@@ -1,0 +1,303 @@
+"""The real commands as processes: how they start, what they say when they cannot, how they leave."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import ssl
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sidecar.test.doubles.certificates import authority
+from sidecar.test.doubles.programs.daemon import Daemon, run, running_daemon
+from sidecar.test.doubles.programs.process import free_port
+
+#: A short while, for something that has to happen on a loaded machine.
+PATIENCE = 30.0
+
+
+class App:
+    """An app on a thread: answers health checks with ``status``, and calls after ``delay`` seconds."""
+
+    def __init__(self) -> None:
+        app = self
+        self.status = 200
+        self.delay = 0.0
+        self.checks = 0
+        self.arrived = threading.Semaphore(0)
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                app.checks += 1
+                self.answer(app.status, b"ok")
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                app.arrived.release()
+                time.sleep(app.delay)
+                self.answer(200, b'{"id":0,"result":{"msg":"hello"},"error":null}\n')
+
+            def answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                """Say nothing."""
+
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 256
+            daemon_threads = True
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """Callers that leave early are part of the tests."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class ProcessTests(SynchronousTestCase):
+    def daemon(self, *args: str, env: dict[str, str] | None = None, command: str = "micro") -> Daemon:
+        daemon = running_daemon(args, env, command)
+        self.addCleanup(daemon.stop)
+        return daemon
+
+    def app(self) -> App:
+        app = App()
+        self.addCleanup(app.stop)
+        return app
+
+    def soon(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                self.fail(f"not within {PATIENCE} s: {what}")
+            time.sleep(0.02)
+
+    def home(self) -> Path:
+        # Not mktemp: a Unix socket's path may have about 100 characters only, and processes start elsewhere.
+        home = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, home)
+        return home
+
+
+class StartTests(ProcessTests):
+    def test_every_command(self) -> None:
+        """twistd, micro and microsidecar start the same daemon; each leaves with exit code 0 on SIGTERM and SIGINT."""
+        for command, number in (
+            ("micro", signal.SIGTERM),
+            ("microsidecar", signal.SIGINT),
+            ("twistd", signal.SIGTERM),
+            ("twistd", signal.SIGINT),
+        ):
+            daemon = self.daemon(command=command)
+            self.assertEqual(daemon.request("GET", "/registry").json, [])
+            daemon.signal(number)
+            self.assertEqual(daemon.wait(), 0, daemon.output)
+            self.assertNotIn("Traceback", daemon.output)
+
+    def test_flags_before_the_word(self) -> None:
+        """``micro --enable_stats sidecar`` serves /stats; without the flag there is none."""
+        with running_daemon(["--enable_stats", "sidecar"], command="flags first") as daemon:
+            self.assertEqual(daemon.request("GET", "/stats", headers={"Accept": "application/json"}).status, 200)
+        self.assertEqual(self.daemon().request("GET", "/stats").status, 404)
+
+    def test_environment(self) -> None:
+        """MICRO_* variables are heeded by every command."""
+        for command in ("micro", "twistd"):
+            daemon = self.daemon(env={"MICRO_ENABLE_STATS": "true"}, command=command)
+            self.assertEqual(daemon.request("GET", "/stats", headers={"Accept": "application/json"}).status, 200)
+            daemon.stop()
+
+    def test_unix_socket(self) -> None:
+        """``--port=unix:...`` serves there."""
+        path = str(self.home() / "x.sock")
+        self.daemon(f"--port=unix:{path}")
+        done = run("micro", [f"--proxy_address=unix:{path}", "list", "services"])
+        self.assertEqual((done.returncode, done.stdout), (0, b""), done.stderr)
+
+    def test_tls(self) -> None:
+        """Certificate flags before the word serve https, also to those who show a certificate."""
+        issuer = authority(self.home())
+        cert, key = issuer.issue("server")
+        daemon = self.daemon("--enable_tls", f"--tls_cert_file={cert}", f"--tls_key_file={key}")
+        context = ssl.create_default_context(cafile=issuer.ca_file)
+        connection = http.client.HTTPSConnection("127.0.0.1", daemon.port, context=context, timeout=60)
+        self.addCleanup(connection.close)
+        connection.request("GET", "/registry")
+        self.assertEqual(connection.getresponse().read(), b"[]")
+        self.assertIn("Listening on https://", daemon.output)
+
+    def test_systemd_is_told(self) -> None:
+        """READY=1 once it serves, STOPPING=1 when it leaves."""
+        path = str(self.home() / "notify.sock")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(path)
+            notify.settimeout(PATIENCE)
+            daemon = self.daemon(env={"NOTIFY_SOCKET": path})
+            self.assertEqual(notify.recv(100), b"READY=1")
+            daemon.signal()
+            self.assertEqual(notify.recv(100), b"STOPPING=1")
+            self.assertEqual(daemon.wait(), 0)
+
+    def test_nothing_is_left_in_the_directory(self) -> None:
+        """micro writes neither a pid file nor a log."""
+        daemon = self.daemon()
+        self.assertEqual(os.listdir(daemon.program.home), [daemon.program.log.name])
+
+
+class FaultTests(ProcessTests):
+    def assert_fault(self, args: list[str], *words: str) -> None:
+        """Every command says it in one line on standard error, exit code 1 or 2."""
+        for name, before in (
+            ("micro", ["sidecar"]),
+            ("microsidecar", []),
+            ("twistd", ["-n", "--pidfile=", "microsidecar"]),
+        ):
+            done = run(name, [*before, *args], cwd=str(self.home()))
+            said = done.stderr.decode()
+            self.assertIn(done.returncode, (1, 2), said)
+            self.assertEqual(said.count("\n"), 1, said)
+            self.assertNotIn(b"Listening", done.stdout)
+            for word in words:
+                self.assertIn(word, said)
+
+    def test_busy_port(self) -> None:
+        """Said at once, and nothing is registered."""
+        daemon = self.daemon()
+        self.assert_fault(
+            ["--port", str(daemon.port), "--server_name=foo", "--server_address=127.0.0.1:9"],
+            str(daemon.port),
+            "in use",
+        )
+
+    def test_bad_values(self) -> None:
+        """Flags of every kind."""
+        self.assert_fault(["--healthcheck_interval=5x"], "--healthcheck_interval=5x")
+        self.assert_fault(["--registry=xyz"], "xyz", "memory")
+        self.assert_fault(["--tls_cert_file=/no/cert", "--tls_key_file=/no/key"], "/no/cert")
+        self.assert_fault(["--enable_acme"], "certbot")
+        self.assert_fault(["--port=unix:/no/such/directory/api.sock"], "/no/such/directory/api.sock", "No such file")
+
+    def test_mismatched_key(self) -> None:
+        """A key of another certificate."""
+        issuer = authority(self.home())
+        cert, key = issuer.issue("server")[0], issuer.issue("other")[1]
+        self.assert_fault([f"--tls_cert_file={cert}", f"--tls_key_file={key}"], key)
+
+    def test_help_and_version(self) -> None:
+        """On standard output, exit code 0."""
+        for name, before in (("micro", ["sidecar"]), ("microsidecar", []), ("twistd", ["-n", "microsidecar"])):
+            done = run(name, [*before, "--help"], cwd=str(self.home()))
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertIn(b"--server_name", done.stdout)
+            done = run(name, [*before, "--version"], cwd=str(self.home()))
+            self.assertEqual(done.returncode, 0)
+            self.assertRegex(done.stdout, rb"^microsidecar \d+\.\d+\.\d+\n$")
+
+    def test_reactor(self) -> None:
+        """``--reactor`` is respected by micro, and sent to twistd itself there."""
+        self.assertIn("Listening", self.daemon("--reactor=select").output)
+        self.assertIn(b"there is no such reactor", run("micro", ["sidecar", "--reactor=warp"]).stderr)
+        done = run("twistd", ["-n", "--pidfile=", "microsidecar", "--reactor=poll"], cwd=str(self.home()))
+        self.assertEqual(done.returncode, 2)
+
+
+class AppTests(ProcessTests):
+    def known(self, daemon: Daemon) -> bool:
+        return daemon.request("GET", "/registry?service=foo").status == 200
+
+    def test_registered_checked_out_and_in_again(self) -> None:
+        """With the log lines of the README."""
+        app = self.app()
+        daemon = self.daemon(
+            "--server_name=foo",
+            f"--server_address=127.0.0.1:{app.port}",
+            f"--healthcheck_url=http://127.0.0.1:{app.port}/_status/health",
+            "--healthcheck_interval=100ms",
+        )
+        self.assertRegex(daemon.output, r"Registering foo-[0-9a-f]{8}-")
+        self.assertIn("Starting sidecar healthchecker", daemon.output)
+        self.assertTrue(self.known(daemon))
+        self.soon(lambda: app.checks > 0, "a check")
+        app.status = 503
+        self.soon(lambda: not self.known(daemon), "the sick app leaves")
+        self.assertRegex(daemon.output, r"Deregistering foo-.*503")
+        self.assertGreaterEqual(daemon.request("GET", "/health").status, 500)
+        app.status = 200
+        self.soon(lambda: self.known(daemon), "the healthy app is back")
+        self.assertEqual(daemon.request("GET", "/health").status, 200)
+
+    def test_leaving_under_load(self) -> None:
+        """SIGTERM under 100 slow calls: the app leaves first, every call is answered, exit code 0."""
+        app = self.app()
+        app.delay = 2.0
+        daemon = self.daemon("--server_name=foo", f"--server_address=127.0.0.1:{app.port}")
+        answers: list[int] = []
+
+        def call() -> None:
+            answers.append(daemon.request("POST", "/rpc", b"service=foo&method=Say.Hello&request={}").status)
+
+        callers = [threading.Thread(target=call) for _ in range(100)]
+        for caller in callers:
+            caller.start()
+        for _ in callers:
+            self.assertTrue(app.arrived.acquire(timeout=PATIENCE))
+        daemon.signal()
+        for caller in callers:
+            caller.join(PATIENCE)
+        self.assertEqual(answers, [200] * 100, daemon.output[-2000:])
+        self.assertEqual(daemon.wait(), 0)
+        self.assertLess(daemon.output.index("Deregistering foo-"), daemon.output.index(f"Port {daemon.port} Closed"))
+
+    def test_a_second_signal_ends_it_at_once(self) -> None:
+        """Whoever asks twice does not want to wait for calls in flight."""
+        app = self.app()
+        app.delay = 60.0
+        daemon = self.daemon(
+            "--server_name=foo", f"--server_address=127.0.0.1:{app.port}", "--client_request_timeout=60s"
+        )
+        caller = threading.Thread(target=lambda: self.lost(daemon), daemon=True)
+        caller.start()
+        self.assertTrue(app.arrived.acquire(timeout=PATIENCE))
+        daemon.signal()
+        self.soon(lambda: "Received SIGTERM" in daemon.output, "the first signal")
+        daemon.signal()
+        self.assertEqual(daemon.wait(9), 128 + signal.SIGTERM)
+        caller.join(PATIENCE)
+
+    def lost(self, daemon: Daemon) -> None:
+        try:
+            daemon.request("POST", "/rpc", b"service=foo&method=Say.Hello&request={}")
+        except (OSError, http.client.HTTPException):
+            pass  # that is what the second signal does
+
+    def test_an_app_that_is_down_is_checked_out(self) -> None:
+        """Nobody at the health URL: registered at once, out after the first check."""
+        port = free_port()
+        daemon = self.daemon(
+            "--server_name=foo",
+            f"--server_address=127.0.0.1:{port}",
+            f"--healthcheck_url=http://127.0.0.1:{port}/",
+            "--healthcheck_interval=60s",
+        )
+        self.soon(lambda: "Deregistering foo-" in daemon.output, "the check fails")
+        self.assertFalse(self.known(daemon))

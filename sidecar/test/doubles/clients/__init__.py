@@ -1,0 +1,1 @@
+"""Clients for tests: over sockets, or straight into a resource tree."""

@@ -1,0 +1,1 @@
+"""Ways to be rude to the daemon, and how each is to be turned away."""

@@ -1,0 +1,1 @@
+"""Real programs, started by tests and stopped by their process id."""

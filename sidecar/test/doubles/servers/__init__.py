@@ -1,0 +1,1 @@
+"""Fake servers, judged by the contract suites before anything relies on them."""

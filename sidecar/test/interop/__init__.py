@@ -1,0 +1,1 @@
+"""Real go-micro services and clients, and what they left on the wire."""

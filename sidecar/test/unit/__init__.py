@@ -1,0 +1,1 @@
+"""Tests of one module each, in folders that mirror the product's."""

@@ -1,0 +1,302 @@
+"""The HTTP broker: the contract over a shared registry, and each flavour of go-micro's on either side."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from twisted.internet import reactor as installed
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web import server
+from twisted.web.resource import Resource
+
+from sidecar.broker.http.broker import HttpBroker, build, name_problem
+from sidecar.errors import ConfigError, EngineUnavailable, TooLarge
+from sidecar.model import BackendOptions, Message, Node, Service
+from sidecar.net.client.fetcher import Fetcher
+from sidecar.registry.memory import MemoryRegistry
+from sidecar.test.contracts import broker as contract
+from sidecar.wire import httpbroker as wire
+
+reactor: Any = installed
+
+
+async def sleep(seconds: float) -> None:
+    await deferLater(reactor, seconds, lambda: None)
+
+
+class OverMemory(contract.SharedBrokerContract):
+    """The contract, our client and our server over a registry in memory."""
+
+    def setUp(self) -> None:
+        self.registry = MemoryRegistry(reactor)
+        self.registry.startService()
+        self.addCleanup(self.registry.stopService)
+
+    def make_broker(self) -> Any:
+        broker: Any = build(BackendOptions(reactor, registry=self.registry))
+        broker.startService()
+        self.addCleanup(broker.stopService)
+        return broker
+
+    make_peer = make_broker
+
+
+class GoBroker(Resource):
+    """A subscriber's side as go-micro has it: keeps what is posted. :ivar posts: path, id, headers' topics, body."""
+
+    isLeaf = True
+
+    def __init__(self, status: int = 200) -> None:
+        super().__init__()
+        self.posts: list[tuple[str, str, dict[str, Any]]] = []
+        self.status = status
+
+    def render_POST(self, request: Any) -> bytes:
+        target = urlsplit(request.uri.decode())
+        self.posts.append((target.path, parse_qs(target.query)["id"][0], json.loads(request.content.read())))
+        request.setResponseCode(self.status)
+        return b""
+
+
+class Flavours(TestCase):
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.registry = MemoryRegistry(reactor)
+        self.registry.startService()
+        self.addCleanup(self.registry.stopService)
+        broker: Any = build(BackendOptions(reactor, registry=self.registry, max_body=10_000))
+        broker.startService()
+        self.addCleanup(broker.stopService)
+        self.broker = broker
+        self.agent = Fetcher(reactor)
+        self.addCleanup(self.agent.close)
+
+    def peer(self, status: int = 200) -> tuple[GoBroker, int]:
+        resource = GoBroker(status)
+        site = server.Site(resource)
+        site.noisy = False
+        site.log = lambda request: None  # type: ignore[method-assign]  # a line a message is of no use here
+        port = reactor.listenTCP(0, site, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        return resource, port.getHost().port
+
+    async def post(self, path: str, body: bytes, method: str = "POST", **headers: str) -> Any:
+        host, port = self.broker.place
+        return await self.agent.request(method, f"http://{host}:{port}{path}", headers, body)
+
+    async def test_publish_to_each(self) -> None:
+        """A subscriber of each flavour is posted to where and as it expects, once, with the universal header."""
+        resource, port = self.peer()
+        for name, version, node in (
+            ("topic:news", wire.BROADCAST, Node("broker-1.2", "127.0.0.1", port, {"secure": "false"})),
+            ("news", wire.BROADCAST, Node("b1x", "127.0.0.1", port, {"broker": "http", "topic": "news"})),
+            ("go.micro.http.broker", "latest", Node("news-2", "127.0.0.1", port, {"broker": "http", "topic": "news"})),
+            ("micro.http.broker", "q", Node("news-3", "127.0.0.1", port, {"broker": "http", "topic": "news"})),
+            ("micro.http.broker", "q", Node("other-4", "127.0.0.1", port, {"broker": "http", "topic": "other"})),
+            ("micro.http.broker", "r", Node("news-5", "127.0.0.1", port, {"topic": "news"})),
+        ):
+            await self.registry.register(Service(name, version, nodes=(node,)), None)
+        await self.broker.publish("news", Message({"X-Mine": "1"}, b'{"a":1}'))
+        self.assertEqual(
+            sorted((path, id) for path, id, _ in resource.posts),
+            [("/", "news-3"), ("/_sub", "b1x"), ("/_sub", "broker-1.2"), ("/_sub", "news-2")],
+        )
+        for _, _, message in resource.posts:
+            self.assertEqual(message["Body"], "eyJhIjoxfQ==")
+            self.assertEqual(len(message["Header"].pop("Micro-Id")), 36)
+            self.assertEqual(
+                message["Header"],
+                {"X-Mine": "1", "Content-Type": "application/json", "Micro-Topic": "news", ":topic": "news"},
+            )
+
+    async def test_registered(self) -> None:
+        """A subscriber stands in the registry for publishers of all flavours, with ids of its own, and goes again."""
+        place = await self.broker.subscribe("news", contract.Ear(), "q")
+        names = ["go.micro.http.broker", "micro.http.broker", "news", "topic:news"]
+        self.assertEqual(list(await self.registry.list()), names)
+        ids = set()
+        for name in names:
+            (found,) = await self.registry.get(name)
+            (node,) = found.nodes
+            ids.add(node.id)
+            self.assertEqual((found.version, (node.address, node.port)), ("q", self.broker.place))
+            if name != "topic:news":
+                self.assertEqual((node.metadata["broker"], node.metadata["topic"]), ("http", "news"))
+        self.assertEqual(len(ids), 4)
+        await place.cancel()
+        self.assertEqual(await self.registry.list(), ())
+
+    async def test_receives_each(self) -> None:
+        """A post of each flavour reaches the subscriber that its id names, the old topic taken out of the header."""
+        ear, other = contract.Ear(), contract.Ear()
+        await self.broker.subscribe("a b/c", ear, None)
+        await self.broker.subscribe("a b/c", other, None)
+        for flavour in wire.FLAVOURS:
+            (service,) = await self.registry.get(wire.service_name(flavour, "a b/c"))
+            (place,) = wire.audience("a b/c", {flavour: [service]}).everyone
+            topic = "Micro-Topic" if flavour == "B3" else ":topic"
+            body = json.dumps({"Header": {topic: "a b/c", "X": flavour}, "Body": "eA=="}).encode()
+            answer = await self.agent.request("POST", place.url, {}, body)
+            self.assertEqual((answer.status, answer.body), (200, b""))
+        for each in (ear, other):
+            self.assertEqual([message.header["X"] for message in each.heard], list(wire.FLAVOURS))
+            for message in each.heard:
+                self.assertNotIn(":topic", message.header)
+                self.assertEqual(message.body, b"x")
+
+    async def test_one_place_a_topic(self) -> None:
+        """However many hear a topic here, it is posted once; each member of a queue has a place of its own."""
+        plain = [await self.broker.subscribe("t", contract.Ear(), None) for _ in range(3)]
+        members = [await self.broker.subscribe("t", contract.Ear(), "q") for _ in range(2)]
+        found = {each.version: len(each.nodes) for each in await self.registry.get("micro.http.broker")}
+        self.assertEqual(found, {wire.BROADCAST: 1, "q": 2})
+        for place in [*plain[1:], *members]:
+            await place.cancel()
+        self.assertEqual([each.version for each in await self.registry.get("micro.http.broker")], [wire.BROADCAST])
+        await plain[0].cancel()
+        self.assertEqual(await self.registry.list(), ())
+
+    async def test_come_together(self) -> None:
+        """Who comes while the place is being taken shares it, and its failure."""
+        ears = [contract.Ear() for _ in range(3)]
+        await gatherResults([self.broker.subscribe("t", ear, None) for ear in ears])
+        await self.broker.publish("t", Message({}, b"x"))
+        self.assertEqual([ear.bodies for ear in ears], [[b"x"]] * 3)
+
+    async def test_gives_up_waiting(self) -> None:
+        """Who gives up while the registry is slow leaves no place behind, and disturbs nobody else."""
+        slow: Deferred[None] = Deferred()
+        register = self.registry.register
+        self.patch(self.registry, "register", lambda service, ttl: slow.addCallback(lambda _: register(service, ttl)))
+        one = self.broker.subscribe("t", contract.Ear(), "q")
+        one.cancel()
+        slow.callback(None)
+        await self.assertFailure(one, CancelledError)
+        await sleep(0)
+        self.assertEqual(await self.registry.list(), ())
+
+    async def test_never_twice(self) -> None:
+        """Though it stands in four records, a subscriber behind another sidecar gets each message once."""
+        other: Any = build(BackendOptions(reactor, registry=self.registry))
+        other.startService()
+        self.addCleanup(other.stopService)
+        ears = [contract.Ear() for _ in range(3)]
+        await other.subscribe("news", ears[0], None)
+        await other.subscribe("news", ears[1], "q")
+        await other.subscribe("news", ears[2], "q")
+        await self.broker.publish("news", Message({}, b"x"))
+        await sleep(0.1)
+        self.assertEqual(len(ears[0].heard), 1)
+        self.assertEqual(len(ears[1].heard) + len(ears[2].heard), 1)
+
+    async def test_answers(self) -> None:
+        """Wrong posts are answered as go-micro does; an id that matches nothing is well."""
+        for path, body, method, status, detail in (
+            ("/?id=x", b"", "GET", 405, "Method not allowed"),
+            ("/?id=x", b"nonsense", "POST", 500, "Error parsing request body"),
+            ("/_sub?id=x", b"{}", "POST", 500, "Topic not found"),
+            ("/", b"[]", "POST", 500, "Error parsing request body"),
+            ("/", b"x" * 100_000, "POST", 413, "more than"),
+        ):
+            answer = await self.post(path, body, method)
+            told = json.loads(answer.body)
+            self.assertEqual((answer.status, told["id"]), (status, "go.micro.broker"))
+            self.assertEqual(told["code"], 400 if status == 405 else status)
+            self.assertIn(detail, told["detail"])
+        good = b'{"Header":{"Micro-Topic":"t"},"Body":""}'
+        for path in ("/?id=nobody", "/", "/_sub", "/_sub?id=%ff"):
+            answer = await self.post(path, good)
+            self.assertEqual((answer.status, answer.body), (200, b""))
+
+    async def test_form_type(self) -> None:
+        """A body is read raw, even where its sender claims that it is a form."""
+        ear = contract.Ear()
+        await self.broker.subscribe("t", ear, None)
+        (found,) = await self.registry.get("micro.http.broker")
+        body = b'{"Header":{"Micro-Topic":"t"},"Body":"eA=="}'
+        path = f"/?id={found.nodes[0].id}"
+        await self.post(path, body, **{"Content-Type": "application/x-www-form-urlencoded"})
+        self.assertEqual(ear.bodies, [b"x"])
+
+    async def test_dead_member(self) -> None:
+        """Of a queue the next member is tried where one does not answer; where none does, the publisher is told."""
+        resource, port = self.peer()
+        _, deaf = self.peer(500)
+        meta = {"broker": "http", "topic": "t"}
+        dead = [Node(f"dead-{number}", "127.0.0.1", 1, meta) for number in range(3)]
+        await self.registry.register(Service("micro.http.broker", "q", nodes=tuple(dead)), None)
+        await self.registry.register(
+            Service("micro.http.broker", "q", nodes=(Node("deaf", "127.0.0.1", deaf, meta),)), None
+        )
+        failing: Deferred[Any] = self.assertFailure(self.broker.publish("t", Message({}, b"x")), EngineUnavailable)
+        self.assertIn("none of the 1 subscribers", str(await failing))
+        await self.registry.register(
+            Service("micro.http.broker", "q", nodes=(Node("live", "127.0.0.1", port, meta),)), None
+        )
+        await sleep(0)
+        for _ in range(10):
+            await self.broker.publish("t", Message({}, b"x"))
+        self.assertEqual(len(resource.posts), 10)
+
+    async def test_dead_among_others(self) -> None:
+        """One of all that does not answer keeps nobody else from hearing."""
+        resource, port = self.peer()
+        meta = {"broker": "http", "topic": "t"}
+        nodes = (Node("dead", "127.0.0.1", 1, meta), Node("live", "127.0.0.1", port, meta))
+        await self.registry.register(Service("micro.http.broker", wire.BROADCAST, nodes=nodes), None)
+        await self.broker.publish("t", Message({}, b"x"))
+        self.assertEqual(len(resource.posts), 1)
+
+    async def test_real_service_of_that_name(self) -> None:
+        """A service that is called as a topic is keeps its name: no subscriber stands in its place."""
+        real = Service("go.micro.srv.foo", "1", nodes=(Node("foo-1", "127.0.0.1", 9, {}),))
+        await self.registry.register(real, None)
+        await self.broker.subscribe("go.micro.srv.foo", contract.Ear(), None)
+        self.assertEqual(await self.registry.get("go.micro.srv.foo"), (real,))
+        await self.broker.publish("go.micro.srv.foo", Message({}, b"x"))
+
+    async def test_too_large(self) -> None:
+        """A body over the limit is refused."""
+        await self.assertFailure(self.broker.publish("t", Message({}, b"x" * 10_001)), TooLarge)
+
+    async def test_registry_gone(self) -> None:
+        """With the registry out of reach, publishing and subscribing fail and say so."""
+
+        class Gone(MemoryRegistry):
+            def get(self, name: str) -> Deferred[Any]:
+                return fail(EngineUnavailable("gone"))
+
+            def register(self, service: Service, ttl: float | None) -> Deferred[Any]:
+                return fail(EngineUnavailable("gone"))
+
+        broker: Any = build(BackendOptions(reactor, registry=Gone(reactor)))
+        broker.startService()
+        self.addCleanup(broker.stopService)
+        await self.assertFailure(broker.publish("t", Message({}, b"x")), EngineUnavailable)
+        await self.assertFailure(broker.subscribe("t", contract.Ear(), None), EngineUnavailable)
+
+
+class Small(SynchronousTestCase):
+    def test_listen(self) -> None:
+        """Where one cannot listen is told before anything starts."""
+        for listen in ("nowhere", "127.0.0.1:99999", "192.0.2.1:0"):
+            self.assertRaises(ConfigError, build, BackendOptions(reactor, listen=listen))
+
+    def test_names(self) -> None:
+        """What a registry cannot hold as a name, and the name that stands for no queue, are refused."""
+        for name in ("", " a", "a\n", "\0", ".", "..", "x" * 401):
+            self.assertIsNotNone(name_problem("topic", name))
+        for name in ("a", "a b", "a*", ">", "größe", "$SYS", "x" * 400):
+            self.assertIsNone(name_problem("topic", name))
+        self.assertIsNotNone(name_problem("queue", wire.BROADCAST))
+
+    def test_everywhere(self) -> None:
+        """A listener on all interfaces is registered under an address, not under none."""
+        broker: Any = build(BackendOptions(reactor, listen="0.0.0.0:0"))
+        self.assertNotEqual(broker.place[0], "0.0.0.0")
+        self.assertIsInstance(broker, HttpBroker)

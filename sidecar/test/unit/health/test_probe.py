@@ -1,0 +1,81 @@
+"""One check of the app over a real socket: any 2xx, complete, in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import TestCase
+
+from sidecar.health.probe import Probe
+from sidecar.health.threshold import CheckResult
+from sidecar.net.client.fetcher import Fetcher
+
+
+class Canned(Protocol):
+    """Answers any request with the factory's bytes, and leaves the connection open."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(self.factory.answer)  # type: ignore[union-attr]  # connected, and built by Factory
+
+
+class ProbeTests(TestCase):
+    async def finding(self, answer: bytes, timeout: float = 30.0) -> CheckResult:
+        factory: Any = Factory.forProtocol(Canned)
+        factory.answer = answer
+        port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        agent = Fetcher(reactor)
+        self.addCleanup(agent.close)
+        self.url = f"http://127.0.0.1:{port.getHost().port}/_status/health"
+        return await Probe(agent, self.url, timeout).check()
+
+    async def test_any_2xx_is_healthy(self) -> None:
+        """200, and 204 without a body, are good answers."""
+        self.assertTrue((await self.finding(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")).healthy)
+        self.assertTrue((await self.finding(b"HTTP/1.1 204 No Content\r\n\r\n")).healthy)
+
+    async def test_other_statuses_are_not(self) -> None:
+        """A redirect is not followed; it, 404 and 500 are failures that name the status."""
+        for status in (b"302 Found\r\nLocation: http://127.0.0.1:1/", b"404 Not Found", b"500 Oops"):
+            finding = await self.finding(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+            self.assertFalse(finding.healthy)
+            self.assertIn(status[:3].decode(), finding.detail)
+
+    async def test_a_stalled_body_is_a_failure(self) -> None:
+        """Headers in time are not enough."""
+        finding = await self.finding(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this", timeout=0.5)
+        self.assertFalse(finding.healthy)
+        self.assertIn(self.url, finding.detail)
+
+    async def test_silence_is_a_failure(self) -> None:
+        """An app that accepts and says nothing is unhealthy once the time is over."""
+        self.assertFalse((await self.finding(b"", timeout=0.5)).healthy)
+
+    async def test_nonsense_is_a_failure(self) -> None:
+        """What is no HTTP is no health."""
+        self.assertFalse((await self.finding(b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n", timeout=5.0)).healthy)
+
+    async def test_nobody_there_is_a_failure(self) -> None:
+        """A refused connection says so."""
+        agent = Fetcher(reactor)
+        self.addCleanup(agent.close)
+        finding = await Probe(agent, "http://127.0.0.1:1/", 30.0).check()
+        self.assertFalse(finding.healthy)
+        self.assertIn("127.0.0.1:1", finding.detail)
+
+    async def test_can_be_cancelled(self) -> None:
+        """Stopping does not wait for an app that hangs."""
+        agent = Fetcher(reactor)
+        self.addCleanup(agent.close)
+        factory: Any = Factory.forProtocol(Canned)
+        factory.answer = b""
+        port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        checking: Deferred[CheckResult] = Probe(agent, f"http://127.0.0.1:{port.getHost().port}/", 60.0).check()
+        outcome: list[object] = []
+        checking.addBoth(outcome.append)
+        checking.cancel()
+        self.assertEqual(len(outcome), 1)

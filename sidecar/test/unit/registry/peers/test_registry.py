@@ -1,0 +1,262 @@
+"""The registry without a store, on a clock of our own: who is asked when, who drops out, and what is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, evolve, field
+from twisted.application import service
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from sidecar.errors import EngineUnavailable, NotFound
+from sidecar.model import Change, Node, Service
+from sidecar.registry.peers import lastseen
+from sidecar.registry.peers.lastseen import ANNOUNCED_PATIENCE, ASKED_PATIENCE, INTERVAL, LastSeen
+from sidecar.registry.peers.registry import GATHER, PeerRegistry
+from sidecar.test.contracts.registry import a_service
+
+
+@define(eq=False)
+class QuietVoice:
+    """A voice that only notes what it is to say. :ivar said: verb and name."""
+
+    kind: str = "quiet"
+    heartbeat: float | None = 30.0
+    reachable: bool = True
+    said: list[tuple[str, Any]] = field(factory=list)
+    chorus: Any = None
+
+    def join(self, chorus: PeerRegistry) -> IService:
+        self.chorus = chorus
+        joined: IService = service.Service()
+        return joined
+
+    def state(self) -> tuple[bool, str]:
+        return self.reachable, "" if self.reachable else "out of reach"
+
+    def check(self, service: Service) -> None:
+        pass
+
+    def _say(self, verb: str, what: Any) -> Deferred[None]:
+        if not self.reachable:
+            return fail(EngineUnavailable("out of reach"))
+        self.said.append((verb, what))
+        return succeed(None)
+
+    def ask(self, name: str) -> Deferred[None]:
+        return self._say("ask", name)
+
+    def ask_names(self) -> Deferred[None]:
+        return self._say("ask", None)
+
+    def announce(self, service: Service, news: bool) -> Deferred[None]:
+        return self._say("announce" if news else "renew", service.name)
+
+    def retract(self, service: Service) -> Deferred[None]:
+        return self._say("retract", [node.id for node in service.nodes])
+
+
+class Chorus(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.voice = QuietVoice()
+        self.registry = PeerRegistry(self.clock, self.voice)
+        self.registry.startService()
+        self.seen: list[Change] = []
+        self.registry.watch(self.seen.append)
+
+    def pass_time(self, seconds: float) -> None:
+        for _ in range(round(seconds / 0.1)):
+            self.clock.advance(0.1)
+
+    def found(self, name: str) -> set[str]:
+        def nobody(failure: Failure) -> tuple[Service, ...]:
+            failure.trap(NotFound)
+            return ()
+
+        getting = self.registry.get(name).addErrback(nobody)
+        self.clock.advance(GATHER)
+        return {node.id for each in self.successResultOf(getting) for node in each.nodes}
+
+    def test_one_question_for_all(self) -> None:
+        """Who asks for the same meanwhile waits for the same answers; then memory answers."""
+        service = a_service("say")
+        asking = [self.registry.get("say") for _ in range(5)]
+        self.voice.chorus.heard(service)
+        for each in asking:
+            self.assertNoResult(each)
+        self.clock.advance(GATHER)
+        for each in asking:
+            self.assertEqual(self.successResultOf(each), (service,))
+        self.assertEqual(self.successResultOf(self.registry.get("say")), (service,))
+        self.assertEqual(self.voice.said, [("ask", "say")])
+
+    def test_asker_leaves(self) -> None:
+        """One who gives up waiting disturbs nobody."""
+        one, other = self.registry.get("say"), self.registry.get("say")
+        one.cancel()
+        self.failureResultOf(one)
+        self.clock.advance(GATHER)
+        self.failureResultOf(other, NotFound)
+
+    def test_not_found_holds_a_moment(self) -> None:
+        """A name that nobody has is not asked for again at once, yet an announcement counts."""
+        self.assertEqual(self.found("say"), set())
+        self.failureResultOf(self.registry.get("say"), NotFound)
+        self.assertEqual(self.voice.said, [("ask", "say")])
+        service = a_service("say")
+        self.voice.chorus.heard(service)
+        self.assertEqual(self.successResultOf(self.registry.get("say")), (service,))
+        self.pass_time(1.0)
+        self.assertEqual(self.found("nobody"), set())
+
+    def test_silence(self) -> None:
+        """A node that nobody vouches for any more drops out; one that is vouched for stays."""
+        silent, lasting = a_service("say"), a_service("say")
+        self.voice.chorus.heard(silent)
+        self.voice.chorus.heard(lasting)
+        self.assertEqual(len(self.found("say")), 2)
+        for _ in range(int(ASKED_PATIENCE / INTERVAL) + 2):
+            self.pass_time(INTERVAL)
+            self.voice.chorus.heard(lasting)
+        self.assertEqual(self.found("say"), {lasting.nodes[0].id})
+        self.assertIn(Change("expired", silent), self.seen)
+        self.assertGreaterEqual(self.voice.said.count(("ask", "say")), 3)
+
+    def test_only_announced(self) -> None:
+        """A service that is announced and never asked for is told of, costs no questions, and drops out in the end."""
+        service = a_service("say")
+        self.voice.chorus.heard(service)
+        self.clock.advance(0)
+        self.assertEqual(self.seen, [Change("create", service)])
+        self.pass_time(ANNOUNCED_PATIENCE + 1)
+        self.assertEqual(self.seen, [Change("create", service), Change("expired", service)])
+        self.assertEqual(self.voice.said, [])
+
+    def test_outage_is_no_silence(self) -> None:
+        """While the engine is out of reach nobody drops out; then everybody has time to be heard again."""
+        service = a_service("say")
+        self.voice.chorus.heard(service)
+        self.found("say")
+        self.voice.reachable = False
+        self.voice.chorus.went()
+        self.pass_time(ANNOUNCED_PATIENCE * 2)
+        self.assertEqual(self.successResultOf(self.registry.get("say")), (service,))
+        self.failureResultOf(self.registry.get("other"), EngineUnavailable)
+        self.assertIsNotNone(self.registry.state().stale_since)
+        self.voice.reachable = True
+        self.voice.chorus.came()
+        self.assertIsNone(self.registry.state().stale_since)
+        self.pass_time(INTERVAL)
+        self.assertEqual(self.found("say"), {service.nodes[0].id})
+        self.pass_time(ASKED_PATIENCE)
+        self.assertEqual(self.found("say"), set())
+
+    def test_never_reached(self) -> None:
+        """An engine that was out of reach from the start leaves a view that is known to be no fresh one."""
+        registry = PeerRegistry(self.clock, QuietVoice(reachable=False))
+        registry.startService()
+        self.addCleanup(registry.stopService)
+        self.assertEqual(self.successResultOf(registry.list()), ())
+        self.assertFalse(registry.state().connected)
+        self.assertIsNotNone(registry.state().stale_since)
+
+    def test_comes_back(self) -> None:
+        """Back in reach, all of ours is announced at once; later, once a heartbeat."""
+        self.successResultOf(self.registry.register(a_service("one"), None))
+        self.successResultOf(self.registry.register(a_service("two"), 3600.0))
+        self.pass_time(1)
+        self.voice.said.clear()
+        self.voice.chorus.came()
+        self.assertEqual(self.voice.said, [("announce", "one"), ("announce", "two")])
+        self.pass_time(60.0)
+        self.assertEqual(self.voice.said.count(("announce", "one")), 3)
+
+    def test_refused_write_leaves_nothing(self) -> None:
+        """A first registration that nobody could be told of is not kept; a known one that cannot be renewed is."""
+        known = a_service("known")
+        self.successResultOf(self.registry.register(known, 100.0))
+        self.voice.reachable = False
+        self.failureResultOf(self.registry.register(a_service("new"), None), EngineUnavailable)
+        self.pass_time(60)
+        self.failureResultOf(self.registry.register(known, 100.0), EngineUnavailable)
+        self.pass_time(60)
+        self.assertEqual(self.successResultOf(self.registry.list()), ("known",))
+
+    def test_echo(self) -> None:
+        """What we took out is not brought back by an answer of our own that was still on its way."""
+        service = a_service("say")
+        self.successResultOf(self.registry.register(service, None))
+        self.successResultOf(self.registry.deregister(service))
+        self.voice.chorus.heard(service)
+        self.assertEqual(self.found("say"), set())
+        self.pass_time(2)
+        self.voice.chorus.heard(service)  # registered by somebody else meanwhile
+        self.assertEqual(self.found("say"), {service.nodes[0].id})
+
+    def test_ours_is_ours(self) -> None:
+        """Nobody else's word alters or ends what is registered here."""
+        service = a_service("say")
+        self.successResultOf(self.registry.register(service, None))
+        (node,) = service.nodes
+        self.voice.chorus.heard(evolve(service, nodes=(evolve(node, port=1),)))
+        self.voice.chorus.parted("say", [node.id])
+        self.pass_time(ANNOUNCED_PATIENCE * 2)
+        self.assertEqual(self.found("say"), {node.id})
+        self.assertEqual([change.action for change in self.seen], ["create"])
+
+    def test_stop(self) -> None:
+        """Stopping takes out everything of ours, fails who waits, and leaves no timer."""
+        service = a_service("say")
+        self.successResultOf(self.registry.register(service, 10.0))
+        waiting = self.registry.get("other")
+        self.successResultOf(self.registry.stopService())
+        self.assertIn(("retract", [service.nodes[0].id]), self.voice.said)
+        self.failureResultOf(waiting, EngineUnavailable)
+        self.clock.advance(GATHER)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_crowd(self) -> None:
+        """More nodes than can be remembered are not believed, and what is known stays."""
+        self.patch(lastseen, "MAX_NODES_OF_NAME", 3)
+        for number in range(10):
+            self.voice.chorus.heard(Service("say", nodes=(Node(f"say-{number}", "10.0.0.1", 80),)))
+        self.assertEqual(self.found("say"), {"say-0", "say-1", "say-2"})
+
+
+class Followed(SynchronousTestCase):
+    def test_room(self) -> None:
+        """The name that was not wanted for longest makes room for a new one."""
+        self.patch(lastseen, "MAX_FOLLOWED", 2)
+        known = LastSeen()
+        self.assertIsNone(known.follow("a", 0.0))
+        self.assertIsNone(known.follow("b", 0.0))
+        known.wanted("a")
+        self.assertEqual(known.follow("c", 0.0), "b")
+        self.assertTrue(known.follows("a"))
+
+    def test_pauses(self) -> None:
+        """A name with nodes is asked for steadily, one without ever more rarely."""
+        known = LastSeen()
+        known.follow("full", 0.0)
+        known.follow("empty", 0.0)
+        known.saw("full", ["x"], 0.0)
+        asked = {"full": 0, "empty": 0}
+        for now in range(240):
+            for name in known.due(float(now), 10):
+                asked[name] += 1
+        self.assertEqual(asked["full"], 240 / INTERVAL - 1)
+        self.assertLess(asked["empty"], 10)
+        self.assertGreater(asked["empty"], 4)
+
+    def test_most(self) -> None:
+        """No more than so many are asked for at a time, the rest the next time."""
+        known = LastSeen()
+        for number in range(10):
+            known.follow(str(number), 0.0)
+        first, second = known.due(INTERVAL, 6), known.due(INTERVAL, 6)
+        self.assertEqual(sorted(first + second), [str(number) for number in range(10)])

@@ -1,0 +1,368 @@
+"""Consul as the registry: the contract and outages, over a fake Consul and over a real one."""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+import orjson
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from sidecar.errors import BadRequest, ConfigError, EngineUnavailable, NotFound
+from sidecar.model import BackendOptions, Change
+from sidecar.net.client.fetcher import Fetcher
+from sidecar.registry.remote.consul import build
+from sidecar.registry.remote.failover import base_urls
+from sidecar.test.contracts.outage import OutageContract
+from sidecar.test.contracts.registry import RegistryContract, a_service, sleep
+from sidecar.test.doubles.programs.process import free_port, missing, shared, start_consul
+from sidecar.test.doubles.servers.base import LOOP
+from sidecar.test.doubles.servers.consul import FakeConsul
+
+
+class Fake(RegistryContract, TestCase):
+    """The contract, over a fake."""
+
+    shared = True
+
+    def setUp(self) -> None:
+        self.engine = FakeConsul()
+        self.engine.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.engine.stop()))
+
+    async def make_registry(self) -> Any:
+        registry = build(BackendOptions(reactor=reactor, addresses=(self.engine.address,)))
+        registry.startService()
+        return registry
+
+
+class Real(RegistryContract, TestCase):
+    """The contract, over a real Consul."""
+
+    skip = missing("consul")
+    shared = True  # two clients see one another
+
+    async def make_registry(self) -> Any:
+        registry = build(BackendOptions(reactor=reactor, addresses=(f"127.0.0.1:{shared('consul', start_consul)}",)))
+        registry.startService()
+        return registry
+
+
+def rubbish(name: str) -> dict[str, dict[str, Any]]:
+    """Registrations that are no nodes of go-micro's, by id."""
+    bomb = zlib.compress(b"0" * 50_000_000, 9).hex()
+    good = {"Name": name, "Address": "127.0.0.1", "Port": 80}
+    found: dict[str, dict[str, Any]] = {
+        "bad-hex": {**good, "Tags": ["v-xyz"]},
+        "bad-zlib": {**good, "Tags": ["v-00ff00ff"]},
+        "bad-short": {**good, "Tags": [f"t-{zlib.compress(b'{}').hex()[:-6]}"]},
+        "bad-bomb": {**good, "Tags": [f"v-{bomb}"]},
+        "bad-json": {**good, "Tags": [f"e-{zlib.compress(b'{').hex()}"]},
+        "bad-type": {**good, "Tags": [f"e-{zlib.compress(b'5').hex()}"]},
+        "bad-pair": {**good, "Tags": [f"t-{zlib.compress(b'[1]').hex()}"]},
+        "bad-port": {**good, "Port": 0, "Tags": []},
+        "bad-host": {**good, "Address": "no host", "Tags": []},
+    }
+    return {identity: {"ID": identity, **record} for identity, record in found.items()}
+
+
+class Outage(OutageContract, TestCase):
+    """Engine trouble, over a fake."""
+
+    def setUp(self) -> None:
+        self.engine = FakeConsul()
+        self.engine.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.engine.stop()))
+
+    @property
+    def address(self) -> str:
+        return self.engine.address
+
+    async def make_registry(self) -> Any:
+        registry = build(BackendOptions(reactor=reactor, addresses=(self.address,)))
+        registry.grace = 6.0
+        registry.startService()
+        return registry
+
+    async def engine_gone(self) -> None:
+        await self.engine.stop()
+
+    async def engine_back(self, *, wiped: bool) -> None:
+        if wiped:
+            self.engine.wipe()
+        self.engine.start()
+
+    async def put_rubbish(self, name: str) -> list[str]:
+        agent = Fetcher(reactor)
+        for identity, record in rubbish(name).items():
+            body = orjson.dumps(record)
+            answer = await agent.request("PUT", f"http://{self.address}/v1/agent/service/register", body=body)
+            self.assertEqual(answer.status, 200, (identity, answer.body))
+        await agent.close()
+        return list(rubbish(name))
+
+
+class RealOutage(Outage):
+    """The same with a real Consul, stopped and started."""
+
+    skip = missing("consul")
+
+    def setUp(self) -> None:
+        self.home = Path(self.mktemp())
+        self.home.mkdir()
+        self.number = free_port()
+        self.program = start_consul(self.number, self.home)
+        self.addCleanup(lambda: self.program.stop())
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.number}"
+
+    async def engine_gone(self) -> None:
+        self.program.kill()
+
+    async def engine_back(self, *, wiped: bool) -> None:
+        if wiped:
+            shutil.rmtree(self.home / "data")
+        self.program = await deferToThread(start_consul, self.number, self.home)
+
+
+class Manners(TestCase):
+    """How Consul is asked."""
+
+    def setUp(self) -> None:
+        self.engine = FakeConsul()
+        self.engine.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.engine.stop()))
+
+    def registry(self, **options: Any) -> Any:
+        addresses = options.pop("addresses", (self.engine.address,))
+        registry = build(BackendOptions(reactor=reactor, addresses=addresses, **options))
+        registry.startService()
+        self.addCleanup(registry.stopService)
+        return registry
+
+    def asked(self, prefix: str) -> list[str]:
+        return [request for request in self.engine.requests if request.startswith(prefix)]
+
+    async def test_no_round_trip(self) -> None:
+        """A service that is followed is answered from memory, at once."""
+        registry = self.registry()
+        service = a_service()
+        await registry.register(service, None)
+        await registry.get(service.name)
+        await sleep(0.3)
+        before = len(self.engine.requests)
+        for _ in range(50):
+            self.successResultOf(registry.get(service.name))
+        self.assertEqual(len(self.engine.requests), before)
+
+    async def test_one_round_trip(self) -> None:
+        """One that is not is looked up once, however many ask."""
+        there = self.registry()
+        service = a_service()
+        await there.register(service, None)
+        await sleep(0.3)  # it follows what it registered
+        registry = self.registry()
+        self.engine.requests.clear()
+        asking = [registry.get(service.name) for _ in range(20)]
+        for each in asking:
+            self.assertEqual(len((await each)[0].nodes), 1)
+        path = f"GET /v1/health/service/{service.name}"
+        self.assertEqual(len([each for each in self.engine.requests if each == path]), 1)
+
+    async def test_registration(self) -> None:
+        """A registration with TTL is a check in Go's words, passed right after; a renewal is a pass alone."""
+        registry = self.registry()
+        service = a_service(nodes=2)
+        await registry.register(service, 60.0)
+        (one, two) = service.nodes
+        self.assertEqual(set(self.engine.services), {one.id, two.id})
+        self.assertEqual(self.engine.services[one.id]["TTL"], "1m0s")
+        self.assertEqual(len(self.asked("PUT /v1/agent/check/pass/service:")), 2)
+        self.engine.requests.clear()
+        await registry.register(service, 60.0)
+        self.assertEqual(len(self.asked("PUT /v1/agent/service/register")), 0)
+        self.assertEqual(len(self.asked("PUT /v1/agent/check/pass/service:")), 2)
+
+    async def test_lost_check(self) -> None:
+        """A renewal that finds its check gone registers in full."""
+        registry = self.registry()
+        service = a_service()
+        await registry.register(service, 60.0)
+        self.engine.services.clear()
+        self.engine.checks.clear()
+        await registry.register(service, 60.0)
+        self.assertEqual(list(self.engine.services), [service.nodes[0].id])
+
+    async def test_stop_leaves_registrations(self) -> None:
+        """A sidecar that stops leaves what apps registered through it."""
+        registry = self.registry()
+        service = a_service()
+        await registry.register(service, None)
+        await registry.stopService()
+        self.assertEqual(list(self.engine.services), [service.nodes[0].id])
+
+    async def test_token(self) -> None:
+        """The token goes along; without it the refusal is told, token and all of its name but not its text."""
+        self.engine.token = "secret"
+        registry = self.registry(token="secret")
+        await registry.register(a_service(), None)
+        other = self.registry(token="wrong")
+        try:
+            await other.register(a_service(), None)
+        except EngineUnavailable as error:
+            self.assertIn("403 Permission denied", str(error))
+            self.assertIn("check the token", str(error))
+            self.assertNotIn("wrong", str(error))
+        else:
+            self.fail("taken")
+
+    async def test_refused_for_good(self) -> None:
+        """What Consul says it never takes is the caller's fault, in Consul's words."""
+        self.engine.faults["/v1/agent/service/register"] = (400, b"Invalid check: no")
+        registry = self.registry()
+        try:
+            await registry.register(a_service(), None)
+        except BadRequest as error:
+            self.assertIn("Invalid check: no", str(error))
+        else:
+            self.fail("taken")
+
+    async def test_several_addresses(self) -> None:
+        """Addresses are tried in turn: one that is dead, and one without a leader, do not matter."""
+        leaderless = FakeConsul()
+        leaderless.faults["/"] = (500, b"No cluster leader")
+        leaderless.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(leaderless.stop()))
+        registry = self.registry(addresses=(f"127.0.0.1:{free_port()}", leaderless.address, self.engine.address))
+        service = a_service()
+        await registry.register(service, None)
+        self.assertEqual(len((await registry.get(service.name))[0].nodes), 1)
+        self.assertEqual(list(self.engine.services), [service.nodes[0].id])
+
+    async def test_frozen(self) -> None:
+        """A Consul that takes connections and says nothing refuses writes within seconds; reads go on."""
+        registry = self.registry()
+        service = a_service()
+        await registry.register(service, None)
+        await registry.get(service.name)
+        self.engine.faults["/"] = (None, b"")
+        began = LOOP.seconds()
+        try:
+            await registry.register(a_service(), None)
+        except EngineUnavailable as error:
+            self.assertIn("no answer within", str(error))
+        else:
+            self.fail("taken")
+        self.assertLess(LOOP.seconds() - began, 8)
+        self.assertEqual(len((await registry.get(service.name))[0].nodes), 1)
+
+    async def test_connection_limit(self) -> None:
+        """Where Consul takes no more connections, fewer services are followed, and all are found all the same."""
+        there = self.registry()
+        names = [a_service() for _ in range(5)]
+        for service in names:
+            await there.register(service, None)
+        self.engine.faults["/v1/health/service/"] = (429, b"Your IP is issuing too many concurrent connections")
+        registry = self.registry()
+        await registry.list()
+        for service in names[:2]:
+            await self.assertFailure(registry.get(service.name), EngineUnavailable)
+        self.engine.faults.clear()
+        for service in names:
+            self.assertEqual(len((await registry.get(service.name))[0].nodes), 1)
+        self.engine.faults["/v1/health/service/"] = (429, b"Your IP is issuing too many concurrent connections")
+        self.engine.changed()
+        await sleep(0.5)
+        self.engine.faults.clear()
+        for service in names:
+            self.assertEqual(len((await registry.get(service.name))[0].nodes), 1)
+        await there.deregister(names[0])
+        for _ in range(100):
+            try:
+                await registry.get(names[0].name)
+            except NotFound:
+                break
+            await sleep(0.05)
+        else:
+            self.fail("still found")
+
+    async def test_absent_becomes_known(self) -> None:
+        """A name that was asked for in vain is told to watchers when it comes."""
+        registry, there = self.registry(), self.registry()
+        service = a_service()
+        await self.assertFailure(registry.get(service.name), NotFound)
+        seen: list[Change] = []
+        registry.watch(seen.append)
+        await there.register(service, None)
+        for _ in range(100):
+            if any(change.action == "create" for change in seen):
+                break
+            await sleep(0.05)
+        self.assertIn(service.nodes[0].id, [node.id for change in seen for node in change.service.nodes])
+
+    async def test_index_goes_backwards(self) -> None:
+        """An index that went backwards is a Consul that began anew, though no connection broke: ours is there again."""
+        registry = self.registry()
+        service = a_service()
+        await registry.register(service, None)
+        await registry.get(service.name)
+        for _ in range(20):
+            self.engine.changed()
+        await sleep(0.3)
+        self.engine.wipe()
+        for _ in range(100):
+            if self.engine.services:
+                break
+            await sleep(0.05)
+        self.assertEqual(list(self.engine.services), [service.nodes[0].id])
+
+    async def test_slow_strangers(self) -> None:
+        """After Consul came back empty, a stranger's node is waited for; one that was seen again and left is gone."""
+        registry, there = self.registry(), self.registry()
+        slow, quick = a_service(), a_service()
+        for service in (slow, quick):
+            await there.register(service, None)
+            await registry.get(service.name)
+        await there.stopService()
+        await self.engine.stop()
+        for _ in range(100):
+            if registry.state().stale_since is not None:
+                break
+            await sleep(0.05)
+        self.engine.wipe()
+        self.engine.start()
+        other = self.registry()
+        await other.register(quick, None)
+        for _ in range(100):
+            if registry.state().stale_since is None:
+                break
+            await sleep(0.05)
+        await sleep(1.5)
+        self.assertEqual(len((await registry.get(slow.name))[0].nodes), 1)
+        self.assertEqual(len((await registry.get(quick.name))[0].nodes), 1)
+        await other.deregister(quick)
+        await sleep(0.5)
+        await self.assertFailure(registry.get(quick.name), NotFound)
+        self.assertEqual(len((await registry.get(slow.name))[0].nodes), 1)
+
+    def test_addresses(self) -> None:
+        """Addresses are hosts, host:port or URLs; others are refused before anything starts."""
+        for given, tls, url in (
+            ("", False, "http://127.0.0.1:8500"),
+            ("c", False, "http://c:8500"),
+            ("c:1", True, "https://c:1"),
+            ("::1", False, "http://[::1]:8500"),
+            ("[::1]:5", False, "http://[::1]:5"),
+            ("https://c", False, "https://c:8500"),
+        ):
+            found = base_urls("consul", (given,) if given else (), "127.0.0.1", 8500, tls)
+            self.assertEqual(found, (url,))
+        for given in ("ftp://c", "c:x", "c:99999", "http://c/path", "http://", "a b"):
+            self.assertRaises(ConfigError, base_urls, "consul", (given,), "127.0.0.1", 8500, False)

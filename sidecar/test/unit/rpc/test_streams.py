@@ -1,0 +1,245 @@
+"""Streams to nodes of each dialect, over real sockets on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
+import httptools
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from sidecar.errors import BadAnswer, BadRequest, ConnectFailed, ConnectionLost, ServiceFault, SidecarError
+from sidecar.model import Call, Node
+from sidecar.net.http2.client import Http2Limits
+from sidecar.rpc.grpc import GrpcTransport
+from sidecar.rpc.streams import Streams
+from sidecar.test.doubles.servers.grpc import GrpcDouble
+
+CALL = Call("srv", "Say.Stream", metadata={"X-Foo": "bar"})
+
+
+class MucpServer(Protocol):
+    """One connection of a go-micro service: collects requests, says what the test tells it to."""
+
+    transport: Any
+    factory: Any
+
+    def connectionMade(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.lost: Deferred[None] = Deferred()
+        self.factory.connections.append(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self.headers: dict[str, str] = {}
+        self.body = b""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode()] = value.decode()
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.requests.append((self.headers, self.body))
+
+    def say(self, body: bytes, *headers: str) -> None:
+        lines = "".join(f"{line}\r\n" for line in headers)
+        self.transport.write(f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.lost.callback(None)
+
+
+class Ear:
+    """Listens to a stream."""
+
+    def __init__(self) -> None:
+        self.said: list[bytes] = []
+        self.over: Deferred[SidecarError | None] = Deferred()
+
+    def message(self, payload: bytes) -> None:
+        self.said.append(payload)
+
+    def stream_ended(self) -> None:
+        self.over.callback(None)
+
+    def failed(self, error: SidecarError) -> None:
+        self.over.callback(error)
+
+
+class Nodes:
+    """A selector with a fixed list."""
+
+    def __init__(self, *nodes: Node) -> None:
+        self.nodes = nodes
+
+    def choose(self, name: str) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def mark(self, node: Node, error: Exception | None) -> None:
+        """Nobody counts here."""
+
+
+class StreamsCase(TestCase):
+    def setUp(self) -> None:
+        self.server: Any = cast(Any, Factory())
+        self.server.protocol = MucpServer
+        self.server.noisy = False
+        connections: list[MucpServer] = []
+        self.server.connections = connections
+        self.ear = Ear()
+
+    def listen(self, server: Any, **metadata: str) -> Node:
+        listening: Any = reactor
+        port = listening.listenTCP(0, server, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        return Node("s-1", "127.0.0.1", port.getHost().port, metadata)
+
+    def streams(self, *nodes: Node) -> Streams:
+        grpc = GrpcTransport(reactor, 1 << 20, Http2Limits())
+        selector: Any = Nodes(*nodes)
+        made = Streams(reactor, selector, grpc, 1 << 20, "test")
+        for each in (grpc, made):
+            each.startService()
+            self.addCleanup(each.stopService)
+        return made
+
+    async def until(self, true: Any) -> None:
+        while not true():
+            await deferLater(reactor, 0.01)
+
+
+class Mucp(StreamsCase):
+    async def open(self) -> tuple[Any, MucpServer]:
+        stream = await self.streams(self.listen(self.server)).open(CALL, self.ear)
+        await self.until(lambda: self.server.connections and self.server.connections[0].requests)
+        return stream, self.server.connections[0]
+
+    async def test_opening(self) -> None:
+        """The opening is a whole request with stream id, method and metadata; each message another with its id."""
+        stream, server = await self.open()
+        stream.send(b'{"n":12345678901234567890}')
+        await self.until(lambda: len(server.requests) == 2)
+        (first, _), (second, body) = server.requests
+        self.assertEqual((first["Micro-Method"], first["X-Foo"]), ("Say.Stream", "bar"))
+        self.assertEqual(first["Micro-Stream"], second["Micro-Stream"])
+        self.assertIn(b'"params":[{"n":12345678901234567890}]', body)
+        stream.close()
+        await server.lost
+
+    async def test_messages_then_end(self) -> None:
+        """Messages come in order as the node's own bytes, and EOS is the end."""
+        _, server = await self.open()
+        for n in range(3):
+            server.say(b'{"id":"1","result":{"n":%d},"error":null}\n' % n)
+        server.say(b'{"id":"","result":null,"error":"EOS"}', "Micro-Error: EOS")
+        self.assertIsNone(await self.ear.over)
+        self.assertEqual(self.ear.said, [b'{"n":0}', b'{"n":1}', b'{"n":2}'])
+        await server.lost
+
+    async def test_close_is_end(self) -> None:
+        """Services of 2019 end a stream by closing its connection."""
+        _, server = await self.open()
+        server.transport.loseConnection()
+        self.assertIsNone(await self.ear.over)
+
+    async def test_error(self) -> None:
+        """A service's error ends the stream and keeps its code."""
+        _, server = await self.open()
+        error = json.dumps({"id": "srv", "code": 409, "detail": "taken", "status": "Conflict"})
+        server.say(json.dumps({"id": "", "result": None, "error": error}).encode())
+        fault: Any = await self.ear.over
+        self.assertIsInstance(fault, ServiceFault)
+        self.assertEqual(fault.fault.code, 409)
+
+    async def test_garbled(self) -> None:
+        """A frame that is no envelope is reported, not swallowed."""
+        _, server = await self.open()
+        server.say(b'"error":"EOS"}')
+        self.assertIsInstance(await self.ear.over, BadAnswer)
+
+    async def test_broken_off(self) -> None:
+        """A connection that breaks within a message is an error."""
+        _, server = await self.open()
+        server.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        server.transport.loseConnection()
+        self.assertIsInstance(await self.ear.over, ConnectionLost)
+
+    async def test_callers_end(self) -> None:
+        """The caller's end is said to the service, and is the end."""
+        stream, server = await self.open()
+        stream.end()
+        self.assertIsNone(await self.ear.over)
+        await server.lost
+        self.assertEqual(server.requests[-1][0]["Micro-Error"], "EOS")
+        self.assertEqual(server.requests[-1][1], b"")
+
+
+class Grpc(StreamsCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.double = GrpcDouble()
+
+    async def test_both_ways(self) -> None:
+        """Each message is answered while the stream stays open, and the caller's end is answered by the node's."""
+        self.double.on_message = lambda exchange, message: exchange.message(message)
+        self.double.on_call = lambda exchange: exchange.finish()
+        stream = await self.streams(self.listen(self.double, protocol="grpc")).open(CALL, self.ear)
+        for n in (1, 2):
+            stream.send(b'{"n":%d}' % n)
+            await self.until(lambda n=n: len(self.ear.said) == n)
+        stream.end()
+        self.assertIsNone(await self.ear.over)
+        self.assertEqual(self.ear.said, [b'{"n":1}', b'{"n":2}'])
+
+    async def test_error(self) -> None:
+        """A status in the trailers ends the stream with that error."""
+        self.double.on_message = lambda exchange, message: exchange.finish(("grpc-status", "5"), ("grpc-message", "no"))
+        stream = await self.streams(self.listen(self.double, protocol="grpc")).open(CALL, self.ear)
+        stream.send(b"{}")
+        fault: Any = await self.ear.over
+        self.assertEqual((fault.fault.code, fault.fault.detail), (404, "no"))
+
+    async def test_leaving(self) -> None:
+        """Who closes has the stream reset."""
+        self.double.on_message = lambda exchange, message: exchange.message(b"{}")
+        stream = await self.streams(self.listen(self.double, protocol="grpc")).open(CALL, self.ear)
+        stream.send(b"{}")
+        await self.until(lambda: self.ear.said)
+        stream.close()
+        await self.until(lambda: self.double.resets)
+
+
+class Choice(StreamsCase):
+    async def test_next_node(self) -> None:
+        """A node that cannot be reached is passed over."""
+        gone = Node("gone", "127.0.0.1", 1)
+        stream = await self.streams(gone, self.listen(self.server)).open(CALL, self.ear)
+        stream.close()
+
+    async def test_no_node(self) -> None:
+        """Where none can be reached the error names each that was tried."""
+        error: Any = None
+        try:
+            await self.streams(Node("gone", "127.0.0.1", 1)).open(CALL, self.ear)
+        except ConnectFailed as failed:
+            error = failed
+        self.assertIn("127.0.0.1:1 (gone): connection refused", str(error))
+
+    async def test_plain_http(self) -> None:
+        """An app of plain HTTP has no streams, and the caller is told so."""
+        try:
+            await self.streams(Node("p", "127.0.0.1", 1, {"protocol": "http"})).open(CALL, self.ear)
+        except BadRequest as refused:
+            self.assertIn("no streams", str(refused))
+        else:
+            self.fail("a stream was opened")

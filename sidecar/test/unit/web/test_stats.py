@@ -1,0 +1,76 @@
+"""``/stats``: the document and the page."""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+from base64 import b64encode
+from hashlib import sha256
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from sidecar.stats.recorder import Recorder
+from sidecar.test.doubles.clients.resources import Asking, Heard
+from sidecar.web.stats import StatsResource
+
+
+class StatsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000)
+        self.recorder = Recorder(self.clock)
+        self.recorder.startService()
+        self.addCleanup(self.recorder.stopService)
+        facts = {"registry": lambda: {"kind": "memory", "detail": "</script><img src=x onerror=alert(1)>"}}
+        self.room = StatsResource(self.recorder, facts)
+
+    def get(self, **headers: str) -> Heard:
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        return Asking(self.room, self.clock).ask("GET", "/stats", headers=fields)
+
+    def test_document(self) -> None:
+        """The JSON has the original's shape, with true status classes."""
+        self.recorder.record(200, 0.001)
+        self.recorder.record(404, 0.001)
+        stats = self.get(Accept="application/json").json
+        self.assertEqual(stats["started"], 1_700_000_000)
+        self.assertRegex(stats["memory"], r"^\d+\.\d\dmb$")
+        self.assertRegex(stats["gc_pause"], r"^\d+\.\d\d\dms$")
+        self.assertGreaterEqual(stats["threads"], 1)
+        counters = [{"timestamp": 1_700_000_000, "status_codes": {"20x": 1, "40x": 1}, "total_reqs": 2}]
+        self.assertEqual(stats["counters"], counters)
+        self.assertEqual(stats["registry"]["kind"], "memory")
+
+    def test_asked_by_content_type(self) -> None:
+        """The original's way of asking for JSON, by the request's own content type, works too."""
+        self.assertEqual(self.get(Content_Type="application/json").headers["content-type"], "application/json")
+
+    def test_page(self) -> None:
+        """Everybody else gets a page that needs nothing from elsewhere and lets nothing in."""
+        heard = self.get(Accept="text/html,*/*")
+        self.assertEqual(heard.headers["content-type"], "text/html; charset=utf-8")
+        page = heard.body.decode()
+        self.assertNotRegex(page, r"https?://|src=[\"']|@import")
+        policy = heard.headers["content-security-policy"]
+        self.assertIn("default-src 'none'", policy)
+        self.assertNotIn("unsafe", policy)
+        for element in ("script", "style"):
+            (block,) = re.findall(f"<{element}>(.*?)</{element}>", page, re.DOTALL)
+            self.assertIn(b64encode(sha256(block.encode()).digest()).decode(), policy)
+
+    def test_escaped(self) -> None:
+        """Numbers written into the page cannot leave their element."""
+        page = self.get().body.decode()
+        self.assertNotIn("<img", page)
+        (data,) = re.findall(r'<script type="application/json" id="first">(.*?)</script>', page, re.DOTALL)
+        self.assertIn("<img", json.loads(data)["registry"]["detail"])
+
+    def test_collector(self) -> None:
+        """Pauses of the collector are added up while the recorder runs, and its hook goes with it."""
+        gc.collect()
+        self.assertGreater(self.recorder.snapshot().gc_pause, 0)
+        hooks = len(gc.callbacks)
+        self.recorder.stopService()
+        self.assertEqual(len(gc.callbacks), hooks - 1)

@@ -1,0 +1,141 @@
+"""An app that speaks plain HTTP, made a service that go-micro clients of every generation can call.
+
+On a port of its own (``--server_protocol=http``) the sidecar hears JSON-RPC and proto-rpc envelopes, bare JSON and
+protobuf, and gRPC, and hands each call on to the app as ``POST /<Type>/<Method>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from sidecar.errors import CallerError, SidecarError
+from sidecar.interfaces import IAppHealth, ITransport
+from sidecar.model import Call, Fault, Node, Reply
+from sidecar.net.http2.server import Answer as Http2Answer
+from sidecar.net.http2.server import Http2ServerConnection
+from sidecar.problems import problem
+from sidecar.web.params import body
+from sidecar.web.resource import MethodResource
+from sidecar.web.response import Answer, Request
+from sidecar.wire import faults, grpc, headers
+from sidecar.wire.mucp import server
+
+#: What go-micro's own services offer without being asked. Protobuf is field 1, a string.
+_HEALTHY = {True: Reply(b'{"status":"ok"}'), False: Reply(b"\x0a\x02ok", "application/protobuf")}
+
+#: Seconds that a call may take whose caller names no time: go-micro's own from v4.10 on.
+PATIENCE = 30.0
+
+
+@define(eq=False)
+class App:
+    """The app behind the port.
+
+    :ivar name: the service as which it is registered. :ivar node: where it really listens.
+    :ivar transport: speaks plain HTTP to it. :ivar health: what the healthchecker knows, or None.
+    """
+
+    name: str
+    node: Node
+    transport: ITransport
+    health: IAppHealth | None = None
+
+    async def serve(self, call: Call, timeout: float) -> Reply | Fault:
+        """Have the app answer. Whatever goes wrong is a fault that the caller's dialect can carry."""
+        if call.method == "Debug.Health":
+            return self._debug_health("json" in call.content_type)
+        try:
+            return await self.transport.send(self.node, call, timeout)
+        except SidecarError as error:
+            return self.fault(error)
+
+    def fault(self, error: SidecarError) -> Fault:
+        return faults.parse(problem(error, self.name).body.decode("utf-8"))
+
+    def _debug_health(self, json: bool) -> Reply | Fault:
+        if self.health is not None and self.health.healthy() is False:
+            return Fault(self.name, 503, self.health.explain(), faults.reason(503))
+        return _HEALTHY[json]
+
+
+class InboundResource(MethodResource):
+    """``POST /`` (and any other path: early servers ignored it), as go-micro's HTTP transport sends it."""
+
+    def __init__(self, app: App, max_body: int) -> None:
+        """:param max_body: bytes of the largest request."""
+        super().__init__({"POST": self._post})
+        self._app = app
+        self._max_body = max_body
+
+    async def _post(self, request: Request) -> Answer:
+        pairs = [(name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values]
+        fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.fields.items()}
+        raw = body(request, self._max_body)
+        try:
+            heard = server.decode(fields, raw)
+        except CallerError as error:
+            return _refused(str(error))
+        if heard.event:
+            # Subscribers get their messages through the broker; a service without any says nothing of a stray event.
+            return Answer(b"", headers=b"")
+        kind = "application/json" if heard.is_json else "application/protobuf"
+        call = Call(self._app.name, heard.method, heard.body, kind, headers.sort(pairs)[0])
+        result = await self._app.serve(call, _timeout(fields))
+        own, payload = server.encode(heard, result)
+        echoed = _echo(fields)
+        return Answer(
+            payload, headers=tuple((k.encode("latin-1"), v.encode("latin-1")) for k, v in {**echoed, **own}.items())
+        )
+
+    def grpc(self, clock: IReactorTime, idle: float) -> Http2ServerConnection:
+        """A connection that serves the same app over gRPC. :param idle: seconds without a call before it closes."""
+        return Http2ServerConnection(clock, self._serve_grpc, self._max_body + 5, idle)
+
+    def _serve_grpc(self, fields: dict[str, str], raw: bytes) -> Deferred[Http2Answer]:
+        return Deferred.fromCoroutine(self._answer_grpc(fields, raw))
+
+    async def _answer_grpc(self, fields: dict[str, str], raw: bytes) -> Http2Answer:
+        kind = fields.get("content-type", "application/grpc")
+        opening = [(":status", "200"), ("content-type", kind)]
+        deframer = grpc.Deframer(self._max_body)
+        try:
+            messages = deframer.feed(raw)
+        except SidecarError as error:
+            return Http2Answer(opening, b"", grpc.status_trailers(self._app.fault(error)))
+        service, _, method = fields.get(":path", "").rpartition("/")
+        target = f"{service.rpartition('.')[2].lstrip('/')}.{method}"
+        payload = messages[0] if messages else b""
+        content = "application/json" if grpc.is_json(kind) else "application/protobuf"
+        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
+        call = Call(self._app.name, target, payload, content, headers.sort(pairs)[0])
+        timeout = grpc.timeout_seconds(fields.get("grpc-timeout", "")) or _timeout(fields)
+        result = await self._app.serve(call, timeout)
+        if isinstance(result, Fault):
+            return Http2Answer(opening, b"", grpc.status_trailers(result))
+        return Http2Answer(opening, grpc.frame(result.body), grpc.status_trailers(None))
+
+
+def _refused(detail: str) -> Answer:
+    """What servers of every generation say of a request that they cannot read: 200, and the reason in plain text."""
+    return Answer(
+        detail.encode("utf-8"),
+        headers=((b"Content-Type", b"text/plain"), (b"Micro-Error", orjson.dumps(detail)[1:-1])),
+    )
+
+
+def _timeout(fields: Mapping[str, str]) -> float:
+    """The caller's ``Timeout``, decimal nanoseconds, in seconds."""
+    text = fields.get("timeout", "")
+    return int(text) / 1e9 if text.isascii() and text.isdigit() and 0 < len(text) < 19 and int(text) else PATIENCE
+
+
+def _echo(fields: Mapping[str, str]) -> dict[str, str]:
+    """The headers that clients of some generation match an answer by."""
+    names = ("Micro-Id", "Micro-Service", "Micro-Method", "Micro-Endpoint", "Micro-Stream")
+    twins = (*names, *(f"X-{name}" for name in names))
+    return {name: fields[name.lower()] for name in twins if fields.get(name.lower())}

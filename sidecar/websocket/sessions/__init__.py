@@ -1,0 +1,1 @@
+"""What is said on a WebSocket: publish and subscribe, or a stream of a service."""

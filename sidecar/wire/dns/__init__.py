@@ -1,0 +1,1 @@
+"""DNS packets, and the records by which go-micro describes services over mDNS."""

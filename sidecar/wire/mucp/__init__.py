@@ -1,0 +1,1 @@
+"""go-micro's own protocol over its HTTP transport."""

@@ -1,0 +1,1 @@
+"""WebSocket handshakes and frames."""
