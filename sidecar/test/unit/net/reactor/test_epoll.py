@@ -150,7 +150,7 @@ class Turns(SynchronousTestCase):
 _RUN = """
 import sys
 import sidecar
-from sidecar.net import reactor as module
+from sidecar.net.reactor import epoll as module
 assert "twisted.internet.reactor" not in sys.modules
 module.ensure()
 from twisted.internet import reactor, protocol, endpoints, process
