@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
@@ -71,12 +71,33 @@ class Message:
 
 
 @frozen
+class Caller:
+    """Who asks: whoever calls, publishes, subscribes or registers through this sidecar.
+
+    :ivar name: what they are known by, for logs and receipts; "" for somebody unknown.
+    :ivar roles: what they may do, by the names that roles have.
+    :ivar address: the IP literal, or path of the Unix socket, that they came from; "" where it is not known.
+    :ivar authenticated_by: how they showed who they are (``token``, ``certificate``, ``uid``), "" where they did not.
+    """
+
+    name: str = ""
+    roles: frozenset[str] = frozenset()
+    address: str = ""
+    authenticated_by: str = ""
+
+
+#: Somebody who showed no credentials, or this sidecar itself.
+ANONYMOUS: Final = Caller()
+
+
+@frozen
 class Call:
     """A request to a service, its payload still in the caller's bytes.
 
     :ivar request: the payload exactly as it came: JSON text, or protobuf when ``content_type`` says so.
     :ivar metadata: what goes along as headers; names that would disturb the wire are stripped already.
     :ivar address: ``host:port`` of the only node that may be called, or None for any.
+    :ivar version: the only version of the service that may be called, or None for any.
     """
 
     service: str
@@ -85,6 +106,7 @@ class Call:
     content_type: str = "application/json"
     metadata: Mapping[str, str] = EMPTY
     address: str | None = None
+    version: str | None = None
 
 
 @frozen
