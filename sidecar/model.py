@@ -182,7 +182,7 @@ class BackendState:
 class BackendOptions:
     """What the factory of a registry or broker is given: everything a flag can say to it.
 
-    :ivar reactor: for connections and as the clock.
+    :ivar reactor: for connections and as the clock; None as long as nothing is built from these options.
     :ivar addresses: ``host:port`` or URLs in the order to try; empty for the engine's own default.
     :ivar tls: speak TLS to the engine.
     :ivar credentials_file: a NATS ``.creds`` or nkey seed file.
@@ -190,9 +190,10 @@ class BackendOptions:
     :ivar listen: ``host:port`` of a listener that the backend opens itself (the HTTP broker), "" for loopback.
     :ivar registry: the registry in use, given to brokers only.
     :ivar max_body: bytes of the largest message or answer to take.
+    :ivar kind: the name of the backend's entry point, as in ``--registry=``.
     """
 
-    reactor: Any
+    reactor: Any = None
     addresses: tuple[str, ...] = ()
     username: str = ""
     password: str = field(default="", repr=False)
@@ -206,3 +207,4 @@ class BackendOptions:
     listen: str = ""
     registry: Any = None
     max_body: int = 4 * 1024 * 1024
+    kind: str = "memory"

@@ -20,7 +20,7 @@ from sidecar.broker.outgoing import addressed
 from sidecar.errors import BadRequest, EngineUnavailable, TopicInvalid
 from sidecar.interfaces import IBroker, ISubscription
 from sidecar.model import BackendOptions, BackendState, Message
-from sidecar.net.nats.access import NatsAccess
+from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.wire import messages
 
@@ -193,6 +193,6 @@ def build(options: BackendOptions) -> IBroker:
 
     :raises ConfigError: an address, a certificate or the credentials file cannot be used.
     """
-    link = NatsClient(options.reactor, NatsAccess.from_options(options), "microsidecar broker")
+    link = NatsClient(options.reactor, NatsServers.from_options(options), "microsidecar broker")
     broker: IBroker = NatsBroker(options.reactor, link)
     return broker

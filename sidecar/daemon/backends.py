@@ -6,16 +6,23 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+from twisted.application import service
+from zope.interface.exceptions import BrokenImplementation, BrokenMethodImplementation, Invalid
+from zope.interface.verify import verifyObject
+
 from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.model import BackendOptions
 
 if TYPE_CHECKING:
-    from sidecar.daemon.cmdline.settings import EngineSettings, Settings
+    from sidecar.daemon.cmdline.settings import Settings
 
 #: The entry-point groups, where third parties add theirs.
 REGISTRIES = "microsidecar.registries"
 BROKERS = "microsidecar.brokers"
+#: What each group's factories have to make.
+_SEAMS: dict[str, Any] = {REGISTRIES: IRegistry, BROKERS: IBroker}
 
 
 @cache
@@ -33,9 +40,14 @@ def registries(settings: Settings, reactor: Any) -> IRegistry:
 
     :raises ConfigError: there is no such kind, or it cannot be made from these settings.
     """
-    built = tuple(_registry(_options(engine, settings, reactor), engine.kind) for engine in settings.registry.engines)
+    most = settings.http.max_body
+    built = tuple(
+        _build(REGISTRIES, "registry", evolve(engine, reactor=reactor, max_body=most))
+        for engine in settings.registry.engines
+    )
     if len(built) == 1:
-        return built[0]
+        only: IRegistry = built[0]
+        return only
     from sidecar.registry.multi import MultiRegistry
 
     several: IRegistry = MultiRegistry(built, reactor)
@@ -49,16 +61,13 @@ def broker(settings: Settings, reactor: Any, registry: IRegistry) -> IBroker:
     :raises ConfigError: there is no such kind, or it cannot be made from these settings.
     """
     engine = settings.broker.engine
-    built: IBroker = _build(BROKERS, "broker", engine.kind, _options(engine, settings, reactor, registry))
+    options = evolve(engine, reactor=reactor, registry=registry, max_body=settings.http.max_body)
+    built: IBroker = _build(BROKERS, "broker", options)
     return built
 
 
-def _registry(options: BackendOptions, kind: str) -> IRegistry:
-    built: IRegistry = _build(REGISTRIES, "registry", kind, options)
-    return built
-
-
-def _build(group: str, flag: str, kind: str, options: BackendOptions) -> Any:
+def _build(group: str, flag: str, options: BackendOptions) -> Any:
+    kind = options.kind
     point = _found(group).get(kind)
     if point is None:
         raise ConfigError(unknown(group, flag, kind))
@@ -70,36 +79,44 @@ def _build(group: str, flag: str, kind: str, options: BackendOptions) -> Any:
             f"--{flag}={kind}: its entry point {point.value!r} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
     try:
-        return factory(options)
+        built = factory(options)
     except ConfigError as error:
         raise ConfigError(f"--{flag}={kind}: {error}") from error
     except Exception as error:
         raise ConfigError(
             f"--{flag}={kind}: {point.value!r} failed with {type(error).__name__}: {error}; check --{flag}_address"
         ) from error
+    lacks = _lacks(_SEAMS[group], built)
+    if lacks:
+        raise ConfigError(
+            f"--{flag}={kind}: {point.value!r} was written for another version of microsidecar: {'; '.join(lacks)}"
+            " (see docs/example-backend)"
+        )
+    return built
+
+
+def _lacks(seam: Any, built: Any) -> list[str]:
+    """What keeps ``built`` from being what it is used as, one phrase a method; empty where nothing does."""
+    lacks = []
+    if not service.IService.providedBy(built):
+        lacks.append("it is no twisted.application.service.IService")
+    try:
+        verifyObject(seam, built)
+    except Invalid as found:
+        # One fault is raised as it is, several together as a MultipleInvalid.
+        lacks += [_phrase(one, seam) for one in getattr(found, "exceptions", (found,))]
+    return lacks
+
+
+def _phrase(lack: Any, seam: Any) -> str:
+    if isinstance(lack, BrokenMethodImplementation):
+        wanted = lack.method
+        return f"its {wanted.getName()} is not {wanted.getName()}{wanted.getSignatureString()}"
+    if isinstance(lack, BrokenImplementation):
+        return f"it has no {lack.name.getName()}" if hasattr(lack.name, "getName") else f"it has no {lack.name}"
+    return f"it does not say that it implements {seam.__name__}"
 
 
 def unknown(group: str, flag: str, kind: str) -> str:
     """:returns: the sentence for a kind that nobody offers."""
     return f"--{flag}={kind}: there is no such {flag}; there are {', '.join(kinds(group)) or 'none installed'}"
-
-
-def _options(
-    engine: EngineSettings, settings: Settings, reactor: Any, registry: IRegistry | None = None
-) -> BackendOptions:
-    return BackendOptions(
-        reactor=reactor,
-        addresses=engine.addresses,
-        username=engine.username,
-        password=engine.password,
-        token=engine.token,
-        credentials_file=engine.credentials_file,
-        tls=engine.tls,
-        ca_file=engine.ca_file,
-        cert_file=engine.cert_file,
-        key_file=engine.key_file,
-        interface=engine.interface,
-        listen=engine.listen,
-        registry=registry,
-        max_body=settings.http.max_body,
-    )

@@ -17,7 +17,6 @@ from sidecar.daemon.cmdline.settings import (
     BrokerSettings,
     ClientSettings,
     EndpointPort,
-    EngineSettings,
     HealthSettings,
     HttpSettings,
     ListenSettings,
@@ -27,6 +26,7 @@ from sidecar.daemon.cmdline.settings import (
     TcpPort,
     TlsSettings,
 )
+from sidecar.model import BackendOptions
 from sidecar.wire import durations
 
 #: How long an app outlives a sidecar that crashed, on engines that other machines read (go-micro's own default).
@@ -127,7 +127,7 @@ def _tls(given: Source) -> TlsSettings:
     return TlsSettings(enabled, cert, key, client_ca)
 
 
-def _registries(given: Source) -> tuple[EngineSettings, ...]:
+def _registries(given: Source) -> tuple[BackendOptions, ...]:
     wanted: tuple[str, ...] = given["registry"]
     known = backends.kinds(backends.REGISTRIES)
     for kind in wanted:
@@ -142,14 +142,14 @@ def _registries(given: Source) -> tuple[EngineSettings, ...]:
     return tuple(_engine(given, "registry", kind) for kind in wanted)
 
 
-def _broker(given: Source) -> EngineSettings:
+def _broker(given: Source) -> BackendOptions:
     kind = given["broker"].strip()
     if kind not in backends.kinds(backends.BROKERS):
         raise UsageError(backends.unknown(backends.BROKERS, "broker", kind))
     return _engine(given, "broker", kind)
 
 
-def _engine(given: Source, flag: str, kind: str) -> EngineSettings:
+def _engine(given: Source, flag: str, kind: str) -> BackendOptions:
     every: tuple[str, ...] = given[f"{flag}_address"] or ()
     own = tuple(item.partition("=")[2] for item in every if item.startswith(f"{kind}="))
     addresses = own or tuple(item for item in every if "=" not in item)
@@ -167,7 +167,7 @@ def _engine(given: Source, flag: str, kind: str) -> EngineSettings:
     listens = flag == "broker" and kind == "http"
     if listens and len(addresses) > 1:
         raise UsageError(f"--broker_address={','.join(addresses)}: the http broker listens at one address")
-    return EngineSettings(
+    return BackendOptions(
         kind=kind,
         addresses=() if listens else addresses,
         username=username,

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import frozen
 
-from sidecar.model import EMPTY
+from sidecar.model import EMPTY, BackendOptions
 
 #: The port of the original, on loopback: nobody is served whom the operator did not invite.
 DEFAULT_PORT = 8081
 DEFAULT_HOST = "127.0.0.1"
+#: The embedded registry, and the embedded broker.
+MEMORY = BackendOptions()
 
 
 @frozen
@@ -87,28 +89,10 @@ class ClientSettings:
 
 
 @frozen
-class EngineSettings:
-    """One registry or broker engine, by the name of its entry point. The fields are those of ``BackendOptions``."""
-
-    kind: str = "memory"
-    addresses: tuple[str, ...] = ()
-    username: str = ""
-    password: str = field(default="", repr=False)
-    token: str = field(default="", repr=False)
-    credentials_file: str = ""
-    tls: bool = False
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    interface: str = ""
-    listen: str = ""
-
-
-@frozen
 class RegistrySettings:
     """The registries in use, in the order given. Writes go to all of them."""
 
-    engines: tuple[EngineSettings, ...] = (EngineSettings(),)
+    engines: tuple[BackendOptions, ...] = (MEMORY,)
 
 
 @frozen
@@ -124,7 +108,7 @@ class BrokerSettings:
     :ivar ping_timeout: seconds to wait for the pong before the peer is dropped.
     """
 
-    engine: EngineSettings = EngineSettings()
+    engine: BackendOptions = MEMORY
     slow: Literal["drop", "close"] = "drop"
     outbox: int = 8 * 1024 * 1024
     outbox_messages: int = 65_536

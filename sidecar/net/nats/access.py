@@ -77,78 +77,65 @@ def _shown(text: str) -> str:
 
 
 @frozen
-class NatsAccess:
-    """The servers in the order to try, and our credentials.
+class NatsServers:
+    """The NATS servers to connect to, and what each of them is shown of us.
 
-    :ivar credentials_file: a ``.creds`` file (JWT and seed) or a file holding an nkey seed.
-    :ivar tls: refuse servers without TLS; a server that asks for TLS gets it in any case.
+    :ivar options: what the flags say of credentials and TLS: the credentials file is a ``.creds`` file (JWT and seed)
+        or holds an nkey seed; ``tls`` refuses servers without TLS, one that asks for TLS gets it in any case.
+    :ivar addresses: in the order to try.
     """
 
+    options: BackendOptions
     addresses: tuple[NatsAddress, ...] = (NatsAddress("127.0.0.1"),)
-    username: str = ""
-    password: str = field(default="", repr=False)
-    token: str = field(default="", repr=False)
-    credentials_file: str = ""
-    tls: bool = False
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
 
     @classmethod
-    def from_options(cls, options: BackendOptions) -> NatsAccess:
+    def from_options(cls, options: BackendOptions) -> NatsServers:
         """:raises ConfigError: an address, a certificate or the credentials file cannot be used."""
-        access = cls(
-            addresses=tuple(map(parse_address, options.addresses)) or (NatsAddress("127.0.0.1"),),
-            username=options.username,
-            password=options.password,
-            token=options.token,
-            credentials_file=options.credentials_file,
-            tls=options.tls,
-            ca_file=options.ca_file,
-            cert_file=options.cert_file,
-            key_file=options.key_file,
-        )
-        access.context()
-        access.credentials()
-        return access
+        servers = cls(options, tuple(map(parse_address, options.addresses)) or (NatsAddress("127.0.0.1"),))
+        servers.context()
+        servers.credentials()
+        return servers
 
     def context(self) -> _NotedContext:
         """A fresh TLS context. :raises ConfigError: a file of it cannot be used."""
         context = _NotedContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
-            if self.ca_file:
-                context.load_verify_locations(cafile=self.ca_file)
+            if self.options.ca_file:
+                context.load_verify_locations(cafile=self.options.ca_file)
             else:
                 context.load_default_certs()
-            if self.cert_file:
-                context.load_cert_chain(self.cert_file, self.key_file or None)
+            if self.options.cert_file:
+                context.load_cert_chain(self.options.cert_file, self.options.key_file or None)
         except (OSError, ssl.SSLError) as error:
-            files = ", ".join(name for name in (self.ca_file, self.cert_file, self.key_file) if name)
+            files = ", ".join(
+                name for name in (self.options.ca_file, self.options.cert_file, self.options.key_file) if name
+            )
             raise ConfigError(f"TLS to NATS: {files}: {error}") from None
         return context
 
     def credentials(self) -> dict[str, Any]:
         """nats-py's arguments for the credentials file. :raises ConfigError: it cannot be used."""
-        if not self.credentials_file:
+        path = self.options.credentials_file
+        if not path:
             return {}
         try:
-            text = Path(self.credentials_file).read_text()
+            text = Path(path).read_text()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"NATS credentials file {self.credentials_file}: {error}") from None
+            raise ConfigError(f"NATS credentials file {path}: {error}") from None
         if "BEGIN NATS USER JWT" in text and "BEGIN USER NKEY SEED" in text:
-            return {"user_credentials": self.credentials_file}
+            return {"user_credentials": path}
         if text.strip().startswith("SU") and len(text.split()) == 1:
-            return {"nkeys_seed": self.credentials_file}
+            return {"nkeys_seed": path}
         raise ConfigError(
-            f"NATS credentials file {self.credentials_file} holds neither a user JWT with its seed (.creds) nor an "
+            f"NATS credentials file {path} holds neither a user JWT with its seed (.creds) nor an "
             "nkey seed (one line that begins with SU)"
         )
 
     def arguments(self, address: NatsAddress) -> dict[str, Any]:
         """What ``nats.aio.client.Client.connect`` is to be given for ``address``."""
         context = self.context()
-        refuse_plain_text = self.tls or address.scheme == "tls"
+        refuse_plain_text = self.options.tls or address.scheme == "tls"
 
         def guarded(secret: str) -> Callable[[], str] | None:
             def give() -> str:
@@ -158,7 +145,7 @@ class NatsAccess:
 
             return give if secret else None
 
-        user, password, token = self.username, self.password, self.token
+        user, password, token = self.options.username, self.options.password, self.options.token
         if address.username:
             user, password, token = (
                 (address.username, address.password, "") if address.password else ("", "", address.username)
@@ -174,7 +161,7 @@ class NatsAccess:
 
     def satisfied(self, address: NatsAddress, arguments: dict[str, Any]) -> bool:
         """Whether a connection made with ``arguments`` is as private as it was asked to be."""
-        return not (self.tls or address.scheme == "tls") or bool(arguments["tls"].used)
+        return not (self.options.tls or address.scheme == "tls") or bool(arguments["tls"].used)
 
 
 class NoTLS(OSError):

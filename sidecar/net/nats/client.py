@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
 from sidecar.errors import EngineUnavailable, SidecarError, TooLarge
-from sidecar.net.nats.access import NatsAccess
+from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.commands import Alteration, Arrival, Command, Interest, Publication
 from sidecar.net.nats.loopthread import LoopThread
 from sidecar.net.nats.worker import NatsWorker
@@ -43,12 +43,12 @@ class NatsClient(service.Service):
     log = Logger()
     connected: bool = field()
 
-    def __init__(self, reactor: Any, access: NatsAccess, name: str, echo: bool = True) -> None:
+    def __init__(self, reactor: Any, servers: NatsServers, name: str, echo: bool = True) -> None:
         """:param reactor: for the way back from the thread, and as the clock. :param name: shown by NATS monitoring.
         :param echo: whether what we publish comes back to what we hold."""
         super().__init__()
         self._reactor = reactor
-        self._access = access
+        self._servers = servers
         self.name_shown = name
         self._echo = echo
         self._thread = LoopThread(reactor, name)
@@ -61,7 +61,7 @@ class NatsClient(service.Service):
         self._told_dropped = float("-inf")
         self.connected = False
         self.detail = "not started"
-        self.address = ", ".join(map(str, access.addresses))
+        self.address = ", ".join(map(str, servers.addresses))
         self.max_payload = 1024 * 1024
         self.dropped = 0
 
@@ -76,7 +76,7 @@ class NatsClient(service.Service):
         self._supervision.addErrback(self._supervision_ended)
 
     def _new_worker(self) -> NatsWorker:
-        return NatsWorker(self._access, self.name_shown, self._echo, self._thread, self)
+        return NatsWorker(self._servers, self.name_shown, self._echo, self._thread, self)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from sidecar.errors import EngineUnavailable, Forbidden, SidecarError, TooLarge, TopicInvalid
-from sidecar.net.nats.access import NatsAccess, NatsAddress, NoTLS, parse_address
+from sidecar.net.nats.access import NatsAddress, NatsServers, NoTLS, parse_address
 from sidecar.net.nats.commands import Alteration, Arrival, Command, Interest, Listener, Publication
 from sidecar.net.nats.loopthread import LoopThread
 
@@ -46,7 +46,7 @@ DISCOVERED = 16
 class NatsWorker:
     """Keeps one connection and carries out commands on it. Everything here runs on the loop's thread."""
 
-    _access: NatsAccess
+    _servers: NatsServers
     _name: str
     _echo: bool
     _thread: LoopThread
@@ -83,7 +83,7 @@ class NatsWorker:
         """Connect, again and again, until cancelled."""
         wait = FIRST_WAIT
         while True:
-            for address in [*self._access.addresses, *self._discovered]:
+            for address in [*self._servers.addresses, *self._discovered]:
                 if await self._session(address):
                     wait = FIRST_WAIT
                     break
@@ -130,7 +130,7 @@ class NatsWorker:
     async def _connect(
         self, client: Client, address: NatsAddress, closed: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
-        arguments = self._access.arguments(address)
+        arguments = self._servers.arguments(address)
 
         async def went_wrong(error: Exception) -> None:
             self._went_wrong(error)
@@ -150,7 +150,7 @@ class NatsWorker:
             ),
             CONNECT_TIMEOUT * 3,
         )
-        if not self._access.satisfied(address, arguments):
+        if not self._servers.satisfied(address, arguments):
             raise NoTLS(f"{address} does not offer TLS")
 
     async def _beat(self, client: Client) -> None:
@@ -278,7 +278,7 @@ class NatsWorker:
         return None
 
     def _note_cluster(self, client: Client) -> None:
-        known = set(self._access.addresses)
+        known = set(self._servers.addresses)
         self._discovered = []
         for found in client.discovered_servers[:DISCOVERED]:
             address = parse_address(found.netloc)

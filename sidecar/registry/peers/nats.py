@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from sidecar.errors import MalformedRecord, SidecarError
 from sidecar.interfaces import IRegistry
 from sidecar.model import BackendOptions, Service
-from sidecar.net.nats.access import NatsAccess
+from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.registry.peers.registry import PeerRegistry
 from sidecar.wire import natsregistry as wire
@@ -132,6 +132,6 @@ def build(options: BackendOptions) -> IRegistry:
 
     :raises ConfigError: an address, a certificate or the credentials file cannot be used.
     """
-    link = NatsClient(options.reactor, NatsAccess.from_options(options), "microsidecar registry", echo=False)
+    link = NatsClient(options.reactor, NatsServers.from_options(options), "microsidecar registry", echo=False)
     registry: IRegistry = PeerRegistry(options.reactor, NatsTransport(link))
     return registry

@@ -16,8 +16,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sidecar.daemon import backends
-from sidecar.daemon.cmdline.settings import BrokerSettings, EngineSettings, RegistrySettings, Settings
+from sidecar.daemon.cmdline.settings import BrokerSettings, RegistrySettings, Settings
 from sidecar.interfaces import IBroker
+from sidecar.model import BackendOptions
 from sidecar.test.contracts import broker as contract
 from sidecar.test.contracts.registry import RegistryContract
 from sidecar.test.doubles.programs.daemon import environment, running_daemon
@@ -27,7 +28,7 @@ EXAMPLE = checkout() / "docs" / "example-backend"
 SKIP = None if (EXAMPLE / "setup.cfg").exists() else f"not in a checkout: there is no {EXAMPLE}"
 
 SETTINGS = Settings(
-    registry=RegistrySettings((EngineSettings("example"),)), broker=BrokerSettings(EngineSettings("example"))
+    registry=RegistrySettings((BackendOptions(kind="example"),)), broker=BrokerSettings(BackendOptions(kind="example"))
 )
 
 

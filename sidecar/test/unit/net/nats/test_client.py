@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sidecar.errors import ConfigError, EngineUnavailable, Forbidden, TooLarge
 from sidecar.model import BackendOptions
-from sidecar.net.nats.access import NatsAccess, NatsAddress, parse_address
+from sidecar.net.nats.access import NatsAddress, NatsServers, parse_address
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.test.doubles.servers.nats import FakeNats
 
@@ -38,7 +38,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_secrets_are_not_shown(self) -> None:
         """Neither password nor token is in the repr."""
-        access = NatsAccess(password="hidden", token="hidden")
+        access = NatsServers(BackendOptions(password="hidden", token="hidden"))
         self.assertNotIn("hidden", repr(access))
         self.assertNotIn("hidden", repr(parse_address("nats://u:hidden@n")))
 
@@ -49,7 +49,7 @@ class AddressTests(SynchronousTestCase):
             file.write("no credentials")
         for path in ("/nonexistent.creds", other):
             error = self.assertRaises(
-                ConfigError, NatsAccess.from_options, BackendOptions(reactor, credentials_file=path)
+                ConfigError, NatsServers.from_options, BackendOptions(reactor, credentials_file=path)
             )
             self.assertIn(path, str(error))
 
@@ -58,10 +58,10 @@ class AddressTests(SynchronousTestCase):
         path = self.mktemp()
         with open(path, "w") as file:
             file.write("SUAMLK2ZNL35WSMW37E7UD4VZ7ELPKW7DHC3BWBSD2GCZ7IUQQXZIORRBU\n")
-        self.assertEqual(NatsAccess(credentials_file=path).credentials(), {"nkeys_seed": path})
+        self.assertEqual(NatsServers(BackendOptions(credentials_file=path)).credentials(), {"nkeys_seed": path})
         with open(path, "w") as file:
             file.write("-----BEGIN NATS USER JWT-----\nx\n-----BEGIN USER NKEY SEED-----\nSU..\n")
-        self.assertEqual(NatsAccess(credentials_file=path).credentials(), {"user_credentials": path})
+        self.assertEqual(NatsServers(BackendOptions(credentials_file=path)).credentials(), {"user_credentials": path})
 
 
 class LinkTests(TestCase):
@@ -73,7 +73,9 @@ class LinkTests(TestCase):
         self.addCleanup(self.server.stop)
 
     def link(self, start: bool = True, **access: Any) -> NatsClient:
-        link = NatsClient(reactor, NatsAccess((NatsAddress("127.0.0.1", self.server.port),), **access), "test")
+        link = NatsClient(
+            reactor, NatsServers(BackendOptions(**access), (NatsAddress("127.0.0.1", self.server.port),)), "test"
+        )
         if start:
             link.startService()
             self.addCleanup(link.stopService)

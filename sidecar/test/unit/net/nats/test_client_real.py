@@ -19,7 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from sidecar.errors import ConfigError, EngineUnavailable
 from sidecar.model import BackendOptions
-from sidecar.net.nats.access import NatsAccess
+from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.test.doubles import certificates
 from sidecar.test.doubles.programs import process
@@ -53,7 +53,7 @@ class Real(TestCase):
         return str(path)
 
     def link(self, address: str = "", **options: Any) -> NatsClient:
-        access = NatsAccess.from_options(
+        access = NatsServers.from_options(
             BackendOptions(reactor, addresses=(address or f"127.0.0.1:{self.port}",), **options)
         )
         link = NatsClient(reactor, access, "test")
@@ -161,7 +161,7 @@ class Encrypted(Real):
             BackendOptions(reactor, cert_file=broken, key_file=broken),
             BackendOptions(reactor, ca_file="/nonexistent"),
         ):
-            error = self.assertRaises(ConfigError, NatsAccess.from_options, options)
+            error = self.assertRaises(ConfigError, NatsServers.from_options, options)
             self.assertIn(options.ca_file or options.cert_file, str(error))
 
 
@@ -205,7 +205,7 @@ class Outage(Real):
         """Of several addresses the next one is used where one is dead."""
         self.server()
         dead = process.free_port()
-        access = NatsAccess.from_options(BackendOptions(reactor, (f"127.0.0.1:{dead}", f"127.0.0.1:{self.port}")))
+        access = NatsServers.from_options(BackendOptions(reactor, (f"127.0.0.1:{dead}", f"127.0.0.1:{self.port}")))
         link = NatsClient(reactor, access, "test")
         link.startService()
         self.addCleanup(link.stopService)

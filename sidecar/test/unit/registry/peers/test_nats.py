@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from sidecar.errors import EngineUnavailable, NotFound
 from sidecar.model import BackendOptions, Change
-from sidecar.net.nats.access import NatsAccess, NatsAddress
+from sidecar.net.nats.access import NatsAddress, NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.registry.peers.nats import build
 from sidecar.test.contracts.registry import RegistryContract, a_service
@@ -85,7 +85,7 @@ class Dialects(TestCase):
 
     async def peer(self) -> NatsClient:
         """Another process on the server."""
-        link = NatsClient(reactor, NatsAccess((NatsAddress("127.0.0.1", self.server.port),)), "peer")
+        link = NatsClient(reactor, NatsServers(BackendOptions(), (NatsAddress("127.0.0.1", self.server.port),)), "peer")
         link.startService()
         self.addCleanup(link.stopService)
         while not link.connected:
