@@ -20,6 +20,7 @@ FLOORS: dict[str, int] = {
     "errors": 0,
     "interfaces": 0,
     "lifecycle": 0,
+    "waiting": 0,
     "wire": 1,
     "net": 2,
     "registry": 3,

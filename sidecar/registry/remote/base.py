@@ -13,12 +13,12 @@ from twisted.logger import Logger
 
 from sidecar.errors import EngineUnavailable, NotFound
 from sidecar.interfaces import IWatch
+from sidecar.lifecycle import TaskGroup
 from sidecar.model import BackendState, Change, Service
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.registry.remote.failover import Engine
 from sidecar.registry.remote.mirror import Mirror
 from sidecar.registry.remote.registrations import Registration, Registrations
-from sidecar.registry.tasks import TaskGroup
 from sidecar.registry.watchers import Watchers
 
 #: Seconds for a write or a lookup.

@@ -15,9 +15,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from sidecar.errors import CallerError, EngineUnavailable
+from sidecar.lifecycle import TaskGroup, all_of
 from sidecar.model import Service
 from sidecar.registry.leases import Leases
-from sidecar.registry.tasks import TaskGroup, all_of
 
 #: Writes under way at once, whoever asked for them: engines limit their connections.
 _AT_ONCE = 16
