@@ -1,4 +1,4 @@
-"""What the client commands print, as the original printed it. Pure."""
+"""What the client commands print, as the original printed it."""
 
 from __future__ import annotations
 
