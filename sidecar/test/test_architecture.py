@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from sidecar.test import source
+from sidecar.test.doubles.programs.daemon import environment
 from sidecar.test.doubles.programs.process import checkout
 from sidecar.test.source import modules, top, words
 
@@ -121,8 +122,6 @@ WORDS: dict[str, str] = {
 
 #: Whole names, leading underscores apart, that said too little or too many things.
 NAMES: dict[str, str] = {
-    "came": "on_up",
-    "went": "on_down",
     "flight": "call",
     "behind": "slow",
     "spare": "take_idle",
@@ -391,7 +390,9 @@ class Imports(SynchronousTestCase):
             "assert threading.active_count() == 1, threading.enumerate()\n"
         )
         names = [module.name for module in modules()]
-        done = subprocess.run([sys.executable, "-c", program, *names], capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-c", program, *names], capture_output=True, text=True, timeout=120, env=environment()
+        )
         self.assertEqual(done.returncode, 0, done.stderr)
 
 
