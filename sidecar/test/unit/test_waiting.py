@@ -31,7 +31,12 @@ class AskOnceTests(SynchronousTestCase):
         waiting = [self.once.ask("a", self.question) for _ in range(5)]
         order: list[int] = []
         for number, each in enumerate(waiting):
-            each.addCallback(lambda answer, number=number: order.append(number) or answer)  # type: ignore[misc]
+
+            def noted(answer: int, number: int = number) -> int:
+                order.append(number)
+                return answer
+
+            each.addCallback(noted)
         self.assertEqual(len(self.asked), 1)
         self.assertIn("a", self.once)
         self.asked[0].callback(7)
