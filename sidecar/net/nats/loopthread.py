@@ -24,6 +24,10 @@ T = TypeVar("T")
 #: How many handed-over functions run before the loop on that side gets its turn.
 SLICE = 256
 
+#: Seconds between two cancellations of a task that goes on in spite of the first, and until the loop ends without it.
+#: ``asyncio.wait_for`` of Python before 3.12 loses a cancellation that comes in the turn in which it has its result.
+CANCEL_AGAIN, LAST_PATIENCE = 0.5, 5.0
+
 #: Who logs with the standard library on such a thread.
 LOGGERS = ("asyncio", "nats")
 
@@ -95,14 +99,17 @@ class LoopThread:
 
     :ivar reactor: where answers come back to.
     :ivar name: the thread's name, seen in ``ps`` and debuggers.
+    :ivar cancel_again: seconds until a task that still runs at :meth:`stop` is cancelled once more.
     """
 
     log = Logger()
     _reactor: IReactorFromThreads
     name: str
+    cancel_again: float = CANCEL_AGAIN
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _ending: asyncio.Task[None] | None = field(default=None, init=False)
+    _unfinished: set[Deferred[Any]] = field(factory=set, init=False)
     _forward: _Forward | None = field(default=None, init=False)
     _out: Handoff = field(init=False)
     _home: Handoff = field(init=False)
@@ -130,7 +137,7 @@ class LoopThread:
     def stop(self) -> Deferred[None]:
         """Cancel what still runs there, end the loop and the thread.
 
-        :returns: fires when the thread is at its end.
+        :returns: fires when the thread is at its end, and every Deferred of :meth:`run` has its result.
         """
         loop, self._loop = self._loop, None
         if loop is None:
@@ -171,6 +178,7 @@ class LoopThread:
                 self.reply(finish, task.result() if error is None else Failure(error))
 
         def finish(result: T | Failure) -> None:
+            self._unfinished.discard(done)
             if not done.called:
                 done.callback(result)
 
@@ -183,6 +191,7 @@ class LoopThread:
         if self._loop is None:
             done.errback(Failure(RuntimeError(f"{self.name} is not running")))
         else:
+            self._unfinished.add(done)
             self.post(begin)
         return done
 
@@ -201,13 +210,15 @@ class LoopThread:
             loop.call_soon_threadsafe(run)
 
     def _wind_down(self, loop: asyncio.AbstractEventLoop, stopped: Deferred[None]) -> None:
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-
         async def end() -> None:
+            late = loop.time() + LAST_PATIENCE
             # Their exceptions are reported by the tasks themselves; here only the end of them counts.
-            await asyncio.gather(*tasks, return_exceptions=True)
+            while (tasks := asyncio.all_tasks(loop) - {self._ending}) and loop.time() < late:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=self.cancel_again)
+            if tasks:
+                self.reply(self._tell_of_the_rest, sorted(task.get_name() for task in tasks))
             await loop.shutdown_asyncgens()
             loop.stop()
             self.reply(self._join, stopped)
@@ -228,4 +239,12 @@ class LoopThread:
             for logger in LOGGERS:
                 logging.getLogger(logger).removeHandler(self._forward)
             self._forward = None
+        # Whatever ended in the loop's last turn, or was never begun, had no turn left to say so.
+        unfinished, self._unfinished = self._unfinished, set()
+        for done in unfinished:
+            if not done.called:
+                done.errback(Failure(asyncio.CancelledError()))
         stopped.callback(None)
+
+    def _tell_of_the_rest(self, names: list[str]) -> None:
+        self.log.warn("{name}: {tasks} did not end when cancelled", name=self.name, tasks=", ".join(names))

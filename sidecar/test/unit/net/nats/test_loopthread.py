@@ -58,7 +58,7 @@ class HandoffTests(SynchronousTestCase):
 
 class LoopThreadTests(TestCase):
     def setUp(self) -> None:
-        self.thread = LoopThread(reactor, "test loop")
+        self.thread = LoopThread(reactor, "test loop", cancel_again=0.01)
         self.thread.start()
         self.addCleanup(self.thread.stop)
 
@@ -113,3 +113,29 @@ class LoopThreadTests(TestCase):
         await self.assertFailure(self.thread.run(lambda: asyncio.sleep(0)), RuntimeError)
         self.thread.start()
         self.assertIsNone(await self.thread.run(lambda: asyncio.sleep(0)))
+
+    async def test_stop_ends_what_loses_its_cancellation(self) -> None:
+        """A task that goes on after its first cancellation, as one in ``wait_for`` may, is cancelled until it ends."""
+        begun: Deferred[None] = Deferred()
+
+        async def work() -> None:
+            self.thread.reply(begun.callback, None)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                await asyncio.sleep(60)
+
+        running = self.thread.run(work)
+        running.addErrback(lambda failure: failure.trap(asyncio.CancelledError))
+        await begun
+        await self.thread.stop()
+        self.assertTrue(running.called)
+
+    async def test_stop_leaves_no_deferred_behind(self) -> None:
+        """What was put out in the very turn of the stop, begun or not, has its result when the stop has."""
+        running = [self.thread.run(lambda: asyncio.sleep(60)) for _ in range(SLICE)]
+        running += [self.thread.run(lambda: asyncio.sleep(0)) for _ in range(SLICE)]
+        for each in running:
+            each.addErrback(lambda failure: failure.trap(asyncio.CancelledError))
+        await self.thread.stop()
+        self.assertEqual([each.called for each in running], [True] * len(running))
