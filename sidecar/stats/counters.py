@@ -43,9 +43,9 @@ class _Window:
 
 @define(eq=False)
 class Counters:
-    """Counts what is recorded. A clock that is set back counts into the latest window.
+    """Counts what is recorded. A clock that goes back counts into the latest window.
 
-    :param started: seconds since the epoch.
+    :param started: when counting began, in the seconds that ``record`` is told.
     """
 
     started: float
@@ -70,8 +70,11 @@ class Counters:
         self._latest.classes[status // 100] += 1
         self._latest.latencies[bisect_left(BOUNDS, seconds)] += 1
 
-    def windows(self, now: float) -> tuple[Counts, ...]:
-        """The windows kept, oldest first, those in which nothing happened too."""
+    def windows(self, now: float, epoch: float = 0.0) -> tuple[Counts, ...]:
+        """The windows kept, oldest first, those in which nothing happened too.
+
+        :param epoch: seconds from the epoch to the zero of ``now``, by which the windows are dated.
+        """
         self._roll(max(self._index, int((now - self.started) / WIDTH)))
         first = max(0, self._index - KEPT + 1)
         found = []
@@ -79,7 +82,7 @@ class Counters:
             window = self._windows.get(index)
             counted = window.classes if window is not None else []
             classes = {digit: count for digit, count in enumerate(counted) if count}
-            found.append(Counts(int(self.started + index * WIDTH), classes, sum(counted)))
+            found.append(Counts(int(epoch + self.started + index * WIDTH), classes, sum(counted)))
         return tuple(found)
 
     def latency(self, now: float) -> Latency:

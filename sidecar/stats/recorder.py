@@ -15,6 +15,7 @@ from twisted.application import service
 from twisted.internet.interfaces import IReactorTime
 
 from sidecar.stats.counters import Counters, Counts, Latency
+from sidecar.waiting import wall
 
 
 @frozen
@@ -38,6 +39,8 @@ class Recorder(service.Service):
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
+        self._started = wall(clock)
+        self._date = self._started - clock.seconds()
         self._counters = Counters(clock.seconds())
         self._gc_pause = 0.0
         self._gc_began = 0.0
@@ -58,12 +61,17 @@ class Recorder(service.Service):
     def snapshot(self) -> Snapshot:
         """How it stands now."""
         now = self._clock.seconds()
+        date = wall(self._clock) - now
+        if abs(date - self._date) > 1:
+            # The clock was set (or the machine slept): windows are shown by the date that everybody has now. A smaller
+            # difference is a clock that is being disciplined, for which no window should move.
+            self._date = date
         return Snapshot(
-            started=int(self._counters.started),
+            started=int(self._started),
             memory=_resident(),
             threads=threading.active_count(),
             gc_pause=self._gc_pause,
-            windows=self._counters.windows(now),
+            windows=self._counters.windows(now, self._date),
             latency=self._counters.latency(now),
         )
 

@@ -16,6 +16,7 @@ from sidecar.net.http.head import header_block
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.http.server import Recorder
 from sidecar.net.http.twistedweb import TwistedWebRequest
+from sidecar.waiting import wall
 from sidecar.wire import faults
 
 #: Seconds between two looks at the deadlines of all connections. Limits are kept this exactly.
@@ -112,7 +113,7 @@ class SidecarSite(server.Site):
 
     def _tick(self) -> None:
         self.now = self.clock.seconds()
-        self.preamble = b"Server: microsidecar\r\nDate: %b\r\n" % http.datetimeToString(self.now)
+        self.preamble = b"Server: microsidecar\r\nDate: %b\r\n" % http.datetimeToString(wall(self.clock))
 
     def _sweep(self) -> None:
         """One timer for all connections: a timer each would cost every request two heap operations."""

@@ -5,12 +5,16 @@ context, pushes it and pops it, which is 2 to 3 microseconds an event, as much a
 ``system`` of the old ``log.msg`` alone; loggers of ``twisted.logger`` name themselves. Here an event that is nothing
 but "readable", as nearly all are, is given to the transport directly, and only a failure is logged with the prefix.
 
-Everything else is the stock reactor's: this is a subclass of it that replaces one step, the turn.
+It keeps monotonic time, too. The stock reactors ask ``time.time``: set the machine's clock back two hours, and whatever
+waits (a deadline, a health check, the end of a lease) waits two hours longer; set it forward, and all is due at once.
+
+Everything else is the stock reactor's: this is a subclass of it that replaces the turn and the clock.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from twisted.python import log
@@ -32,6 +36,9 @@ if AVAILABLE:
 
     class MicroEPollReactor(EPollReactor):
         """As :class:`twisted.internet.epollreactor.EPollReactor`, but see the module."""
+
+        #: Seconds of a clock that only goes forward; they are no date (see :func:`sidecar.waiting.wall`).
+        seconds = staticmethod(time.monotonic)
 
         def doPoll(self, timeout: float | None) -> None:
             try:

@@ -29,6 +29,7 @@ from sidecar.registry.peers.lastseen import LastSeen
 from sidecar.registry.peers.transport import PeerTransport
 from sidecar.registry.remote.mirror import Mirror
 from sidecar.registry.watchers import Watchers
+from sidecar.waiting import wall
 
 #: Seconds that answers to a question are gathered before the asker is answered.
 GATHER = 0.1
@@ -83,7 +84,7 @@ class PeerRegistry(service.MultiService):
     def startService(self) -> None:
         super().startService()
         if not self._voice.state()[0]:
-            self._known.lost(self._clock.seconds())  # what is not known yet is as old as what is known no more
+            self._known.lost(wall(self._clock))  # what is not known yet is as old as what is known no more
 
     def stopService(self) -> Deferred[None]:
         """Say goodbye for all that is ours, since nobody will answer for it, then leave."""
@@ -157,7 +158,7 @@ class PeerRegistry(service.MultiService):
 
     def went(self) -> None:
         """The engine is out of reach: what is known stays."""
-        if self._known.lost(self._clock.seconds()):
+        if self._known.lost(wall(self._clock)):
             self.log.warn("The {kind} registry is out of reach; reads go on from memory", kind=self._voice.kind)
 
     def complain(self, record: str, why: str) -> None:

@@ -20,6 +20,7 @@ from sidecar.registry.remote.failover import Engine
 from sidecar.registry.remote.mirror import Mirror
 from sidecar.registry.remote.registrations import Registration, Registrations
 from sidecar.registry.watchers import Watchers
+from sidecar.waiting import wall
 
 #: Seconds for a write or a lookup.
 PATIENCE = 3.0
@@ -96,7 +97,7 @@ class RemoteRegistry(services.Service):
         self._connected = False
         self._detail = str(error)
         self._end_grace()
-        if self._mirror.lost(self._clock.seconds()):
+        if self._mirror.lost(wall(self._clock)):
             self.log.warn(
                 "{kind} is away, answering from memory until it is back: {why}", kind=self.kind, why=self._detail
             )

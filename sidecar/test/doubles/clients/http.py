@@ -16,6 +16,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from sidecar.net.http.limits import HTTPLimits
+from sidecar.waiting import Clocks
 from sidecar.web.site import SidecarSite
 
 
@@ -109,7 +110,7 @@ class Client:
 
 
 def site_of(resource: Resource, clock: Clock, limits: HTTPLimits | None = None, **more: Any) -> SidecarSite:
-    return SidecarSite(resource, clock, limits or HTTPLimits(), **more)
+    return SidecarSite(resource, Clocks(clock, clock.seconds), limits or HTTPLimits(), **more)
 
 
 def read_answers(data: bytes, *methods: str) -> list[Answered]:

@@ -13,14 +13,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.stats.recorder import Recorder
 from sidecar.test.doubles.clients.resources import Asking, Heard
+from sidecar.waiting import Clocks
 from sidecar.web.stats import StatsResource
 
 
 class StatsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.clock.advance(1_700_000_000)
-        self.recorder = Recorder(self.clock)
+        self.clock.advance(17)
+        self.set_by = 1_700_000_000 - 17
+        self.recorder = Recorder(Clocks(self.clock, lambda: self.clock.seconds() + self.set_by))
         self.recorder.startService()
         self.addCleanup(self.recorder.stopService)
         facts = {"registry": lambda: {"kind": "memory", "detail": "</script><img src=x onerror=alert(1)>"}}
@@ -42,6 +44,13 @@ class StatsTests(SynchronousTestCase):
         counters = [{"timestamp": 1_700_000_000, "status_codes": {"20x": 1, "40x": 1}, "total_reqs": 2}]
         self.assertEqual(stats["counters"], counters)
         self.assertEqual(stats["registry"]["kind"], "memory")
+
+    def test_clock_set(self) -> None:
+        """Where somebody sets the machine's clock, the start keeps the date it had and windows have today's."""
+        self.set_by += 7200
+        stats = self.get(Accept="application/json").json
+        self.assertEqual(stats["started"], 1_700_000_000)
+        self.assertEqual([counts["timestamp"] for counts in stats["counters"]], [1_700_007_200])
 
     def test_asked_by_content_type(self) -> None:
         """The original's way of asking for JSON, by the request's own content type, works too."""

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,16 @@ class Turns(SynchronousTestCase):
         peer.send(b"one")
         self.reactor.doIteration(1)
         self.assertEqual(watched.noted, ["one", "write"])
+
+    def test_clock(self) -> None:
+        """It keeps monotonic time, also for what waits: nobody sets that clock."""
+        before = time.monotonic()
+        now = self.reactor.seconds()
+        call = self.reactor.callLater(10, lambda: None)
+        after = time.monotonic()
+        self.assertTrue(before <= now <= after, (before, now, after))
+        self.assertTrue(before + 10 <= call.getTime() <= after + 10)
+        call.cancel()
 
     def test_end(self) -> None:
         """A connection that ends is disconnected, with its reason."""
