@@ -43,15 +43,51 @@ from sidecar.websocket.sockets import WebSockets
 PATIENCE = 5.0
 
 
-def assemble(settings: Settings, reactor: Any) -> service.IService:
-    """The service tree, its ports bound and nothing started.
+@define(eq=False, kw_only=True)
+class Daemon:
+    """The whole daemon, by the names of its parts.
 
-    It starts from top to bottom and stops from bottom to top, each part awaited: the app leaves the registry, the port
-    closes, calls in flight finish, WebSockets say goodbye, and only then does what they need go away.
+    :ivar settings: by which it runs.
+    :ivar service: all of it, to start and stop: its parts start from top to bottom and stop from bottom to top, each
+        awaited: the apps leave the registry, the port closes, calls in flight finish, WebSockets say goodbye, and only
+        then does what they need go away.
+    :ivar listener: our own port, bound already. :ivar certificates: its TLS, or None where it speaks none.
+    :ivar apps: the apps beside us.
+    """
+
+    settings: Settings
+    service: OrderedService
+    listener: listening.Listener
+    certificates: listening.ICertificates | None
+    registry: IRegistry
+    broker: IBroker
+    selector: Selector
+    transports: Transports
+    client: Client
+    streams: Streams
+    sockets: WebSockets
+    pubsub: PubSubFactory
+    recorder: Recorder
+    site: SidecarSite
+    apps: tuple[localapp.LocalApp, ...]
+
+    def reload(self, settings: Settings) -> None:
+        """Apply what of ``settings`` can change while we run: the certificates, read again whether or not their flags
+        changed. No connection is dropped; each keeps what it began with.
+
+        :raises ConfigError: a certificate is no good, with the reason; everything stays as it was.
+        """
+        if self.certificates is not None and settings.tls.enabled:
+            self.certificates.reload(settings.tls)
+
+
+def assemble(settings: Settings, reactor: Any) -> Daemon:
+    """The daemon, its ports bound and nothing started.
 
     :raises ConfigError: something in the settings cannot work; nothing was registered yet.
     """
-    listener = listening.bind(settings.listen, settings.tls, reactor)
+    certificates = _certificates(settings)
+    listener = listening.bind(settings.listen, certificates, reactor)
     registry = backends.registries(settings, reactor)
     broker = backends.broker(settings, reactor, registry)
 
@@ -67,7 +103,7 @@ def assemble(settings: Settings, reactor: Any) -> service.IService:
     sockets = _websockets(settings, reactor)
     bounds = OutboxLimits(settings.broker.outbox, settings.broker.outbox_messages, settings.broker.slow)
     pubsub = PubSubFactory(broker, reactor, sockets, bounds)
-    beside = localapp.beside(settings, registry, plain, limits, reactor)
+    apps = localapp.local_apps(settings, registry, plain, limits, reactor)
     recorder = Recorder(reactor)
 
     cors = CorsPolicy(settings.cors)
@@ -77,8 +113,8 @@ def assemble(settings: Settings, reactor: Any) -> service.IService:
         rpc=RpcResource(client, _policy(settings), limits.max_body),
         stream=StreamResource(streams, sockets, cors),
         broker=BrokerResource(broker, pubsub, cors, limits.max_body),
-        health=HealthResource(beside.keeper),
-        stats=StatsResource(recorder, _facts(registry, broker, client, streams, pubsub, beside))
+        health=HealthResource(localapp.health(apps)),
+        stats=StatsResource(recorder, _facts(registry, broker, client, streams, pubsub, apps))
         if settings.enable_stats
         else None,
     )
@@ -96,10 +132,26 @@ def assemble(settings: Settings, reactor: Any) -> service.IService:
         sockets,
         Drain(site.drain, settings.drain_timeout),
         listener.service(site),
-        *beside.services,
+        *(running for app in apps for running in app.services),
     ):
         service.IService(part).setServiceParent(whole)
-    return whole
+    return Daemon(
+        settings=settings,
+        service=whole,
+        listener=listener,
+        certificates=certificates,
+        registry=registry,
+        broker=broker,
+        selector=selector,
+        transports=transports,
+        client=client,
+        streams=streams,
+        sockets=sockets,
+        pubsub=pubsub,
+        recorder=recorder,
+        site=site,
+        apps=apps,
+    )
 
 
 def make_id(name: str) -> str:
@@ -117,6 +169,16 @@ class Drain(service.Service):
     def stopService(self) -> Deferred[None]:
         super().stopService()
         return self.drain(self.patience)
+
+
+def _certificates(settings: Settings) -> listening.ICertificates | None:
+    if not settings.tls.enabled:
+        return None
+    # Imported here: OpenSSL costs a tenth of a second that nobody without TLS should pay.
+    from sidecar.daemon.certificates import Certificates
+
+    read: listening.ICertificates = Certificates(settings.tls)
+    return read
 
 
 def _limits(settings: Settings) -> HTTPLimits:
@@ -151,7 +213,7 @@ def _facts(
     client: Client,
     streams: Streams,
     pubsub: PubSubFactory,
-    beside: localapp.LocalApp,
+    apps: tuple[localapp.LocalApp, ...],
 ) -> dict[str, Callable[[], object]]:
     """What /stats tells besides the numbers of the original."""
     return {
@@ -168,7 +230,7 @@ def _facts(
             "streams": streams.open_streams,
         },
         "websockets": pubsub.stats,
-        "app": beside.stats,
+        "app": lambda: apps[0].stats() if apps else None,
     }
 
 

@@ -8,15 +8,15 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import Certificate, CertificateOptions, TLSVersion, trustRootFromCertificates
 from zope.interface import implementer
 
 from sidecar.daemon.cmdline.settings import TlsSettings
+from sidecar.daemon.listening import ICertificates
 from sidecar.errors import ConfigError
 
 
-@implementer(IOpenSSLServerConnectionCreator)
+@implementer(ICertificates)
 class Certificates:
     """Makes the server's side of each TLS connection with the certificate that the files held when last read.
 
@@ -25,12 +25,11 @@ class Certificates:
 
     def __init__(self, settings: TlsSettings) -> None:
         """:raises ConfigError: a file cannot be read or used; the sentence names its flag."""
-        self._settings = settings
         self._context = _context(settings)
 
-    def reload(self) -> None:
+    def reload(self, settings: TlsSettings) -> None:
         """Read the files again. :raises ConfigError: they are no good; the old ones stay in use."""
-        self._context = _context(self._settings)
+        self._context = _context(settings)
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         return SSL.Connection(self._context, None)

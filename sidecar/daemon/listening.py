@@ -10,7 +10,12 @@ from typing import Any
 from twisted.application import service
 from twisted.internet import error
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IProtocolNegotiationFactory
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IProtocolNegotiationFactory,
+)
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,20 +26,25 @@ from sidecar.errors import ConfigError
 from sidecar.net.reactor import eager
 
 
-def bind(listen: ListenSettings, tls: TlsSettings, reactor: Any) -> Listener:
+class ICertificates(IOpenSSLServerConnectionCreator):
+    """The certificates of a port: what makes the TLS side of its connections, and can be told to read its files again.
+
+    Said here rather than by their class, whose module takes a tenth of a second to load.
+    """
+
+    def reload(settings: TlsSettings) -> None:
+        """:raises ConfigError: the files are no good; the old ones stay in use."""
+
+
+def bind(listen: ListenSettings, certificates: ICertificates | None, reactor: Any) -> Listener:
     """Take the port, synchronously; connections wait in the backlog until ``Listener.service`` is started.
 
-    :raises ConfigError: the certificate is no good, or the port cannot be had; the sentence says which and why.
+    :param certificates: for TLS, or None for none.
+    :raises ConfigError: the port cannot be had; the sentence says which and why.
     """
-    creator = None
-    if tls.enabled:
-        # Imported here: OpenSSL costs a tenth of a second that nobody without TLS should pay.
-        from sidecar.daemon.certificates import Certificates
-
-        creator = Certificates(tls)
     if isinstance(listen.where, TcpPort):
-        return Listener(reactor, _tcp_socket(listen.where, listen.backlog), creator)
-    return Listener(reactor, _Endpoint(listen.where, reactor), creator)
+        return Listener(reactor, _tcp_socket(listen.where, listen.backlog), certificates)
+    return Listener(reactor, _Endpoint(listen.where, reactor), certificates)
 
 
 class Listener:
@@ -43,14 +53,15 @@ class Listener:
     :ivar host: the IP address that it is bound to; "" where it is not a TCP port.
     :ivar port: its number, 0 where it is not a TCP port.
     :ivar url: how it is reached, for the log.
+    :ivar certificates: the TLS that it speaks, or None.
     """
 
-    def __init__(self, reactor: Any, bound: socket.socket | _Endpoint, creator: Any) -> None:
+    def __init__(self, reactor: Any, bound: socket.socket | _Endpoint, certificates: ICertificates | None) -> None:
         self._reactor = reactor
         self._bound = bound
-        self._creator = creator
+        self.certificates = certificates
         self.host, self.port = "", 0
-        scheme = "https" if creator is not None else "http"
+        scheme = "https" if certificates is not None else "http"
         if isinstance(bound, socket.socket):
             self.host, self.port = bound.getsockname()[:2]
             self.url = f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
@@ -59,10 +70,10 @@ class Listener:
 
     def service(self, factory: IProtocolFactory) -> service.Service:
         """:param factory: speaks HTTP; TLS is put under it here. :returns: accepts while it runs."""
-        if self._creator is not None:
+        if self.certificates is not None:
             from twisted.protocols.tls import TLSMemoryBIOFactory
 
-            factory = TLSMemoryBIOFactory(self._creator, False, factory)
+            factory = TLSMemoryBIOFactory(self.certificates, False, factory)
             factory.noisy = False
         return ListenerService(self._reactor, self, factory)
 

@@ -1,17 +1,19 @@
-"""The app beside us: its registration, its healthchecks, and the port on which we answer for it."""
+"""The apps beside us: their registrations, their healthchecks, and the ports on which we answer for them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
 from twisted.application import service
+from zope.interface import implementer
 
 from sidecar.daemon import listening
-from sidecar.daemon.cmdline.settings import HealthSettings, ListenSettings, Settings, TlsSettings
+from sidecar.daemon.cmdline.settings import AppSettings, HealthSettings, ListenSettings, Settings
 from sidecar.errors import ConfigError
 from sidecar.health.registrar import Keeper
-from sidecar.interfaces import IRegistry, ITransport
+from sidecar.interfaces import IAppHealth, IRegistry, ITransport
 from sidecar.model import Node, Service
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.web.site import SidecarSite
@@ -22,62 +24,98 @@ _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  # compared with, not bound
 
 @frozen
 class LocalApp:
-    """:ivar keeper: None where no app was named. :ivar services: to start in this order, and stop in reverse."""
+    """An app beside us, while we run.
 
-    keeper: Keeper | None = None
-    services: tuple[service.Service, ...] = ()
+    :ivar keeper: registers it and knows how it is.
+    :ivar services: what runs for it, to start in this order and stop in reverse.
+    """
 
-    def stats(self) -> dict[str, object] | None:
-        if self.keeper is None:
-            return None
+    settings: AppSettings
+    keeper: Keeper
+    services: tuple[service.Service, ...]
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    def stats(self) -> dict[str, object]:
+        """What /stats shows of it."""
         return {"healthy": self.keeper.healthy(), "explanation": self.keeper.explain()}
 
 
-def beside(settings: Settings, registry: IRegistry, plain: ITransport, limits: HTTPLimits, reactor: Any) -> LocalApp:
-    """What ``--server_name`` and ``--server_address`` ask for.
+@implementer(IAppHealth)
+@frozen
+class AppsHealth:
+    """How several apps are, taken together: healthy when each one is."""
+
+    apps: Sequence[LocalApp]
+
+    def healthy(self) -> bool | None:
+        verdicts = [app.keeper.healthy() for app in self.apps]
+        return False if False in verdicts else None if None in verdicts else True
+
+    def status(self) -> int | None:
+        """What the first one that is ill answered."""
+        ill = (app.keeper.status() for app in self.apps if app.keeper.healthy() is False)
+        return next(ill, None)
+
+    def explain(self) -> str:
+        return "; ".join(f"{app.name}: {app.keeper.explain()}" for app in self.apps)
+
+
+def health(apps: Sequence[LocalApp]) -> IAppHealth | None:
+    """:returns: how the apps are: None without any, the app's own health where there is one."""
+    if not apps:
+        return None
+    return apps[0].keeper if len(apps) == 1 else AppsHealth(apps)
+
+
+def local_apps(
+    settings: Settings, registry: IRegistry, plain: ITransport, limits: HTTPLimits, reactor: Any
+) -> tuple[LocalApp, ...]:
+    """The apps that ``settings`` name, nothing of them started.
 
     :param plain: calls an app that speaks plain HTTP.
     :raises ConfigError: the port to answer on cannot be had.
     """
-    server = settings.server
-    if not server.name:
-        return LocalApp()
+    return tuple(_local_app(app, registry, plain, limits, reactor) for app in settings.apps)
+
+
+def _local_app(app: AppSettings, registry: IRegistry, plain: ITransport, limits: HTTPLimits, reactor: Any) -> LocalApp:
     listener = None
-    host, port = server.advertise or (server.host, server.port)
-    if server.protocol == "http":
-        listener = listening.bind(ListenSettings(server.inbound), TlsSettings(), reactor)
-        if server.advertise is None:
+    host, port = app.advertise or (app.host, app.port)
+    if app.protocol == "http":
+        listener = listening.bind(ListenSettings(app.inbound), None, reactor)
+        if app.advertise is None:
             if listener.host in _EVERYWHERE:
                 raise ConfigError(
                     "--server_inbound is every interface: say by --server_advertise which one to register"
                 )
             host, port = listener.host, listener.port
-    registered = Service(server.name, server.version, nodes=(Node(server.id, host, port, server.metadata),))
-    probe = _probe(settings.health, reactor) if settings.health.url else None
     keeper = Keeper(
         registry,
-        registered,
+        Service(app.name, app.version, nodes=(Node(app.id, host, port, app.metadata),)),
         reactor,
-        server.ttl,
-        server.interval,
-        probe,
-        settings.health.interval,
-        settings.health.rise,
-        settings.health.fall,
+        app.ttl,
+        app.interval,
+        _probe(app.health, reactor) if app.health.url else None,
+        app.health.interval,
+        app.health.rise,
+        app.health.fall,
     )
     if listener is None:
-        return LocalApp(keeper, (keeper,))
-    real = Node(server.id, server.host, server.port, server.metadata)
-    inbound = listener.service(_inbound(server.name, real, plain, keeper, limits, reactor))
-    return LocalApp(keeper, (inbound, keeper))
+        return LocalApp(app, keeper, (keeper,))
+    real = Node(app.id, app.host, app.port, app.metadata)
+    inbound = listener.service(_inbound(app.name, real, plain, keeper, limits, reactor))
+    return LocalApp(app, keeper, (inbound, keeper))
 
 
-def _probe(health: HealthSettings, reactor: Any) -> Any:
+def _probe(checked: HealthSettings, reactor: Any) -> Any:
     # Imported here: the HTTP client for cold paths costs a tenth of a second at start.
     from sidecar.health.probe import Probe
     from sidecar.net.client.fetcher import Fetcher
 
-    return Probe(Fetcher(reactor, health.timeout), health.url, health.timeout)
+    return Probe(Fetcher(reactor, checked.timeout), checked.url, checked.timeout)
 
 
 def _inbound(name: str, node: Node, plain: ITransport, keeper: Keeper, limits: HTTPLimits, reactor: Any) -> Any:

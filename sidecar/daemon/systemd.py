@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,8 @@ from twisted.logger import Logger
 
 
 class Notifier(service.Service):
-    """Says ``READY=1`` once the reactor runs and ``STOPPING=1`` when told to stop. Does nothing without systemd."""
+    """Says ``READY=1`` once the reactor runs, ``RELOADING=1`` while files are read again, and ``STOPPING=1`` when told
+    to stop. Does nothing without systemd."""
 
     log = Logger()
 
@@ -27,6 +29,15 @@ class Notifier(service.Service):
     def stopService(self) -> None:
         super().stopService()
         self._tell("STOPPING=1")
+
+    def reloading(self) -> None:
+        """Say that files are being read again."""
+        # systemd compares this with its own clock, which is CLOCK_MONOTONIC, to know which reload is meant.
+        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def reloaded(self, how: str) -> None:
+        """Say that this is over. :param how: what came of it, for ``systemctl status``."""
+        self._tell(f"READY=1\nSTATUS={how}")
 
     def _tell(self, state: str) -> None:
         if not self._socket:

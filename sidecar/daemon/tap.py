@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application import service
 from twisted.internet.defer import Deferred
@@ -19,6 +19,9 @@ from sidecar.daemon.signals import Signals
 from sidecar.daemon.systemd import Notifier
 from sidecar.errors import ConfigError
 from sidecar.net.reactor.epoll import ensure
+
+if TYPE_CHECKING:
+    from sidecar.daemon.assembly import Daemon
 
 #: Exit codes: of a flag that is wrong, and of a setting that turned out not to work.
 WRONG_USAGE = 2
@@ -71,20 +74,38 @@ def make(settings: Settings, reactor: Any) -> service.IService:
     # Imported here: ``--help`` and a wrong flag should not wait for the whole program.
     from sidecar.daemon.assembly import assemble
 
-    root = Root()
-    Signals(reactor).install()
+    root = Root(Notifier(reactor, os.environ))
+    Signals(reactor, root.reload).install()
     try:
-        assemble(settings, reactor).setServiceParent(root)
+        root.daemon = assemble(settings, reactor)
     except ConfigError as error:
         leave(CANNOT_START, str(error))
-    Notifier(reactor, os.environ).setServiceParent(root)
+    root.daemon.service.setServiceParent(root)
+    root.notifier.setServiceParent(root)
     return root
 
 
 class Root(service.MultiService):
-    """The daemon. A setting that turns out not to work while it starts ends the process with one line."""
+    """The daemon and what ties it to the process. A setting that turns out not to work while it starts ends the process
+    with one line."""
 
     log = Logger()
+    daemon: Daemon
+
+    def __init__(self, notifier: Notifier) -> None:
+        super().__init__()
+        self.notifier = notifier
+
+    def reload(self) -> None:
+        """Read the files again; what is no good is logged, and the old stays in use."""
+        self.notifier.reloading()
+        try:
+            self.daemon.reload(self.daemon.settings)
+        except ConfigError as error:
+            self.log.error("The certificates in use stay: {error}", error=error)
+            self.notifier.reloaded(f"Reload failed: {error}")
+        else:
+            self.notifier.reloaded("Reloaded")
 
     def startService(self) -> None:
         raise_file_limit()

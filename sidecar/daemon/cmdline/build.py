@@ -14,6 +14,7 @@ from sidecar.daemon.cmdline.parsers import HostPort
 from sidecar.daemon.cmdline.settings import (
     DEFAULT_HOST,
     DEFAULT_PORT,
+    AppSettings,
     BrokerSettings,
     ClientSettings,
     EndpointPort,
@@ -21,7 +22,6 @@ from sidecar.daemon.cmdline.settings import (
     HttpSettings,
     ListenSettings,
     RegistrySettings,
-    ServerSettings,
     Settings,
     TcpPort,
     TlsSettings,
@@ -92,8 +92,7 @@ def settings(given: Source) -> Settings:
             ping_interval=given["broker_ping_interval"],
             ping_timeout=given["broker_ping_timeout"],
         ),
-        server=_server(given),
-        health=_health(given),
+        apps=_apps(given),
         cors=given["sidecar_cors"] or (),
         enable_stats=given["enable_stats"],
         drain_timeout=given["drain_timeout"],
@@ -183,16 +182,21 @@ def _engine(given: Source, flag: str, kind: str) -> BackendOptions:
     )
 
 
-def _server(given: Source) -> ServerSettings:
+def _apps(given: Source) -> tuple[AppSettings, ...]:
     name, address = given.text("server_name").strip(), given["server_address"]
+    url = given.text("healthcheck_url")
+    if url and not name:
+        raise UsageError(
+            f"--healthcheck_url={url} checks the app of --server_name and --server_address; give those too"
+        )
     if not name and address is None:
-        return ServerSettings()
+        return ()
     if not name:
         raise UsageError("--server_address is given without --server_name; an app is registered by both")
     if address is None:
         raise UsageError(f"--server_name={name} is given without --server_address; an app is registered by both")
     ttl, interval = _renewal(given)
-    return ServerSettings(
+    app = AppSettings(
         name=name,
         id=given.text("server_id") or f"{name}-{uuid.uuid4()}",
         version=given.text("server_version"),
@@ -204,7 +208,15 @@ def _server(given: Source) -> ServerSettings:
         inbound=given["server_inbound"],
         ttl=ttl,
         interval=interval,
+        health=HealthSettings(
+            url=url,
+            interval=given["healthcheck_interval"],
+            timeout=given["healthcheck_timeout"],
+            rise=given["healthcheck_rise"],
+            fall=given["healthcheck_fall"],
+        ),
     )
+    return (app,)
 
 
 def _renewal(given: Source) -> tuple[float | None, float | None]:
@@ -222,18 +234,3 @@ def _renewal(given: Source) -> tuple[float | None, float | None]:
             f" ({durations.format(ttl)}), or the app expires between renewals"
         )
     return ttl, interval
-
-
-def _health(given: Source) -> HealthSettings:
-    url = given.text("healthcheck_url")
-    if url and not given.text("server_name"):
-        raise UsageError(
-            f"--healthcheck_url={url} checks the app of --server_name and --server_address; give those too"
-        )
-    return HealthSettings(
-        url=url,
-        interval=given["healthcheck_interval"],
-        timeout=given["healthcheck_timeout"],
-        rise=given["healthcheck_rise"],
-        fall=given["healthcheck_fall"],
-    )

@@ -119,33 +119,6 @@ class BrokerSettings:
 
 
 @frozen
-class ServerSettings:
-    """The app beside us, registered when it has a name and an address.
-
-    :ivar name: "" when there is no app to register.
-    :ivar id: the node id, made already: ``<name>-<uuid>`` unless a flag gave it.
-    :ivar host: where the app listens: a name or an IP literal without brackets.
-    :ivar advertise: ``(host, port)`` to put into the registry instead, or None.
-    :ivar protocol: ``jsonrpc``: the app speaks the envelope itself; ``http``: we translate on a port of our own.
-    :ivar inbound: the port that is opened for ``http``.
-    :ivar ttl: seconds until the engine drops the app unless renewed; None for ever.
-    :ivar interval: seconds between renewals; None for none (there is no ttl).
-    """
-
-    name: str = ""
-    id: str = ""
-    version: str = ""
-    host: str = ""
-    port: int = 0
-    advertise: tuple[str, int] | None = None
-    metadata: Mapping[str, str] = EMPTY
-    protocol: Literal["jsonrpc", "http"] = "jsonrpc"
-    inbound: TcpPort = TcpPort(port=0)
-    ttl: float | None = None
-    interval: float | None = None
-
-
-@frozen
 class HealthSettings:
     """How the app is checked. :ivar url: "" for not at all. :ivar rise: passes in a row that make it healthy.
     :ivar fall: failures in a row that make it unhealthy."""
@@ -158,9 +131,39 @@ class HealthSettings:
 
 
 @frozen
+class AppSettings:
+    """An app beside us, to be registered.
+
+    :ivar name: the service that it is a node of.
+    :ivar id: the node id, made already: ``<name>-<uuid>`` unless a flag gave it.
+    :ivar host: where the app listens: a name or an IP literal without brackets.
+    :ivar advertise: ``(host, port)`` to put into the registry instead, or None.
+    :ivar protocol: ``jsonrpc``: the app speaks the envelope itself; ``http``: we translate on a port of our own.
+    :ivar inbound: the port that is opened for ``http``.
+    :ivar ttl: seconds until the engine drops the app unless renewed; None for ever.
+    :ivar interval: seconds between renewals; None for none (there is no ttl).
+    :ivar health: how it is checked.
+    """
+
+    name: str
+    id: str = ""
+    version: str = ""
+    host: str = ""
+    port: int = 0
+    advertise: tuple[str, int] | None = None
+    metadata: Mapping[str, str] = EMPTY
+    protocol: Literal["jsonrpc", "http"] = "jsonrpc"
+    inbound: TcpPort = TcpPort(port=0)
+    ttl: float | None = None
+    interval: float | None = None
+    health: HealthSettings = HealthSettings()
+
+
+@frozen
 class Settings:
     """All of it.
 
+    :ivar apps: the apps beside us; flags name one at most.
     :ivar cors: Origins that browsers may call from besides our own host; ``*`` among them means every one.
     :ivar drain_timeout: seconds that calls in flight may take to finish once we were told to stop.
     """
@@ -171,8 +174,7 @@ class Settings:
     client: ClientSettings = ClientSettings()
     registry: RegistrySettings = RegistrySettings()
     broker: BrokerSettings = BrokerSettings()
-    server: ServerSettings = ServerSettings()
-    health: HealthSettings = HealthSettings()
+    apps: tuple[AppSettings, ...] = ()
     cors: tuple[str, ...] = ()
     enable_stats: bool = False
     drain_timeout: float = 10.0

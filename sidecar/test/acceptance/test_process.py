@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import os
+import pty
 import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import tempfile
 import threading
 import time
@@ -18,7 +20,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.test.doubles.certificates import authority
-from sidecar.test.doubles.programs.daemon import Daemon, run, running_daemon
+from sidecar.test.doubles.programs.daemon import Daemon, run, running_daemon, script
 from sidecar.test.doubles.programs.process import free_port
 
 #: A short while, for something that has to happen on a loaded machine.
@@ -162,6 +164,94 @@ class StartTests(ProcessTests):
         """micro writes neither a pid file nor a log."""
         daemon = self.daemon()
         self.assertEqual(os.listdir(daemon.program.home), [daemon.program.log.name])
+
+
+class HangupTests(ProcessTests):
+    def test_certificates_are_read_again(self) -> None:
+        """SIGHUP: who is connected stays so, whoever comes next sees the new certificate; a bad one is logged and the
+        old one stays in use."""
+        home = self.home()
+        for name in ("first", "second"):
+            (home / name).mkdir()
+        first, second = authority(home / "first"), authority(home / "second")
+        cert, key = home / "cert.pem", home / "key.pem"
+
+        def use(files: tuple[str, str]) -> None:
+            for place, made in zip((cert, key), files, strict=True):
+                place.write_bytes(Path(made).read_bytes())
+
+        use(first.issue("server"))
+        daemon = self.daemon(f"--tls_cert_file={cert}", f"--tls_key_file={key}")
+
+        def connected(ca_file: str) -> http.client.HTTPSConnection:
+            context = ssl.create_default_context(cafile=ca_file)
+            connection = http.client.HTTPSConnection("127.0.0.1", daemon.port, context=context, timeout=60)
+            self.addCleanup(connection.close)
+            self.asked(connection)
+            return connection
+
+        before = connected(first.ca_file)
+        use(second.issue("server"))
+        daemon.signal(signal.SIGHUP)
+        self.soon(lambda: "Received SIGHUP" in daemon.output, "the reload")
+        after = connected(second.ca_file)
+        cert.write_text("half a file")
+        daemon.signal(signal.SIGHUP)
+        self.soon(lambda: "The certificates in use stay" in daemon.output, "the refusal")
+        connected(second.ca_file)
+        for connection in (before, after):
+            sock = connection.sock
+            self.asked(connection)
+            self.assertIs(connection.sock, sock)
+
+    def asked(self, connection: http.client.HTTPSConnection) -> None:
+        connection.request("GET", "/registry")
+        self.assertEqual(connection.getresponse().read(), b"[]")
+
+    def test_from_the_moment_its_port_is_open(self) -> None:
+        """Without a terminal SIGHUP never ends it, however early it comes."""
+        port = free_port()
+        home = self.home()
+        with (home / "log").open("wb") as log:
+            daemon = subprocess.Popen(
+                [script("microsidecar"), f"--port={port}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, cwd=home,
+            )  # fmt: skip
+        self.addCleanup(daemon.wait)
+        self.addCleanup(daemon.kill)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with socket.socket() as caller:
+                if caller.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+        for _ in range(20):
+            daemon.send_signal(signal.SIGHUP)
+            time.sleep(0.02)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self.addCleanup(connection.close)
+        connection.request("GET", "/registry")
+        self.assertEqual(connection.getresponse().status, 200)
+        daemon.send_signal(signal.SIGTERM)
+        self.assertEqual(daemon.wait(PATIENCE), 0, (home / "log").read_text())
+
+    def test_a_terminal_that_is_closed(self) -> None:
+        """It leaves in order; while the terminal is open it reads its files again."""
+        log = self.home() / "log"
+        pid, terminal = pty.fork()
+        if pid == 0:
+            try:
+                with log.open("wb") as file:
+                    os.dup2(file.fileno(), 2)
+                os.execv(script("microsidecar"), ["microsidecar", "--port=0"])
+            finally:
+                os._exit(127)
+        self.soon(lambda: log.exists() and "] Listening on " in log.read_text(), "the port")
+        os.kill(pid, signal.SIGHUP)
+        self.soon(lambda: "Received SIGHUP: reading files again" in log.read_text(), "the reload")
+        os.close(terminal)
+        self.assertEqual(os.waitpid(pid, 0)[1], 0, log.read_text())
+        self.assertIn("the terminal was closed", log.read_text())
+        self.assertIn("Stopped", log.read_text())
 
 
 class FaultTests(ProcessTests):

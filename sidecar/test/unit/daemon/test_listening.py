@@ -28,8 +28,8 @@ class Greeter(Protocol):
 
 
 class ListeningTests(TestCase):
-    def listener(self, where: TcpPort | EndpointPort, tls: TlsSettings = TlsSettings()) -> Listener:  # noqa: B008  # frozen
-        listener = bind(ListenSettings(where), tls, reactor)
+    def listener(self, where: TcpPort | EndpointPort, tls: TlsSettings | None = None) -> Listener:
+        listener = bind(ListenSettings(where), None if tls is None else Certificates(tls), reactor)
         service = listener.service(Factory.forProtocol(Greeter))
         service.startService()
         self.addCleanup(service.stopService)
@@ -63,7 +63,7 @@ class ListeningTests(TestCase):
 
     async def test_early_callers_wait(self) -> None:
         """Who connects between binding and accepting is served, not refused."""
-        listener = bind(ListenSettings(TcpPort("127.0.0.1", 0)), TlsSettings(), reactor)
+        listener = bind(ListenSettings(TcpPort("127.0.0.1", 0)), None, reactor)
         greeting = Deferred.fromCoroutine(self.greeting(listener.port))
         service = listener.service(Factory.forProtocol(Greeter))
         service.startService()
@@ -139,7 +139,7 @@ class ListeningTests(TestCase):
 
 class FaultTests(SynchronousTestCase):
     def assert_fault(self, where: TcpPort | EndpointPort, *words: str) -> None:
-        said = str(self.assertRaises(ConfigError, bind, ListenSettings(where), TlsSettings(), reactor))
+        said = str(self.assertRaises(ConfigError, bind, ListenSettings(where), None, reactor))
         for word in words:
             self.assertIn(word, said)
         self.assertNotIn("\n", said)
@@ -197,9 +197,10 @@ class CertificateTests(SynchronousTestCase):
 
     def test_reload_keeps_what_works(self) -> None:
         """Bad files on a reload change nothing; good ones are used."""
-        certificates = Certificates(TlsSettings(True, self.cert, self.key))
+        settings = TlsSettings(True, self.cert, self.key)
+        certificates = Certificates(settings)
         Path(self.cert).write_text("half a file")
-        self.assertRaises(ConfigError, certificates.reload)
+        self.assertRaises(ConfigError, certificates.reload, settings)
         certificates.serverConnectionForTLS(None)
         self.issuer.issue("server")
-        certificates.reload()
+        certificates.reload(settings)

@@ -26,7 +26,7 @@ class SpellingTests(SynchronousTestCase):
         self.assertEqual(found.listen.where, TcpPort("127.0.0.1", 8081))
         self.assertEqual([engine.kind for engine in found.registry.engines], ["memory"])
         self.assertEqual(found.broker.engine.kind, "memory")
-        self.assertEqual(found.server.name, "")
+        self.assertEqual(found.apps, ())
         self.assertFalse(found.tls.enabled)
         self.assertEqual(found.client.request_timeout, 5.0)
         self.assertEqual((found.http.max_body, found.http.max_header), (4 * 1024 * 1024, 16 * 1024))
@@ -199,7 +199,7 @@ class ListenTests(SynchronousTestCase):
 class ResolvingTests(SynchronousTestCase):
     def test_the_app(self) -> None:
         """Name and address make an app with an id of its own, which stays for ever in a memory that goes with us."""
-        server = settings("--server_name=foo", "--server_address=127.0.0.1:9090").server
+        server = settings("--server_name=foo", "--server_address=127.0.0.1:9090").apps[0]
         self.assertRegex(server.id, r"^foo-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
         self.assertEqual((server.host, server.port, server.ttl, server.interval), ("127.0.0.1", 9090, None, None))
 
@@ -215,16 +215,16 @@ class ResolvingTests(SynchronousTestCase):
     def test_apps_in_engines_of_others_expire(self) -> None:
         """So that a crashed sidecar's app vanishes; the user may say otherwise."""
         app = ("--server_name=foo", "--server_address=127.0.0.1:9090", "--registry=consul")
-        self.assertEqual((settings(*app).server.ttl, settings(*app).server.interval), (60.0, 30.0))
-        self.assertIsNone(settings(*app, "--register_ttl=0").server.ttl)
-        named = settings(*app, "--register_ttl=10", "--register_interval=2s").server
+        self.assertEqual((settings(*app).apps[0].ttl, settings(*app).apps[0].interval), (60.0, 30.0))
+        self.assertIsNone(settings(*app, "--register_ttl=0").apps[0].ttl)
+        named = settings(*app, "--register_ttl=10", "--register_interval=2s").apps[0]
         self.assertEqual((named.ttl, named.interval), (10.0, 2.0))
         self.assertRaises(usage.UsageError, settings, *app, "--register_ttl=10", "--register_interval=10")
 
     def test_metadata(self) -> None:
         """Repeated, or by comma; values may hold commas and equal signs."""
         app = ("--server_name=foo", "--server_address=127.0.0.1:9090")
-        server = settings(*app, "--server_metadata=a=1", "--server-metadata", "b=2,3=x,c=").server
+        server = settings(*app, "--server_metadata=a=1", "--server-metadata", "b=2,3=x,c=").apps[0]
         self.assertEqual(dict(server.metadata), {"a": "1", "b": "2", "3": "x", "c": ""})
 
     def test_tls(self) -> None:
