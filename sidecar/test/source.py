@@ -83,6 +83,20 @@ class Module:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 yield node.name
 
+    def defines(self, dotted: str) -> bool:
+        """Whether a function or class of this name, or a method (``Class.method``), stands in it."""
+        body: list[ast.stmt] = self.tree.body
+        for name in dotted.split("."):
+            found = [
+                node
+                for node in body
+                if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name
+            ]
+            if not found:
+                return False
+            body = found[0].body
+        return True
+
     def docstrings(self) -> Iterator[str]:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -107,6 +121,13 @@ def modules() -> tuple[Module, ...]:
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found.append(Module(name, relative.as_posix(), ast.parse(text), text.count("\n")))
     return tuple(found)
+
+
+def foreign_private_names() -> set[str]:
+    """The private attributes that the product uses and nowhere defines: those of its libraries."""
+    ours = {name for module in modules() for name in module.names()}
+    used = {node.attr for module in modules() for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+    return {name for name in used - ours if name.startswith("_") and not name.endswith("__")}
 
 
 def words(name: str) -> list[str]:

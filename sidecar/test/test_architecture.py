@@ -208,6 +208,9 @@ KNOWN: dict[str, tuple[str, ...]] = {
         ),
     ),
     "test_documented": ("",),
+    "test_names_exist": ("",),
+    "test_files_exist": ("",),
+    "test_private_parts": ("",),
     "test_file_names": ("sidecar/registry/tasks.py",),
 }
 
@@ -318,16 +321,6 @@ class Places(Rules):
         """Every module begins with a sentence."""
         self.assertNone(module.path for module in modules() if not re.search(r"[.?!]$", module.sentence))
 
-    def test_documented(self) -> None:
-        """docs/architecture.rst lists all files as ``python -m sidecar.test.source FILE`` writes them."""
-        document = checkout() / "docs" / "architecture.rst"
-        if not document.exists():
-            raise SkipTest(f"no checkout at {checkout()}: name it in $MICROSIDECAR_CHECKOUT")
-        written, true = (
-            text.splitlines() for text in (source.between(document.read_text("utf-8")), source.file_list())
-        )
-        self.assertNone(line for line in difflib.ndiff(written, true) if not line.startswith("  "))
-
     def test_tests_mirror_the_tree(self) -> None:
         """Each unit test stands under the name of a module, or of the package that it is a test of."""
         names = {module.name.partition(".")[2] for module in modules()}
@@ -344,6 +337,42 @@ class Places(Rules):
             if not mirrored & names:
                 wrong.append(path.relative_to(unit).as_posix())
         self.assertNone(wrong)
+
+
+class Documents(Rules):
+    """docs/architecture.rst is true."""
+
+    def setUp(self) -> None:
+        document = checkout() / "docs" / "architecture.rst"
+        if not document.exists():
+            raise SkipTest(f"no checkout at {checkout()}: name it in $MICROSIDECAR_CHECKOUT")
+        self.text = document.read_text("utf-8")
+
+    def test_documented(self) -> None:
+        """It lists all files as ``python -m sidecar.test.source docs/architecture.rst`` writes them."""
+        written, true = source.between(self.text).splitlines(), source.file_list().splitlines()
+        self.assertNone(line for line in difflib.ndiff(written, true) if not line.startswith("  "))
+
+    def test_names_exist(self) -> None:
+        """What it calls a function or class of a file is one."""
+        files = {module.path.removeprefix("sidecar/"): module for module in modules()}
+        named = re.findall(r"``([\w/]+\.py)``\s+``(?!sidecar\.)([A-Za-z_][\w.]*)``", self.text)
+        self.assertGreater(len(named), 20)
+        self.assertNone(f"{path} {name}" for path, name in named if path not in files or not files[path].defines(name))
+
+    def test_files_exist(self) -> None:
+        """Each path that it names is there, and so is each test."""
+        paths = [path.removeprefix("sidecar/") for path in re.findall(r"``([\w/]+\.py)``", self.text)]
+        tests = [name.replace(".", "/") for name in re.findall(r"``sidecar\.(test\.[\w.]+)``", self.text)]
+        package = source.ROOT / "sidecar"
+        self.assertNone(path for path in paths if "/" in path and not (package / path).exists())
+        self.assertNone(
+            path for path in tests if not (package / path).is_dir() and not (package / f"{path}.py").exists()
+        )
+
+    def test_private_parts(self) -> None:
+        """Each private attribute of a library that we use is told of."""
+        self.assertNone(name for name in source.foreign_private_names() - {"_exit"} if name not in self.text)
 
 
 class Words(Rules):
