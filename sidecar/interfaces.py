@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from sidecar.model import BackendState, Call, CallPolicy, Change, Message, Node, Reply, Service
+from sidecar.model import BackendState, Call, Caller, CallPolicy, Change, Message, Node, Reply, Service
 
 
 class IWatch(Interface):
@@ -61,14 +61,19 @@ class ISubscription(Interface):
 class IBroker(Interface):
     """Where messages pass. Backends are also ``twisted.application.service.IService``."""
 
-    def publish(topic: str, message: Message) -> Deferred[None]:
-        """:returns: fires when the message was handed over. :raises EngineUnavailable: it was not.
+    def publish(topic: str, message: Message, caller: Caller) -> Deferred[None]:
+        """:param caller: who publishes.
+        :returns: fires when the message was handed over. :raises EngineUnavailable: it was not.
         :raises TopicInvalid: this broker cannot carry the topic."""
 
-    def subscribe(topic: str, deliver: Callable[[str, Message], None], queue: str | None) -> Deferred[ISubscription]:
+    def subscribe(
+        topic: str, deliver: Callable[[str, Message], None], queue: str | None, caller: Caller
+    ) -> Deferred[ISubscription]:
         """Have ``deliver(topic, message)`` called for each message, or, with ``queue``, for this member's share.
 
         ``deliver`` is never called inside ``publish`` or ``subscribe``; what it raises is logged and hurts nobody else.
+
+        :param caller: for whom the messages are.
         """
 
     def state() -> BackendState:

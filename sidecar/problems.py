@@ -1,4 +1,4 @@
-"""The only table that turns an exception into an HTTP status, and the only writer of error answers."""
+"""What each of our exceptions is in HTTP: the only table of statuses."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sidecar import errors
 from sidecar.model import Fault
-from sidecar.web.response import JSON, Answer, Request, write
-from sidecar.wire import faults
 
 #: Who speaks, in the ``id`` of an error that is ours.
 SIDECAR = "go.micro.sidecar"
@@ -72,7 +71,19 @@ STATUSES: Mapping[type[BaseException], HTTPStatus] = {
 }
 
 
-def problem(error: BaseException, id: str = SIDECAR) -> Answer:
+@frozen
+class Problem:
+    """What an exception is to the one who asked.
+
+    :ivar fault: what it says, in go-micro's words. :ivar status: of the answer. :ivar headers: to answer besides.
+    """
+
+    fault: Fault
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def problem(error: BaseException, id: str = SIDECAR) -> Problem:
     """Say what an exception is in HTTP.
 
     :param error: what was raised. An unexpected one is logged here, under the incident id that the answer names.
@@ -80,28 +91,23 @@ def problem(error: BaseException, id: str = SIDECAR) -> Answer:
     """
     if isinstance(error, errors.ServiceFault):
         return _of_the_service(error.fault)
-    status = _status_of(error)
-    if status is None:
-        return _incident(error, id)
-    headers = b""
-    if isinstance(error, MethodNotAllowed):
-        headers = b"Allow: %b\r\n" % ", ".join(error.allowed).encode("ascii")
-    elif isinstance(error, UpgradeRequired):
-        headers = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
-    elif isinstance(error, errors.Overloaded):
-        headers = b"Retry-After: %d\r\n" % RETRY_AFTER
-    elif isinstance(error, AppUnhealthy) and error.status is not None:
-        status = error.status if is_error(error.status) else status
-    detail = error.detail if isinstance(error, errors.SidecarError) else str(error)
-    return _told(Fault(id, int(status), detail, faults.reason(int(status))), int(status), headers)
-
-
-def fail(request: Request, error: BaseException, id: str = SIDECAR) -> None:
-    """Answer ``request`` with the error JSON of ``error``; a caller who has left is told nothing."""
     if isinstance(error, CancelledError):
         # Cancelled since the caller left, which needs no answer, or since we are leaving ourselves.
         error = errors.ShuttingDown("the sidecar is stopping and gave this request up: try again")
-    write(request, problem(error, id))
+    status = _status_of(error)
+    if status is None:
+        return _incident(error, id)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if isinstance(error, MethodNotAllowed):
+        headers = ((b"Allow", ", ".join(error.allowed).encode("ascii")),)
+    elif isinstance(error, UpgradeRequired):
+        headers = ((b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"))
+    elif isinstance(error, errors.Overloaded):
+        headers = ((b"Retry-After", b"%d" % RETRY_AFTER),)
+    elif isinstance(error, AppUnhealthy) and error.status is not None:
+        status = error.status if is_error(error.status) else status
+    detail = error.detail if isinstance(error, errors.SidecarError) else str(error)
+    return Problem(Fault(id, int(status), detail, _phrase(int(status))), int(status), headers)
 
 
 def is_error(status: int) -> bool:
@@ -117,24 +123,24 @@ def _status_of(error: BaseException) -> int | None:
     return None
 
 
-def _of_the_service(fault: Fault) -> Answer:
+def _of_the_service(fault: Fault) -> Problem:
     """A service's own error keeps what it says; only the status line has to be one that HTTP knows as an error."""
     if fault.code == 0:
         # Bare text, which go-micro's own sidecar dresses like this.
         code = int(HTTPStatus.INTERNAL_SERVER_ERROR)
-        dressed = Fault(fault.id or RPC, code, f"error during request: {fault.detail}", faults.reason(code))
-        return _told(dressed, code)
-    return _told(fault, fault.code if is_error(fault.code) else int(HTTPStatus.INTERNAL_SERVER_ERROR))
+        dressed = Fault(fault.id or RPC, code, f"error during request: {fault.detail}", _phrase(code))
+        return Problem(dressed, code)
+    return Problem(fault, fault.code if is_error(fault.code) else int(HTTPStatus.INTERNAL_SERVER_ERROR))
 
 
-def _incident(error: BaseException, id: str) -> Answer:
+def _incident(error: BaseException, id: str) -> Problem:
     incident = secrets.token_hex(6)
     failure = Failure(error, type(error), error.__traceback__)
     _log.failure("Incident {incident}: a request could not be served", failure, incident=incident)
     code = int(HTTPStatus.INTERNAL_SERVER_ERROR)
     detail = f"internal error, incident {incident}: the sidecar's log tells more under this name"
-    return _told(Fault(id, code, detail, faults.reason(code)), code)
+    return Problem(Fault(id, code, detail, _phrase(code)), code)
 
 
-def _told(fault: Fault, status: int, headers: bytes = b"") -> Answer:
-    return Answer(faults.encode(fault), status, JSON + headers)
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase

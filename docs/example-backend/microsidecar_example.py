@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from sidecar.errors import EngineUnavailable, NotFound, TopicInvalid
 from sidecar.interfaces import IBroker, IRegistry, ISubscription, IWatch
-from sidecar.model import BackendOptions, BackendState, Change, Message, Node, Service
+from sidecar.model import BackendOptions, BackendState, Caller, Change, Message, Node, Service
 
 # --- The registry ---------------------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class ExampleBroker(service.Service):
     _reactor: Any
     _topics: dict[str, dict[str | None, list[_Subscriber]]] = field(factory=dict)
 
-    def publish(self, topic: str, message: Message) -> Deferred[None]:
+    def publish(self, topic: str, message: Message, caller: Caller) -> Deferred[None]:
         if not topic:
             return fail(TopicInvalid("topic: must not be empty"))
         if not self.running:
@@ -176,7 +176,7 @@ class ExampleBroker(service.Service):
         return succeed(None)
 
     def subscribe(
-        self, topic: str, deliver: Callable[[str, Message], None], queue: str | None
+        self, topic: str, deliver: Callable[[str, Message], None], queue: str | None, caller: Caller
     ) -> Deferred[ISubscription]:
         if not topic:
             return fail(TopicInvalid("topic: must not be empty"))

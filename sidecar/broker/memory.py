@@ -8,13 +8,13 @@ from attrs import define, field
 from twisted.application import service
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from zope.interface import implementer
 
+from sidecar.broker.local import LocalSubscriber, deliver
 from sidecar.broker.topics import Topics
 from sidecar.errors import EngineUnavailable, TopicInvalid
 from sidecar.interfaces import IBroker, ISubscription
-from sidecar.model import BackendOptions, BackendState, Message
+from sidecar.model import BackendOptions, BackendState, Caller, Message
 
 #: What may wait for the next reactor turn. One turn reads at most 64 KiB from each connection, so this is only
 #: met by a publisher that never lets the reactor run.
@@ -25,31 +25,12 @@ MAX_WAITING_BYTES = 256 * 1024 * 1024
 MAX_NAME = 1024
 
 
-@implementer(ISubscription)
-@define(eq=False)
-class _Subscriber:
-    """One subscriber's place. :ivar live: whether it still wants messages."""
-
-    topic: str
-    queue: str | None
-    deliver: Callable[[str, Message], None]
-    _leave: Callable[[_Subscriber], None]
-    live: bool = True
-
-    def cancel(self) -> Deferred[None]:
-        if self.live:
-            self.live = False
-            self._leave(self)
-        return succeed(None)
-
-
 @implementer(IBroker)
 @define(eq=False, slots=False, init=False)
 class MemoryBroker(service.Service):
     """Topics and queue groups in this process. Messages reach their subscribers in the reactor's next turn."""
 
-    log = Logger()
-    _topics: Topics[_Subscriber] = field()
+    _topics: Topics[LocalSubscriber] = field()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -67,7 +48,7 @@ class MemoryBroker(service.Service):
         super().stopService()
         self._closed = True
 
-    def publish(self, topic: str, message: Message) -> Deferred[None]:
+    def publish(self, topic: str, message: Message, caller: Caller) -> Deferred[None]:
         problem = _name_problem("topic", topic)
         if problem is not None:
             return fail(problem)
@@ -89,34 +70,28 @@ class MemoryBroker(service.Service):
         return succeed(None)
 
     def subscribe(
-        self, topic: str, deliver: Callable[[str, Message], None], queue: str | None
+        self, topic: str, deliver: Callable[[str, Message], None], queue: str | None, caller: Caller
     ) -> Deferred[ISubscription]:
         problem = _name_problem("topic", topic) or (_name_problem("queue", queue) if queue is not None else None)
         if problem is not None:
             return fail(problem)
         if self._closed:
             return fail(EngineUnavailable("the memory broker is stopped: nothing was subscribed"))
-        subscriber = _Subscriber(topic, queue, deliver, self._left)
+        subscriber = LocalSubscriber(topic, queue, deliver, self._unsubscribed, caller)
         self._topics.add(topic, queue, subscriber)
         return succeed(subscriber)
 
     def state(self) -> BackendState:
         return BackendState("memory", connected=not self._closed, detail="stopped" if self._closed else "")
 
-    def _left(self, subscriber: _Subscriber) -> None:
+    def _unsubscribed(self, subscriber: LocalSubscriber) -> Deferred[None]:
         self._topics.remove(subscriber.topic, subscriber.queue, subscriber)
+        return succeed(None)
 
     def _deliver(self) -> None:
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         for topic, message in waiting:
-            for subscriber in self._topics.recipients(topic):
-                # Another subscriber of this very message may have cancelled this one.
-                if not subscriber.live:
-                    continue
-                try:
-                    subscriber.deliver(topic, message)
-                except Exception:
-                    self.log.failure("A subscriber of {topic} failed on a message; the others get it", topic=topic)
+            deliver(self._topics.recipients(topic), topic, message)
 
 
 def _name_problem(what: str, name: str) -> TopicInvalid | None:

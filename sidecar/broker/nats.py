@@ -16,10 +16,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sidecar.broker.local import LocalSubscriber, LocalSubscribers
 from sidecar.broker.outgoing import addressed
 from sidecar.errors import BadRequest, EngineUnavailable, TopicInvalid
 from sidecar.interfaces import IBroker, ISubscription
-from sidecar.model import BackendOptions, BackendState, Message
+from sidecar.model import BackendOptions, BackendState, Caller, Message
 from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.wire import messages
@@ -31,31 +32,11 @@ QUIET = 10.0
 
 
 @define(eq=False)
-class _Ears:
-    """Those here who hear one NATS subscription.
-
-    :ivar members: a tuple, replaced on each change, so that a delivery may cause changes while it runs.
-    """
+class _Subscription:
+    """One subscription at the NATS server, and the subscribers here that share it."""
 
     interest: Interest
-    members: tuple[_Subscriber, ...] = ()
-
-
-@implementer(ISubscription)
-@define(eq=False)
-class _Subscriber:
-    """One subscriber's place. :ivar live: whether it still wants messages."""
-
-    topic: str
-    deliver: Callable[[str, Message], None]
-    _leave: Callable[[_Subscriber], Deferred[None]]
-    live: bool = True
-
-    def cancel(self) -> Deferred[None]:
-        if not self.live:
-            return succeed(None)
-        self.live = False
-        return self._leave(self)
+    subscribers: LocalSubscribers = field(factory=LocalSubscribers)
 
 
 @implementer(IBroker)
@@ -68,20 +49,20 @@ class NatsBroker(service.MultiService):
     """
 
     log = Logger()
-    _plain: dict[str, _Ears] = field()
+    _shared: dict[str, _Subscription] = field()
 
     def __init__(self, clock: IReactorTime, link: NatsClient) -> None:
         """:param link: becomes part of this service."""
         super().__init__()
         self._clock = clock
         self._link = link
-        self._plain = {}
-        self._ears: dict[_Subscriber, _Ears] = {}
+        self._shared = {}
+        self._subscriptions: dict[LocalSubscriber, _Subscription] = {}
         self._told_malformed = float("-inf")
         self._malformed = 0
         link.setServiceParent(self)
 
-    def publish(self, topic: str, message: Message) -> Deferred[None]:
+    def publish(self, topic: str, message: Message, caller: Caller) -> Deferred[None]:
         problem = name_problem("topic", topic)
         if problem is not None:
             return fail(problem)
@@ -90,7 +71,7 @@ class NatsBroker(service.MultiService):
         return self._link.publish(topic, messages.encode(addressed(message, topic, str(uuid.uuid4()))))
 
     def subscribe(
-        self, topic: str, deliver: Callable[[str, Message], None], queue: str | None
+        self, topic: str, deliver: Callable[[str, Message], None], queue: str | None, caller: Caller
     ) -> Deferred[ISubscription]:
         """With no server in reach it is taken all the same, and is live when one answers."""
         problem = name_problem("topic", topic) or (name_problem("queue", queue) if queue is not None else None)
@@ -98,16 +79,16 @@ class NatsBroker(service.MultiService):
             return fail(problem)
         if not self.running:
             return fail(EngineUnavailable("the NATS broker is stopped: nothing was subscribed"))
-        subscriber = _Subscriber(topic, deliver, self._left)
-        ears = self._plain.get(topic) if queue is None else None
-        if ears is None:
-            ears = self._new_ears(topic, queue or "")
+        subscriber = LocalSubscriber(topic, queue, deliver, self._unsubscribed, caller)
+        subscription = self._shared.get(topic) if queue is None else None
+        if subscription is None:
+            subscription = self._subscription(topic, queue or "")
             if queue is None:
-                self._plain[topic] = ears
-        ears.members = (*ears.members, subscriber)
-        self._ears[subscriber] = ears
+                self._shared[topic] = subscription
+        subscription.subscribers.add(subscriber)
+        self._subscriptions[subscriber] = subscription
 
-        def held(_: None) -> ISubscription:
+        def subscribed(_: None) -> ISubscription:
             taken: ISubscription = subscriber
             return taken
 
@@ -115,44 +96,38 @@ class NatsBroker(service.MultiService):
             subscriber.cancel()
             return failure
 
-        # Held already, it still waits for the server's word: what was published before is not heard then.
-        return self._link.hold(ears.interest).addCallbacks(held, refused)
+        # Where the topic is subscribed already, this still waits for the server's word: what was published before the
+        # call is not delivered to the new subscriber then.
+        return self._link.hold(subscription.interest).addCallbacks(subscribed, refused)
 
     def state(self) -> BackendState:
         return BackendState("nats", connected=self._link.connected, detail=self._link.detail)
 
-    def _new_ears(self, topic: str, queue: str) -> _Ears:
+    def _subscription(self, topic: str, queue: str) -> _Subscription:
         def arrived(subject: str, reply: str, payload: bytes) -> None:
-            self._arrived(ears, payload)
+            self._arrived(subscription, payload)
 
-        ears = _Ears(Interest(topic, arrived, queue))
-        return ears
+        subscription = _Subscription(Interest(topic, arrived, queue))
+        return subscription
 
-    def _arrived(self, ears: _Ears, payload: bytes) -> None:
-        topic = ears.interest.subject
+    def _arrived(self, subscription: _Subscription, payload: bytes) -> None:
+        topic = subscription.interest.subject
         try:
             message = messages.decode(payload)
         except BadRequest as error:
-            self._complain(topic, error)
+            self._report_malformed(topic, error)
             return
-        for subscriber in ears.members:
-            if not subscriber.live:
-                continue  # another subscriber of this very message has cancelled it
-            try:
-                subscriber.deliver(topic, message)
-            except Exception:
-                self.log.failure("A subscriber of {topic} failed on a message; the others get it", topic=topic)
+        subscription.subscribers.deliver(topic, message)
 
-    def _left(self, subscriber: _Subscriber) -> Deferred[None]:
-        ears = self._ears.pop(subscriber)
-        ears.members = tuple(other for other in ears.members if other is not subscriber)
-        if ears.members:
+    def _unsubscribed(self, subscriber: LocalSubscriber) -> Deferred[None]:
+        subscription = self._subscriptions.pop(subscriber)
+        if not subscription.subscribers.remove(subscriber):
             return succeed(None)
-        if self._plain.get(subscriber.topic) is ears:
-            del self._plain[subscriber.topic]
-        return self._link.drop(ears.interest)
+        if self._shared.get(subscriber.topic) is subscription:
+            del self._shared[subscriber.topic]
+        return self._link.drop(subscription.interest)
 
-    def _complain(self, topic: str, error: BadRequest) -> None:
+    def _report_malformed(self, topic: str, error: BadRequest) -> None:
         self._malformed += 1
         now = self._clock.seconds()
         if now - self._told_malformed >= QUIET:

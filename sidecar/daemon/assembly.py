@@ -36,7 +36,8 @@ from sidecar.web.site import SidecarSite
 from sidecar.web.stats import StatsResource
 from sidecar.web.streams import StreamResource
 from sidecar.web.tree import build_tree
-from sidecar.websocket.sessions.pubsub import PubSubFactory
+from sidecar.websocket.sessions.pubsub import PubSubSessions
+from sidecar.websocket.sessions.stream import StreamSessions
 from sidecar.websocket.sockets import WebSockets
 
 #: Seconds that one part may take to stop, beyond the drain's own patience.
@@ -66,7 +67,7 @@ class Daemon:
     client: Client
     streams: Streams
     sockets: WebSockets
-    pubsub: PubSubFactory
+    pubsub: PubSubSessions
     recorder: Recorder
     site: SidecarSite
     apps: tuple[localapp.LocalApp, ...]
@@ -102,7 +103,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
 
     sockets = _websockets(settings, reactor)
     bounds = OutboxLimits(settings.broker.outbox, settings.broker.outbox_messages, settings.broker.slow)
-    pubsub = PubSubFactory(broker, reactor, sockets, bounds)
+    pubsub = PubSubSessions(broker, reactor, sockets, bounds)
     apps = localapp.local_apps(settings, registry, plain, limits, reactor)
     recorder = Recorder(reactor)
 
@@ -111,7 +112,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
         cors=cors,
         registry=RegistryResource(registry, limits.max_body, make_id),
         rpc=RpcResource(client, _policy(settings), limits.max_body),
-        stream=StreamResource(streams, sockets, cors),
+        stream=StreamResource(StreamSessions(streams, sockets), cors),
         broker=BrokerResource(broker, pubsub, cors, limits.max_body),
         health=HealthResource(localapp.health(apps)),
         stats=StatsResource(recorder, _facts(registry, broker, client, streams, pubsub, apps))
@@ -212,7 +213,7 @@ def _facts(
     broker: IBroker,
     client: Client,
     streams: Streams,
-    pubsub: PubSubFactory,
+    pubsub: PubSubSessions,
     apps: tuple[localapp.LocalApp, ...],
 ) -> dict[str, Callable[[], object]]:
     """What /stats tells besides the numbers of the original."""

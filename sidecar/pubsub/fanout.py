@@ -1,4 +1,4 @@
-"""Those who listen here: everybody of a topic, and the members of a queue. A turn's messages are sent in one go."""
+"""The subscribers here of a topic, and of a queue group. The messages of one reactor turn are sent in one write."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ENOUGH = 1024 * 1024
 class TopicFanout:
     """The subscribers of one topic that share nothing. A message is framed once for all who want the same format.
 
-    :ivar _wake: asked, when the first message of a turn came, to have :meth:`flush` called in the next turn.
+    :ivar _schedule: called when the first message of a turn came, to have :meth:`flush` called in the next turn.
     """
 
-    _wake: Callable[[TopicFanout], None]
+    _schedule: Callable[[TopicFanout], None]
     _members: dict[Subscriber, None] = field(factory=dict)
     _waiting: list[Message] = field(factory=list)
     _waiting_bytes: int = 0
@@ -43,7 +43,7 @@ class TopicFanout:
     def deliver(self, _: str, message: Message) -> None:
         """Called by the broker."""
         if not self._waiting:
-            self._wake(self)
+            self._schedule(self)
         self._waiting.append(message)
         self._waiting_bytes += len(message.body)
         if self._waiting_bytes >= ENOUGH:
@@ -67,7 +67,7 @@ class TopicFanout:
         if self._sorted is None:
             formats: dict[Callable[[Message], bytes], list[Subscriber]] = {}
             for subscriber in self._members:
-                formats.setdefault(subscriber.make_frame, []).append(subscriber)
+                formats.setdefault(subscriber.asked.make_frame, []).append(subscriber)
             self._sorted = [(make_frame, tuple(subscribers)) for make_frame, subscribers in formats.items()]
         return self._sorted
 
@@ -79,10 +79,10 @@ class QueueGroup:
     Each has a subscription of its own at the broker, so that this process gets the share that is due to its number.
     Which of them a message goes to is decided here, where it is known who keeps up.
 
-    :ivar _wake: as for :class:`TopicFanout`.
+    :ivar _schedule: as for :class:`TopicFanout`.
     """
 
-    _wake: Callable[[QueueGroup], None]
+    _schedule: Callable[[QueueGroup], None]
     _members: list[Subscriber] = field(factory=list)
     _turn: int = 0
     _waiting: dict[Subscriber, list[Message]] = field(factory=dict)
@@ -109,7 +109,7 @@ class QueueGroup:
         if chosen is None:
             return
         if not self._waiting:
-            self._wake(self)
+            self._schedule(self)
         self._waiting.setdefault(chosen, []).append(message)
         self._waiting_bytes += len(message.body)
         if self._waiting_bytes >= ENOUGH:
@@ -139,5 +139,5 @@ class QueueGroup:
     def _send(self) -> None:
         waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
         for subscriber, messages in waiting.items():
-            subscriber.send(batched(map(subscriber.make_frame, messages)))
+            subscriber.send(batched(map(subscriber.asked.make_frame, messages)))
             self._sent += len(messages)

@@ -1,4 +1,4 @@
-"""Who is pinged when, and who is dead: two queues in the order of time, however many peers there are. Pure."""
+"""Which peers are pinged when, and which are dead: two queues in the order of time. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from attrs import define, field
 
 
 class Peer(Protocol):
-    """:ivar heard: set by the peer whenever anything comes from it."""
+    """:ivar received: set by the peer whenever anything comes from it."""
 
-    heard: bool
+    received: bool
 
 
 P = TypeVar("P", bound=Peer)
@@ -33,11 +33,11 @@ class Heartbeat(Generic[P]):
     def __len__(self) -> int:
         return len(self._idle) + len(self._asked)
 
-    def join(self, peer: P, now: float) -> None:
-        """Watch ``peer`` from now on, until it leaves."""
+    def add(self, peer: P, now: float) -> None:
+        """Watch ``peer`` from now on, until it is removed."""
         self._idle[peer] = now + self._interval
 
-    def leave(self, peer: P) -> None:
+    def remove(self, peer: P) -> None:
         """Watch ``peer`` no more; a stranger is no error."""
         self._idle.pop(peer, None)
         self._asked.pop(peer, None)
@@ -57,7 +57,7 @@ class Heartbeat(Generic[P]):
             if pinged + self._timeout > now:
                 break
             del self._asked[peer]
-            if peer.heard:
+            if peer.received:
                 self._idle[peer] = max(now, pinged + self._interval)
             else:
                 dead.append(peer)
@@ -68,6 +68,6 @@ class Heartbeat(Generic[P]):
                 break
             del self._idle[peer]
             self._asked[peer] = now
-            peer.heard = False
+            peer.received = False
             ping.append(peer)
         return ping, dead

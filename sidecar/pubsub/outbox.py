@@ -1,4 +1,4 @@
-"""What waits for a subscriber that does not take its messages: a queue of frames with two bounds. Pure."""
+"""What waits for a subscriber that does not take its messages: a queue of frames with two limits. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Outbox:
     :ivar size: bytes that wait. :ivar dropped: messages that were given up, since the beginning.
     """
 
-    bounds: OutboxLimits
+    limits: OutboxLimits
     size: int = 0
     dropped: int = 0
     _frames: deque[bytes] = field(factory=deque)
@@ -38,19 +38,19 @@ class Outbox:
         return len(self._frames)
 
     def put(self, frames: Iterable[bytes]) -> bool:
-        """Append ``frames``; beyond a bound the oldest go.
+        """Append ``frames``; beyond a limit the oldest go.
 
         :returns: False where something went that should not: the subscriber is to be closed.
         """
-        waiting, bounds = self._frames, self.bounds
+        waiting, limits = self._frames, self.limits
         before = self.dropped
         for frame in frames:
             waiting.append(frame)
             self.size += len(frame)
-            while self.size > bounds.size or len(waiting) > bounds.messages:
+            while self.size > limits.size or len(waiting) > limits.messages:
                 self.size -= len(waiting.popleft())
                 self.dropped += 1
-        return self.dropped == before or bounds.slow == "drop"
+        return self.dropped == before or limits.slow == "drop"
 
     def take(self, most: int) -> bytes:
         """Take the oldest frames, joined: as many as fit into ``most`` bytes, and at least one while there is one."""

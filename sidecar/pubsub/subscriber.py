@@ -1,21 +1,38 @@
-"""One subscriber's side of the talk: what it wants, and whether it keeps up."""
+"""One subscriber behind a connection: what it asked for, and whether it takes what it gets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from sidecar.model import Message
+from sidecar.model import ANONYMOUS, Caller, Message
 from sidecar.pubsub.batches import WRITE, Batch
 from sidecar.pubsub.counters import PubSubCounters
 from sidecar.pubsub.outbox import Outbox, OutboxLimits
 
 
-def _deaf(_: bytes) -> None:
+def _discard(_: bytes) -> None:
     """Takes what is written before the connection is open, or after it: nothing ever is."""
+
+
+@frozen
+class SubscribeRequest:
+    """What a client asked for when it opened a WebSocket to a topic.
+
+    :ivar queue: with whom it shares the messages, None for nobody. :ivar make_frame: one whole frame of a message, in
+        the format that it asked for.
+    :ivar content_type: of all that it publishes, None where it did not say.
+    :ivar caller: who asked.
+    """
+
+    topic: str
+    queue: str | None
+    make_frame: Callable[[Message], bytes]
+    content_type: str | None
+    caller: Caller = ANONYMOUS
 
 
 @implementer(IPushProducer)
@@ -25,24 +42,29 @@ class Subscriber:
 
     Between :meth:`open` and :meth:`close` frames are written, or wait in the outbox while the transport is full.
 
-    :ivar topic: what it hears. :ivar queue: with whom it shares, None for nobody.
-    :ivar make_frame: one whole frame of a message, in the format that it asked for.
-    :ivar behind: called when its outbox overflows: the first time when messages are dropped, with True when it is to be
+    :ivar asked: topic, queue and format.
+    :ivar slow: called when its outbox overflows: the first time when messages are dropped, with True when it is to be
         closed for that.
     :ivar keeps_up: nothing waits: it is open, and its transport takes more.
     """
 
-    topic: str
-    queue: str | None
-    make_frame: Callable[[Message], bytes]
-    _bounds: OutboxLimits
-    _tally: PubSubCounters
-    behind: Callable[[bool], None]
+    asked: SubscribeRequest
+    _limits: OutboxLimits
+    _counters: PubSubCounters
+    slow: Callable[[bool], None]
     keeps_up: bool = False
-    _write: Callable[[bytes], object] = _deaf
+    _write: Callable[[bytes], object] = _discard
     _paused: bool = True
     _closed: bool = False
     _outbox: Outbox | None = None  # made when first needed: most subscribers never fall behind
+
+    @property
+    def topic(self) -> str:
+        return self.asked.topic
+
+    @property
+    def queue(self) -> str | None:
+        return self.asked.queue
 
     @property
     def dropped(self) -> int:
@@ -62,7 +84,7 @@ class Subscriber:
     def close(self) -> None:
         """Take and write nothing more."""
         self._closed = True
-        self._write = _deaf
+        self._write = _discard
         self.keeps_up = False
         if self._outbox is not None:
             self._outbox.clear()
@@ -78,16 +100,16 @@ class Subscriber:
 
     def _keep(self, frames: tuple[bytes, ...]) -> None:
         if self._outbox is None:
-            self._outbox = Outbox(self._bounds)
+            self._outbox = Outbox(self._limits)
         before = self._outbox.dropped
         kept = self._outbox.put(frames)
-        self._tally.dropped += self._outbox.dropped - before
+        self._counters.dropped += self._outbox.dropped - before
         if not kept:
-            self._tally.closed += 1
+            self._counters.closed += 1
             self.close()
-            self.behind(True)
+            self.slow(True)
         elif self._outbox.dropped and not before:
-            self.behind(False)
+            self.slow(False)
 
     # --- What the transport tells: IPushProducer --------------------------------------------------------------------
 

@@ -1,1 +1,1 @@
-"""The twisted.web resource tree, one room a path."""
+"""The twisted.web resource tree, one resource a path."""

@@ -1,6 +1,6 @@
 """An app that speaks plain HTTP, made a service that go-micro clients of every generation can call.
 
-On a port of its own (``--server_protocol=http``) the sidecar hears JSON-RPC and proto-rpc envelopes, bare JSON and
+On a port of its own (``--server_protocol=http``) the sidecar takes JSON-RPC and proto-rpc envelopes, bare JSON and
 protobuf, and gRPC, and hands each call on to the app as ``POST /<Type>/<Method>``.
 """
 
@@ -55,7 +55,7 @@ class App:
             return self.fault(error)
 
     def fault(self, error: SidecarError) -> Fault:
-        return faults.parse(problem(error, self.name).body.decode("utf-8"))
+        return problem(error, self.name).fault
 
     def _debug_health(self, json: bool) -> Reply | Fault:
         if self.health is not None and self.health.healthy() is False:
@@ -77,16 +77,16 @@ class InboundResource(MethodResource):
         fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.fields.items()}
         raw = body(request, self._max_body)
         try:
-            heard = server.decode(fields, raw)
+            incoming = server.decode(fields, raw)
         except CallerError as error:
             return _refused(str(error))
-        if heard.event:
+        if incoming.event:
             # Subscribers get their messages through the broker; a service without any says nothing of a stray event.
             return Answer(b"", headers=b"")
-        kind = "application/json" if heard.is_json else "application/protobuf"
-        call = Call(self._app.name, heard.method, heard.body, kind, headers.sort(pairs)[0])
+        kind = "application/json" if incoming.is_json else "application/protobuf"
+        call = Call(self._app.name, incoming.method, incoming.body, kind, headers.sort(pairs)[0])
         result = await self._app.serve(call, _timeout(fields))
-        own, payload = server.encode(heard, result)
+        own, payload = server.encode(incoming, result)
         echoed = _echo(fields)
         return Answer(
             payload, headers=tuple((k.encode("latin-1"), v.encode("latin-1")) for k, v in {**echoed, **own}.items())

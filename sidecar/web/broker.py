@@ -1,4 +1,4 @@
-"""``/broker``: GET opens a WebSocket that hears a topic and speaks to it, POST publishes one message."""
+"""``/broker``: GET opens a WebSocket that subscribes to a topic and publishes to it, POST publishes one message."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 from sidecar.errors import BadRequest
 from sidecar.interfaces import IBroker
 from sidecar.model import Message
+from sidecar.pubsub.subscriber import SubscribeRequest
 from sidecar.web import handshake
+from sidecar.web.auth import caller_of
 from sidecar.web.cors import CorsPolicy
 from sidecar.web.params import Query, body, query
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer
-from sidecar.websocket.sessions.pubsub import PubSubFactory, SubscribeRequest
 from sidecar.wire import messages
 
 _TAKEN = Answer(b"", headers=b"")
@@ -21,7 +22,7 @@ _TAKEN = Answer(b"", headers=b"")
 class BrokerResource(MethodResource):
     """What is published by POST is in the broker's hands when it answers 200."""
 
-    def __init__(self, broker: IBroker, pubsub: PubSubFactory, cors: CorsPolicy, max_body: int) -> None:
+    def __init__(self, broker: IBroker, pubsub: handshake.IPubSubSockets, cors: CorsPolicy, max_body: int) -> None:
         """:param max_body: bytes of the largest message that a POST may bring."""
         super().__init__({"GET": self._open, "POST": self._publish})
         self._broker = broker
@@ -37,16 +38,19 @@ class BrokerResource(MethodResource):
         if make_frame is None:
             known = ", ".join(sorted(filter(None, messages.FORMATS)))
             raise BadRequest(f"format: {name[:40]} is not known; there are {known}")
-        handshake.check(request, self._cors, "to hear a topic, open a WebSocket; to publish to it, POST the message")
-        self._pubsub.sockets.admit()
+        handshake.check(
+            request, self._cors, "to subscribe to a topic, open a WebSocket; to publish to it, POST the message"
+        )
+        self._pubsub.admit()
         stated = messages.stated_type(request.fields.get(b"content-type"))
-        return self._pubsub.upgrade(request, SubscribeRequest(topic, asked.one("queue") or None, make_frame, stated))
+        wanted = SubscribeRequest(topic, asked.one("queue") or None, make_frame, stated, caller_of(request))
+        return self._pubsub.upgrade(request, wanted)
 
     async def _publish(self, request: Any) -> Answer:
         topic = _topic(query(request.uri))
         payload = body(request, self._max_body)
         header = messages.header(request.fields_raw, topic, self._pubsub.new_id(), payload)
-        await self._broker.publish(topic, Message(header, payload))
+        await self._broker.publish(topic, Message(header, payload), caller_of(request))
         return _TAKEN
 
 

@@ -1,14 +1,40 @@
-"""What every room that opens WebSockets asks of a request first."""
+"""What every resource that opens WebSockets asks of a request first, and what then opens them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from sidecar.errors import BadRequest, Forbidden
+from sidecar.model import Call, Caller
 from sidecar.problems import UpgradeRequired
+from sidecar.pubsub.subscriber import SubscribeRequest
 from sidecar.web.cors import CorsPolicy
 from sidecar.web.params import shown
 from sidecar.wire.ws import handshake
+
+
+class IPubSubSockets(Protocol):
+    """Opens WebSockets that publish and subscribe. :ivar new_id: makes ids of messages."""
+
+    new_id: Callable[[], str]
+
+    def admit(self) -> None:
+        """Ask before :meth:`upgrade`. :raises Overloaded: there are too many WebSockets already.
+        :raises ShuttingDown: none is opened any more."""
+
+    def upgrade(self, request: Any, asked: SubscribeRequest) -> int:
+        """Open one. :returns: NOT_DONE_YET: the connection is no longer HTTP's."""
+
+
+class IStreamSockets(Protocol):
+    """Opens WebSockets that are streams of a service."""
+
+    def admit(self) -> None:
+        """As :meth:`IPubSubSockets.admit`."""
+
+    def upgrade(self, request: Any, call: Call, caller: Caller) -> int:
+        """As :meth:`IPubSubSockets.upgrade`. :param call: what opens the stream. :param caller: who asks."""
 
 
 def check(request: Any, cors: CorsPolicy, purpose: str) -> None:

@@ -11,9 +11,9 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from sidecar.problems import SIDECAR, MethodNotAllowed, fail
+from sidecar.problems import SIDECAR, MethodNotAllowed
 from sidecar.web.params import shown
-from sidecar.web.response import Answer, Request, write
+from sidecar.web.response import Answer, Request, fail, write
 
 Later = Deferred[Answer] | Coroutine[Deferred[Any], Any, Answer]
 #: Gives an answer, now or later, or NOT_DONE_YET where it took the request over.

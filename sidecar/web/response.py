@@ -1,4 +1,4 @@
-"""A whole answer as a value, and the one place that writes it to a request."""
+"""A whole answer as a value, and the one place that writes it, or an error, to a request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any, Final, Protocol
 import orjson
 from attrs import frozen
 
+from sidecar.problems import SIDECAR, Problem, problem
+from sidecar.wire import faults
+
 #: Header fields as lines, each with its end, or as pairs where they are made for one answer.
 Headers = bytes | tuple[tuple[bytes, bytes], ...]
 
@@ -15,7 +18,7 @@ JSON: Final = b"Content-Type: application/json\r\n"
 
 
 class Request(Protocol):
-    """What the rooms use of a request. Those of both our channels have it: see :mod:`sidecar.net.http.request`."""
+    """What the resources use of a request. Those of both our channels have it: see :mod:`sidecar.net.http.request`."""
 
     method: bytes
     uri: bytes
@@ -48,6 +51,17 @@ class Answer:
 def of_json(value: object, headers: bytes = b"") -> Answer:
     """A good answer holding ``value`` as JSON. :param headers: lines to say besides the content type."""
     return Answer(orjson.dumps(value), headers=JSON + headers)
+
+
+def of_problem(found: Problem) -> Answer:
+    """The answer that tells a caller what went wrong, in go-micro's error JSON."""
+    lines = b"".join(b"%b: %b\r\n" % header for header in found.headers)
+    return Answer(faults.encode(found.fault), found.status, JSON + lines)
+
+
+def fail(request: Request, error: BaseException, id: str = SIDECAR) -> None:
+    """Answer ``request`` with the error JSON of ``error``; a caller who has left is told nothing."""
+    write(request, of_problem(problem(error, id)))
 
 
 def write(request: Request, answer: Answer) -> None:

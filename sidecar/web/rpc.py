@@ -8,11 +8,11 @@ from attrs import evolve
 from twisted.web.server import NOT_DONE_YET
 
 from sidecar.model import CallPolicy, Reply
-from sidecar.problems import RPC, fail
+from sidecar.problems import RPC
 from sidecar.rpc.client import Client
 from sidecar.web.params import body
 from sidecar.web.resource import MethodResource
-from sidecar.web.response import JSON, Request
+from sidecar.web.response import JSON, Request, fail
 from sidecar.wire import headers, rpc
 
 _OK: Final = 200

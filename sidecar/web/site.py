@@ -17,6 +17,7 @@ from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.http.server import Recorder
 from sidecar.net.http.twistedweb import TwistedWebRequest
 from sidecar.waiting import wall
+from sidecar.web.response import of_problem
 from sidecar.wire import faults
 
 #: Seconds between two looks at the deadlines of all connections. Limits are kept this exactly.
@@ -106,7 +107,7 @@ class SidecarSite(server.Site):
     def failed(self, reason: Failure) -> tuple[int, bytes, bytes]:
         """The status, header lines and body that a resource's failure becomes; what is unexpected is logged."""
         assert reason.value is not None
-        answer = problems.problem(reason.value)
+        answer = of_problem(problems.problem(reason.value))
         return answer.status, header_block(answer.headers), answer.body
 
     # --- Time -------------------------------------------------------------------------------------------------------

@@ -7,23 +7,20 @@ from typing import Any
 from sidecar.errors import BadRequest
 from sidecar.model import Call
 from sidecar.problems import RPC
-from sidecar.rpc.streams import Streams
 from sidecar.web import handshake
+from sidecar.web.auth import caller_of
 from sidecar.web.cors import CorsPolicy
 from sidecar.web.params import query
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Request
-from sidecar.websocket.sessions.stream import StreamSession
-from sidecar.websocket.sockets import WebSockets
 from sidecar.wire import headers
 
 
 class StreamResource(MethodResource):
     """GET with an upgrade opens a stream; what cannot be opened is refused before the handshake, as /rpc would."""
 
-    def __init__(self, streams: Streams, sockets: WebSockets, cors: CorsPolicy) -> None:
+    def __init__(self, sockets: handshake.IStreamSockets, cors: CorsPolicy) -> None:
         super().__init__({"GET": self._open}, RPC)
-        self._streams = streams
         self._sockets = sockets
         self._cors = cors
 
@@ -37,7 +34,7 @@ class StreamResource(MethodResource):
         handshake.check(request, self._cors, "a stream is a WebSocket; for a single call, POST to /rpc")
         self._sockets.admit()
         call = Call(service, method, metadata=metadata(request), address=asked.one("address"))
-        return self._sockets.upgrade(request, StreamSession(self._streams, call))
+        return self._sockets.upgrade(request, call, caller_of(request))
 
 
 def metadata(request: Request) -> Any:

@@ -1,4 +1,4 @@
-"""The resource tree: which room is on which path."""
+"""The resource tree: which resource is on which path."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from twisted.web.server import NOT_DONE_YET
 
 from sidecar import __version__
 from sidecar.errors import NotFound
-from sidecar.problems import fail
 from sidecar.web.params import shown
 from sidecar.web.resource import MethodResource
-from sidecar.web.response import Answer, Request, of_json, write
+from sidecar.web.response import Answer, Request, fail, of_json, write
 
 _EMPTY = Answer(b"", headers=b"")
 
@@ -35,12 +34,12 @@ def build_tree(
     stats: IResource | None = None,
     stream: IResource | None = None,
 ) -> RootResource:
-    """Put each room on its path.
+    """Put each resource on its path.
 
     :param stats: None unless ``--enable_stats``; its path then says how to have it.
     :param stream: the WebSocket end of go-micro streams, where there is one.
     """
-    rooms: dict[str, IResource] = {
+    resources: dict[str, IResource] = {
         "/registry": registry,
         "/rpc": rpc,
         "/broker": broker,
@@ -48,18 +47,18 @@ def build_tree(
         "/stats": stats or NotFoundResource("statistics are off: start the sidecar with --enable_stats"),
     }
     if stream is not None:
-        rooms["/rpc/stream"] = stream
-    open_paths = sorted(path for path, room in rooms.items() if not isinstance(room, NotFoundResource))
-    rooms["/"] = IndexResource(open_paths)
-    return RootResource(rooms, cors)
+        resources["/rpc/stream"] = stream
+    open_paths = sorted(path for path, found in resources.items() if not isinstance(found, NotFoundResource))
+    resources["/"] = IndexResource(open_paths)
+    return RootResource(resources, cors)
 
 
 class RootResource(Resource):
-    """The root: finds rooms by their whole path, and speaks for all of them where browsers ask about other origins."""
+    """The root: finds resources by their whole path, and answers OPTIONS for all of them."""
 
-    def __init__(self, rooms: Mapping[str, IResource], cors: ICors) -> None:
+    def __init__(self, resources: Mapping[str, IResource], cors: ICors) -> None:
         super().__init__()
-        self._rooms = {path.encode("ascii"): room for path, room in rooms.items()}
+        self._resources = {path.encode("ascii"): found for path, found in resources.items()}
         self._cors = cors
         self._missing = NotFoundResource()
         self._preflight = PreflightResource()
@@ -68,10 +67,10 @@ class RootResource(Resource):
         self._cors.apply(request)
         if request.method == b"OPTIONS":
             return self._preflight
-        return self._rooms.get(request.path) or self._roundabout(request)
+        return self._resources.get(request.path) or self._by_segments(request)
 
-    def _roundabout(self, request: Request) -> IResource:
-        """The room of a path that was written in another way: escaped, or with a slash at its end."""
+    def _by_segments(self, request: Request) -> IResource:
+        """The resource of a path that was written in another way: escaped, or with a slash at its end."""
         segments = [*(request.prepath or ()), *(request.postpath or ())]
         if request.path[:7].lower() in (b"http://", b"https:/"):
             # A target in absolute form, which every server must take (RFC 9112, 3.2.2). Its first segments are scheme
@@ -81,11 +80,11 @@ class RootResource(Resource):
             segments.pop()
         if b"" in segments:
             return self._missing
-        return self._rooms.get(b"/" + b"/".join(segments)) or self._missing
+        return self._resources.get(b"/" + b"/".join(segments)) or self._missing
 
 
 class IndexResource(MethodResource):
-    """What there is, for whoever knocks at the front door."""
+    """What there is, for whoever asks for ``/``."""
 
     def __init__(self, paths: list[str]) -> None:
         super().__init__({"GET": lambda request: self._answer})

@@ -29,7 +29,7 @@ from sidecar.wire.ws import frames
 PROTOCOL_ERROR = 1002
 INVALID_PAYLOAD = 1007
 
-#: Seconds from the first word of a closing to its end, by force if need be.
+#: Seconds from the first frame of a closing to its end, by force if need be.
 CLOSE_PATIENCE = 5.0
 
 
@@ -42,7 +42,7 @@ class Session(Protocol):
     def opened(self, connection: Connection) -> None:
         """The handshake is done."""
 
-    def heard(self, payload: bytes, binary: bool) -> None:
+    def received(self, payload: bytes, binary: bool) -> None:
         """A message came."""
 
     def ended(self) -> None:
@@ -56,27 +56,27 @@ class Session(Protocol):
 class Connection(WebSocketServerProtocol):
     """One WebSocket, on the transport of the HTTP request that asked for it.
 
-    :ivar alive: False once the connection is gone. :ivar heard: something came since this was last set to False.
-    :ivar held: we do not read, so nothing can come.
+    :ivar alive: False once the connection is gone. :ivar received: something came since this was last set to False.
+    :ivar paused: we do not read, so nothing can come.
     """
 
-    # Chatter about every refused frame is the peer's doing, at the peer's rate: it is not for our log.
+    # Lines about every refused frame are the peer's doing, at the peer's rate: they are not for our log.
     log = tx.make_logger(level="critical")
 
     transport: Any  # whatever carried the HTTP request
     alive = True
-    heard = True
-    held = False
-    _choked = False  # the peer does not take what we send
+    received = True
+    paused = False
+    _sending_paused = False  # the peer does not take what we send
     _unanswered: bytes | None = None  # the last ping that came meanwhile
     _producer: IPushProducer | None = None
     _closing: IDelayedCall | None = None
     _denied: BaseException | None = None
     _missing = 0
 
-    def __init__(self, talk: Session, clock: IReactorTime, max_message: int) -> None:
+    def __init__(self, session: Session, clock: IReactorTime, max_message: int) -> None:
         super().__init__()
-        self._talk = talk
+        self._session = session
         self._clock = clock
         self._max_message = max_message
         self._rest: list[bytes] = []  # of a frame that has not come whole
@@ -84,7 +84,7 @@ class Connection(WebSocketServerProtocol):
     # --- Opening ----------------------------------------------------------------------------------------------------
 
     def onConnect(self, request: ConnectionRequest) -> Any:  # a Deferred, which Autobahn's annotation forgets
-        return self._talk.begin().addErrback(self._deny)
+        return self._session.begin().addErrback(self._deny)
 
     def _deny(self, failure: Failure) -> None:
         self._denied = failure.value
@@ -93,11 +93,11 @@ class Connection(WebSocketServerProtocol):
     def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
         """Say why, in the JSON of all our errors."""
         if not self.alive:
-            return  # nobody is left to hear it
+            return  # nobody is left to read it
         if self._denied is None:
             super().sendHttpErrorResponse(code, reason, responseHeaders)
             return
-        status, body = self._talk.refusal(self._denied)
+        status, body = self._session.refusal(self._denied)
         reason = faults.reason(status)
         self.sendData(
             b"HTTP/1.1 %d %b\r\nConnection: close\r\n"
@@ -108,18 +108,18 @@ class Connection(WebSocketServerProtocol):
     def onOpen(self) -> None:
         # Nobody asks for these again, and a connection may be idle for days.
         self.http_request_data, self.http_response_data, self.http_headers = b"", "", {}
-        self._talk.opened(self)
+        self._session.opened(self)
 
-    def take_producer(self, producer: IPushProducer) -> None:
+    def set_producer(self, producer: IPushProducer) -> None:
         """Have ``producer`` told to pause and to resume as the peer takes what we send."""
         self._producer = producer
         self.transport.unregisterProducer()  # the HTTP channel, which is done
         self.transport.registerProducer(self, True)
 
-    # --- Hearing ----------------------------------------------------------------------------------------------------
+    # --- Receiving --------------------------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        self.heard = True
+        self.received = True
         if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
             super().dataReceived(data)
         elif self.current_frame is not None or self.data:
@@ -146,7 +146,7 @@ class Connection(WebSocketServerProtocol):
             elif first == frames.WHOLE_TEXT and not is_text(payload):
                 self.fail(INVALID_PAYLOAD, "a text message that is not UTF-8")
             else:
-                self._talk.heard(payload, first == frames.WHOLE_BINARY)
+                self._session.received(payload, first == frames.WHOLE_BINARY)
         if missing < 0:
             super().dataReceived(rest)  # to be refused
         elif rest:
@@ -155,38 +155,38 @@ class Connection(WebSocketServerProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """A message that came in fragments."""
-        self._talk.heard(payload, isBinary)
+        self._session.received(payload, isBinary)
 
     def onPing(self, payload: bytes) -> None:
         # RFC 6455, 5.5.3: of several pings the last may be answered alone. A peer that pings and does not read what we
         # send would have us pile up pongs.
-        if self._choked:
+        if self._sending_paused:
             self._unanswered = payload
         else:
             self.sendPong(payload)
 
-    def hold(self, hold: bool) -> None:
+    def pause(self, paused: bool) -> None:
         """Read nothing more for a while, or go on."""
-        self.held = hold
-        if hold:
+        self.paused = paused
+        if paused:
             self.transport.pauseProducing()
         else:
             self.transport.resumeProducing()
 
-    # --- Saying -----------------------------------------------------------------------------------------------------
+    # --- Sending ----------------------------------------------------------------------------------------------------
 
-    def say(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Write whole frames."""
         if self.state == self.STATE_OPEN:
             self.transport.write(data)
 
     def pauseProducing(self) -> None:
-        self._choked = True
+        self._sending_paused = True
         if self._producer is not None:
             self._producer.pauseProducing()
 
     def resumeProducing(self) -> None:
-        self._choked = False
+        self._sending_paused = False
         if self._unanswered is not None:
             self.sendPong(self._unanswered)
             self._unanswered = None
@@ -199,7 +199,7 @@ class Connection(WebSocketServerProtocol):
 
     # --- Closing ----------------------------------------------------------------------------------------------------
 
-    def leave(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str) -> None:
         """Close from our side, in good order where the connection is open."""
         if self.state == self.STATE_CONNECTING:
             self.abort()
@@ -209,24 +209,24 @@ class Connection(WebSocketServerProtocol):
     def fail(self, code: int, reason: str) -> None:
         """Close, and take nothing more from the peer."""
         self.failedByMe = True
-        self.leave(code, reason)
+        self.close(code, reason)
 
     def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
         super().sendCloseFrame(*args, **kwargs)
-        self._be_done_soon()
+        self._set_close_deadline()
 
     def dropConnection(self, abort: bool = False) -> None:
         # After a proper closing handshake Autobahn would reset the connection; a peer should see it end in good order.
         super().dropConnection(abort and not self.wasClean)
-        self._be_done_soon()
+        self._set_close_deadline()
 
     def abort(self) -> None:
         """Drop the connection, whatever still waits on it."""
         if self.alive:
             self.transport.abortConnection()
 
-    def _be_done_soon(self) -> None:
-        """Say nothing more. A peer that neither answers nor reads holds the connection no longer than this."""
+    def _set_close_deadline(self) -> None:
+        """Send nothing more. A peer that neither answers nor reads holds the connection no longer than this."""
         self.stopProducing()
         if self._closing is None and self.alive:
             self._closing = self._clock.callLater(CLOSE_PATIENCE, self.abort)
@@ -238,7 +238,7 @@ class Connection(WebSocketServerProtocol):
         self._rest = []
         super().connectionLost(reason)
         self.factory.gone(self)
-        self._talk.ended()
+        self._session.ended()
 
 
 class ConnectionFactory(WebSocketServerFactory):
@@ -277,9 +277,9 @@ class ConnectionFactory(WebSocketServerFactory):
         options = {name: _unbound(getattr(self, name)) for name in Connection.CONFIG_ATTRS}
         self.connection = type("Connection", (Connection,), {**options, "CONFIG_ATTRS": ()})
 
-    def serve(self, talk: Session) -> Connection:
-        """:returns: a connection for ``talk``, still without a transport."""
-        connection: Connection = self.connection(talk, self.clock, self.max_message)
+    def serve(self, session: Session) -> Connection:
+        """:returns: a connection for ``session``, still without a transport."""
+        connection: Connection = self.connection(session, self.clock, self.max_message)
         connection.factory = self
         return connection
 
@@ -289,13 +289,13 @@ def _unbound(option: Any) -> Any:
     return staticmethod(option) if callable(option) else option
 
 
-def take_over(request: Any, connection: Connection) -> int:
+def attach(request: Any, connection: Connection) -> int:
     """Have ``connection`` go on with what was an HTTP request's. :returns: NOT_DONE_YET."""
-    result: int = WebSocketResource(_Only(connection)).render(request)
+    result: int = WebSocketResource(_SingleConnectionFactory(connection)).render(request)
     return result
 
 
-class _Only:
+class _SingleConnectionFactory:
     """A factory that has its one protocol already."""
 
     def __init__(self, connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""All WebSockets of this process: how many there may be, who of them is dead, and how they end."""
+"""All WebSockets of this process: how many there may be, which of them are dead, and how they end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 #: RFC 6455, 7.4.1
 GOING_AWAY = 1001
 
-#: Seconds that all of them get together to say goodbye when we stop.
-GOODBYE = 2.0
+#: Seconds that all of them get together for their closing handshakes when we stop.
+CLOSING = 2.0
 
 
 class WebSockets(service.Service):
@@ -43,7 +43,7 @@ class WebSockets(service.Service):
         self._max_message = max_message
         self._max_connections = max_connections
         self._heartbeat: Heartbeat[Connection] = Heartbeat(ping_interval, ping_timeout)
-        self._beat: IDelayedCall | None = None
+        self._timer: IDelayedCall | None = None
         self._connections: dict[Connection, None] = {}  # a set in the order of coming
         self._factory: ConnectionFactory | None = None
         self._stopping: Deferred[None] | None = None
@@ -65,7 +65,7 @@ class WebSockets(service.Service):
             self.refused += 1
             raise Overloaded(f"{len(self._connections)} WebSockets are open, which is the limit: try again later")
 
-    def upgrade(self, request: Any, talk: Session) -> int:
+    def upgrade(self, request: Any, session: Session) -> int:
         """Open a WebSocket for a request that :func:`sidecar.wire.ws.handshake.problem` finds nothing wrong with.
 
         The connection is no longer HTTP's when this returns, though the handshake may be answered later.
@@ -77,17 +77,17 @@ class WebSockets(service.Service):
 
         if self._factory is None:
             self._factory = protocol.ConnectionFactory(self._clock, self._max_message, self._gone)
-        connection = self._factory.serve(talk)
+        connection = self._factory.serve(session)
         self._connections[connection] = None
         # From the start: one that never gets through its handshake is found like one that died later.
-        self._heartbeat.join(connection, self._clock.seconds())
-        if self._beat is None:
+        self._heartbeat.add(connection, self._clock.seconds())
+        if self._timer is None:
             self._schedule()
-        return protocol.take_over(request, connection)
+        return protocol.attach(request, connection)
 
     def _gone(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
-        self._heartbeat.leave(connection)
+        self._heartbeat.remove(connection)
         if self._stopping is not None and not self._connections and not self._stopping.called:
             self._stopping.callback(None)
 
@@ -95,15 +95,17 @@ class WebSockets(service.Service):
 
     def _schedule(self) -> None:
         when = self._heartbeat.next()
-        self._beat = None if when is None else self._clock.callLater(max(0.0, when - self._clock.seconds()), self._tick)
+        self._timer = (
+            None if when is None else self._clock.callLater(max(0.0, when - self._clock.seconds()), self._tick)
+        )
 
     def _tick(self) -> None:
         ping, dead = self._heartbeat.due(self._clock.seconds())
         for connection in ping:
             connection.sendPing()
         for connection in dead:
-            if connection.held:
-                self._heartbeat.join(connection, self._clock.seconds())  # it is we who do not listen
+            if connection.paused:
+                self._heartbeat.add(connection, self._clock.seconds())  # it is we who do not read
             else:
                 connection.abort()
         self._schedule()
@@ -115,19 +117,19 @@ class WebSockets(service.Service):
         self._stopping = None
 
     def stopService(self) -> Deferred[None]:
-        """Say 1001 to each, and wait for their answers for :data:`GOODBYE` seconds at most."""
+        """Say 1001 to each, and wait for their answers for :data:`CLOSING` seconds at most."""
         super().stopService()
-        if self._beat is not None:
-            self._beat.cancel()
-            self._beat = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._stopping = Deferred()
         if not self._connections:
             self._stopping.callback(None)
             return self._stopping
-        hurry = self._clock.callLater(GOODBYE, self._abort_all)
-        self._stopping.addCallback(lambda _: hurry.cancel() if hurry.active() else None)
+        forced = self._clock.callLater(CLOSING, self._abort_all)
+        self._stopping.addCallback(lambda _: forced.cancel() if forced.active() else None)
         for connection in list(self._connections):
-            connection.leave(GOING_AWAY, "the sidecar is stopping")
+            connection.close(GOING_AWAY, "the sidecar is stopping")
         return self._stopping
 
     def _abort_all(self) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP broker of go-micro: subscribers stand in the registry, publishers post to them. All four flavours. Pure.
+"""The HTTP broker of go-micro: subscribers are registered, and publishers post to them. All four dialects. Pure.
 
 :source: micro/go-micro ``broker/http_broker.go@d3bfdc79``, ``@v1.13.0`` and ``@v1.18.0``, ``broker/http.go@v2.9.1`` and
     ``@v6.10.0``
@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+from enum import Enum
+from typing import Final
 from urllib.parse import quote
 
 from attrs import field, frozen
@@ -23,113 +24,127 @@ OLD_PATH: Final = "/_sub"
 NEW_PATH: Final = "/"
 #: In the header of a message: its topic, up to v1.18. Since v2.5 ``Micro-Topic`` says it.
 OLD_TOPIC: Final = ":topic"
-#: In a node's metadata, ours alone: one subscriber that stands in the registry several times.
+#: In a node's metadata, ours alone: one subscriber that is registered several times.
 SUBSCRIBER: Final = "subscriber"
 
-Flavour = Literal["B3", "B2", "B1'", "B1"]
-#: The newest first: of a subscriber with several records that one is used.
-FLAVOURS: Final[tuple[Flavour, ...]] = ("B3", "B2", "B1'", "B1")
+
+class Dialect(Enum):
+    """A form of the HTTP broker, by the version of go-micro that began it. The newest first: of a subscriber that is
+    registered in several, that one is used."""
+
+    V2_5 = "v2.5"
+    V1_18 = "v1.18"
+    V1_13 = "v1.13"
+    V0_1 = "v0.1"
 
 
-def service_name(flavour: Flavour, topic: str) -> str:
+def service_name(dialect: Dialect, topic: str) -> str:
     """Under which name the subscribers of ``topic`` are registered."""
-    return {"B3": "micro.http.broker", "B2": "go.micro.http.broker", "B1'": topic, "B1": f"topic:{topic}"}[flavour]
+    return {
+        Dialect.V2_5: "micro.http.broker",
+        Dialect.V1_18: "go.micro.http.broker",
+        Dialect.V1_13: topic,
+        Dialect.V0_1: f"topic:{topic}",
+    }[dialect]
 
 
-def path(flavour: Flavour) -> str:
-    return NEW_PATH if flavour == "B3" else OLD_PATH
+def path(dialect: Dialect) -> str:
+    """Where a message for a subscriber of ``dialect`` is posted."""
+    return NEW_PATH if dialect is Dialect.V2_5 else OLD_PATH
 
 
 # --- The records of a subscriber of ours ----------------------------------------------------------------------------
 
 
-def node_id(flavour: Flavour, topic: str, broker: str, subscriber: str) -> str:
-    """An id for one record. A registry wants each to be unique, so no two flavours share one.
+def node_id(dialect: Dialect, topic: str, broker: str, subscriber: str) -> str:
+    """An id for one record. A registry wants each to be unique, so no two dialects share one.
 
     :param broker: unique to the process. :param subscriber: unique to the subscriber.
     """
     return {
-        "B3": f"{topic}-{subscriber}",
-        "B2": f"{topic}-{broker}.{subscriber}",  # a dash would make one label of it, too long for mDNS
-        "B1'": f"{broker}.{subscriber}",
-        "B1": f"broker-{broker}.{subscriber}",
-    }[flavour]
+        Dialect.V2_5: f"{topic}-{subscriber}",
+        Dialect.V1_18: f"{topic}-{broker}.{subscriber}",  # a dash would make one label of it, too long for mDNS
+        Dialect.V1_13: f"{broker}.{subscriber}",
+        Dialect.V0_1: f"broker-{broker}.{subscriber}",
+    }[dialect]
 
 
-def record(flavour: Flavour, topic: str, queue: str | None, identity: str, place: tuple[str, int], id: str) -> Service:
+def record(
+    dialect: Dialect, topic: str, queue: str | None, identity: str, address: tuple[str, int], id: str
+) -> Service:
     """What a subscriber registers.
 
-    :param identity: the subscriber's, the same in all its records. :param place: host and port that it listens on.
+    :param identity: the subscriber's, the same in all its records. :param address: host and port that it listens on.
     :param id: of the node.
     """
     metadata = {"secure": "false", SUBSCRIBER: identity}
-    if flavour != "B1":
+    if dialect is not Dialect.V0_1:
         metadata |= {"broker": "http", "topic": topic}
-    host, port = place
-    return Service(service_name(flavour, topic), queue or BROADCAST, nodes=(Node(id, host, port, metadata),))
+    host, port = address
+    return Service(service_name(dialect, topic), queue or BROADCAST, nodes=(Node(id, host, port, metadata),))
 
 
 # --- Who is to be posted to -----------------------------------------------------------------------------------------
 
 
 @frozen
-class Place:
-    """One subscriber's place. :ivar url: where a message for it is posted."""
+class Target:
+    """One subscriber that messages are posted to. :ivar id: of its node. :ivar url: where a message is posted."""
 
     id: str
     url: str
 
 
 @frozen
-class Audience:
-    """Who hears a topic: each place of ``everyone``, and one place of each queue."""
+class Subscribers:
+    """Who gets the messages of a topic: each of ``everyone``, and one of each queue."""
 
-    everyone: tuple[Place, ...] = ()
-    queues: Mapping[str, tuple[Place, ...]] = field(factory=dict)
+    everyone: tuple[Target, ...] = ()
+    queues: Mapping[str, tuple[Target, ...]] = field(factory=dict)
 
 
-def audience(topic: str, found: Mapping[Flavour, Iterable[Service]]) -> Audience:
-    """Who hears ``topic``, a subscriber that stands in several records once.
+def subscribers(topic: str, found: Mapping[Dialect, Iterable[Service]]) -> Subscribers:
+    """Who gets the messages of ``topic``, a subscriber that is registered in several records once.
 
-    :param found: what the registry has under :func:`service_name` of each flavour.
+    :param found: what the registry has under :func:`service_name` of each dialect.
     """
-    everyone: list[Place] = []
-    queues: dict[str, list[Place]] = {}
+    everyone: list[Target] = []
+    queues: dict[str, list[Target]] = {}
     seen: set[str] = set()
-    for flavour in FLAVOURS:
-        for service in found.get(flavour, ()):
+    for dialect in Dialect:
+        for service in found.get(dialect, ()):
             for node in service.nodes:
                 identity = node.metadata.get(SUBSCRIBER) or node.id
-                if identity in seen or not _is_subscriber(flavour, topic, node):
+                if identity in seen or not _is_subscriber(dialect, topic, node):
                     continue
                 seen.add(identity)
-                place = Place(node.id, _url(flavour, node))
+                target = Target(node.id, _url(dialect, node))
                 if service.version == BROADCAST:
-                    everyone.append(place)
+                    everyone.append(target)
                 else:
-                    queues.setdefault(service.version, []).append(place)
-    return Audience(tuple(everyone), {queue: tuple(places) for queue, places in queues.items()})
+                    queues.setdefault(service.version, []).append(target)
+    return Subscribers(tuple(everyone), {queue: tuple(targets) for queue, targets in queues.items()})
 
 
 def is_broker(node: Node) -> bool:
-    """Whether a node is a subscriber and no service: from v1.13 a topic's subscribers stand under its bare name."""
+    """Whether a node is a subscriber and no service: from v1.13 on a topic's subscribers have its bare name."""
     return node.metadata.get("broker") == "http" and "topic" in node.metadata
 
 
-def _is_subscriber(flavour: Flavour, topic: str, node: Node) -> bool:
-    return flavour == "B1" or (is_broker(node) and node.metadata["topic"] == topic)
+def _is_subscriber(dialect: Dialect, topic: str, node: Node) -> bool:
+    return dialect is Dialect.V0_1 or (is_broker(node) and node.metadata["topic"] == topic)
 
 
-def _url(flavour: Flavour, node: Node) -> str:
+def _url(dialect: Dialect, node: Node) -> str:
     scheme = "https" if node.metadata.get("secure") == "true" else "http"
-    return f"{scheme}://{node.hostport}{path(flavour)}?id={quote(node.id, safe='')}"
+    return f"{scheme}://{node.hostport}{path(dialect)}?id={quote(node.id, safe='')}"
 
 
 # --- What is posted -------------------------------------------------------------------------------------------------
 
 
 def encode(message: Message, topic: str) -> bytes:
-    """The body of a post that subscribers of every flavour understand: the topic stands under both its names."""
+    """The body of a post that subscribers of every dialect understand: the topic stands under both its names."""
     return messages.encode(Message({**message.header, OLD_TOPIC: topic}, message.body))
 
 

@@ -1,1 +1,1 @@
-"""go-micro's HTTP broker: subscribers stand in the registry, and messages are posted to them."""
+"""go-micro's HTTP broker: subscribers are registered, and messages are posted to them."""

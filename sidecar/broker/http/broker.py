@@ -1,4 +1,4 @@
-"""Messages without a broker between: subscribers stand in the registry, publishers post to each of them.
+"""Messages without a broker between: subscribers are registered, and publishers post to each of them.
 
 :source: micro/go-micro ``broker/http_broker.go@v1.18.0``, ``broker/http.go@v6.10.0``
 """
@@ -21,16 +21,17 @@ from zope.interface import implementer
 from sidecar.broker.http.delivery import DeliveryQueues
 from sidecar.broker.http.receiver import Receiver
 from sidecar.broker.http.subscriptions import RENEWAL, Subscription, Subscriptions, outcome
+from sidecar.broker.local import LocalSubscriber, deliver
 from sidecar.broker.outgoing import addressed
 from sidecar.errors import CallerError, EngineUnavailable, NotFound, SidecarError, TooLarge, TopicInvalid
 from sidecar.interfaces import IBroker, IRegistry, ISubscription, IWatch
 from sidecar.lifecycle import PeriodicService
-from sidecar.model import BackendOptions, BackendState, Change, Message, Service
+from sidecar.model import BackendOptions, BackendState, Caller, Change, Message, Service
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.net.client.tls import TrustOptions
 from sidecar.wire import httpbroker as wire
 
-#: Seconds that the audience of a topic is believed without asking again, and how many topics' are kept.
+#: Seconds that the subscribers of a topic are believed without asking again, and how many topics' are kept.
 FRESH, MAX_TOPICS = 10.0, 1024
 #: Characters of the longest topic or queue: as much as a registry takes as a name, less what is put around it.
 MAX_NAME = 400
@@ -38,28 +39,11 @@ MAX_NAME = 400
 QUIET = 10.0
 
 
-@implementer(ISubscription)
-@define(eq=False)
-class _Subscriber:
-    """One subscriber's place. :ivar live: whether it still wants messages."""
-
-    deliver: Callable[[str, Message], None]
-    _leave: Callable[[_Subscriber], Deferred[None]]
-    live: bool = True
-    desk: Subscription[_Subscriber] | None = None
-
-    def cancel(self) -> Deferred[None]:
-        if not self.live:
-            return succeed(None)
-        self.live = False
-        return self._leave(self)
-
-
 @implementer(IBroker)
 @define(eq=False, slots=False, init=False)
 class HttpBroker(service.MultiService):
-    """Posts each message to whoever the registry names, in the flavour that each of them speaks, and takes posts of all
-    flavours."""
+    """Posts each message to whoever the registry names, in the dialect that each of them speaks, and takes posts of all
+    dialects."""
 
     log = Logger()
     _registry: IRegistry = field()
@@ -73,20 +57,23 @@ class HttpBroker(service.MultiService):
         self._clock = reactor
         self._registry = registry
         self._agent = agent
-        self._couriers = DeliveryQueues(agent, reactor)
+        self._deliveries = DeliveryQueues(agent, reactor)
         self._max_body = max_body
         # Base64 makes a body a third longer; the header comes on top.
-        self._mailbox = Receiver(reactor, listen, self._received, max_body * 4 // 3 + 64 * 1024)
-        self._desks: Subscriptions[_Subscriber] = Subscriptions(registry, self._mailbox.place)
-        self._audiences: OrderedDict[str, tuple[float, wire.Audience]] = OrderedDict()
-        self._news = 0
+        self._receiver = Receiver(reactor, listen, self._received, max_body * 4 // 3 + 64 * 1024)
+        self._subscriptions = Subscriptions(registry, self._receiver.address)
+        self._registered: dict[LocalSubscriber, Subscription] = {}
+        self._known: OrderedDict[str, tuple[float, wire.Subscribers]] = OrderedDict()
+        self._changes = 0
         self._watch: IWatch | None = None
         self._told = float("-inf")
-        renewing = PeriodicService(reactor, RENEWAL, self._renew, "renewing the places of subscribers", now=False)
+        renewing = PeriodicService(
+            reactor, RENEWAL, self._renew, "renewing the registrations of subscribers", now=False
+        )
         renewing.setServiceParent(self)
 
     def startService(self) -> None:
-        self._mailbox.start()
+        self._receiver.start()
         self._watch = self._registry.watch(self._changed)
         super().startService()
 
@@ -97,16 +84,16 @@ class HttpBroker(service.MultiService):
         stopping = super().stopService()
         if self._watch is not None:
             self._watch.cancel()
-        await self._desks.close()
-        self._couriers.stop()
-        await self._mailbox.stop()
+        await self._subscriptions.close()
+        self._deliveries.stop()
+        await self._receiver.stop()
         await self._agent.close()
         await stopping
 
     @property
-    def place(self) -> tuple[str, int]:
+    def address(self) -> tuple[str, int]:
         """The host and port that others post to."""
-        return self._mailbox.place
+        return self._receiver.address
 
     def state(self) -> BackendState:
         registry = self._registry.state()
@@ -115,7 +102,7 @@ class HttpBroker(service.MultiService):
 
     # --- publishing -------------------------------------------------------------------------------------------------
 
-    def publish(self, topic: str, message: Message) -> Deferred[None]:
+    def publish(self, topic: str, message: Message, caller: Caller) -> Deferred[None]:
         problem = name_problem("topic", topic)
         if problem is not None:
             return fail(problem)
@@ -123,38 +110,38 @@ class HttpBroker(service.MultiService):
             return fail(TooLarge(f"{len(message.body)} bytes are over the limit of {self._max_body}"))
         if not self.running:
             return fail(EngineUnavailable("the HTTP broker is stopped: the message was not taken"))
-        known = self._known_audience(topic)
+        known = self._known_subscribers(topic)
         body = wire.encode(addressed(message, topic, str(uuid.uuid4())), topic)
         if known is not None:
             return self._post(topic, known, body)
         return Deferred.fromCoroutine(self._look_up(topic)).addCallback(lambda found: self._post(topic, found, body))
 
-    def _known_audience(self, topic: str) -> wire.Audience | None:
-        kept = self._audiences.get(topic)
+    def _known_subscribers(self, topic: str) -> wire.Subscribers | None:
+        kept = self._known.get(topic)
         return kept[1] if kept is not None and kept[0] > self._clock.seconds() else None
 
-    async def _look_up(self, topic: str) -> wire.Audience:
-        news = self._news
-        asking = {flavour: self._subscribers_of(flavour, topic) for flavour in wire.FLAVOURS}
-        answers = {flavour: await each for flavour, each in asking.items()}
-        found = {flavour: answer for flavour, answer in answers.items() if isinstance(answer, tuple)}
+    async def _look_up(self, topic: str) -> wire.Subscribers:
+        changes = self._changes
+        asking = {dialect: self._subscribers_of(dialect, topic) for dialect in wire.Dialect}
+        answers = {dialect: await each for dialect, each in asking.items()}
+        found = {dialect: answer for dialect, answer in answers.items() if isinstance(answer, tuple)}
         for answer in answers.values():
             if isinstance(answer, SidecarError) and not any(found.values()):
                 raise EngineUnavailable(f"the subscribers of {topic!r} cannot be looked up: {answer}")
-        audience = wire.audience(topic, found)
-        if news == self._news:
-            self._audiences[topic] = (self._clock.seconds() + FRESH, audience)
-            self._audiences.move_to_end(topic)
-            if len(self._audiences) > MAX_TOPICS:
-                self._audiences.popitem(last=False)
-        return audience
+        subscribers = wire.subscribers(topic, found)
+        if changes == self._changes:
+            self._known[topic] = (self._clock.seconds() + FRESH, subscribers)
+            self._known.move_to_end(topic)
+            if len(self._known) > MAX_TOPICS:
+                self._known.popitem(last=False)
+        return subscribers
 
-    def _subscribers_of(self, flavour: wire.Flavour, topic: str) -> Deferred[tuple[Service, ...] | SidecarError]:
+    def _subscribers_of(self, dialect: wire.Dialect, topic: str) -> Deferred[tuple[Service, ...] | SidecarError]:
         """:returns: fires with the records, or with why there are none to be had."""
 
         async def ask() -> tuple[Service, ...] | SidecarError:
             try:
-                return await self._registry.get(wire.service_name(flavour, topic))
+                return await self._registry.get(wire.service_name(dialect, topic))
             except (NotFound, CallerError):
                 return ()
             except SidecarError as error:
@@ -162,35 +149,35 @@ class HttpBroker(service.MultiService):
 
         return Deferred.fromCoroutine(ask())
 
-    def _post(self, topic: str, audience: wire.Audience, body: bytes) -> Deferred[None]:
-        posting = [self._couriers.bring(place, body) for place in audience.everyone]
+    def _post(self, topic: str, subscribers: wire.Subscribers, body: bytes) -> Deferred[None]:
+        posting = [self._deliveries.send(target, body) for target in subscribers.everyone]
         posting += [
-            Deferred.fromCoroutine(self._post_to_one(random.sample(places, len(places)), body))
-            for places in audience.queues.values()
+            Deferred.fromCoroutine(self._post_to_one(random.sample(targets, len(targets)), body))
+            for targets in subscribers.queues.values()
         ]
 
-        def judge(results: Any) -> None:
+        def sum_up(results: Any) -> None:
             errors = [result for well, result in results if not well]
             if not errors:
                 return
             why = errors[0].value
             if len(errors) == len(results):
                 raise EngineUnavailable(f"none of the {len(errors)} subscribers of {topic!r} took the message: {why}")
-            self._tell(topic, len(errors), len(results), why)
+            self._report_missed(topic, len(errors), len(results), why)
 
-        return DeferredList(posting, consumeErrors=True).addCallback(judge)
+        return DeferredList(posting, consumeErrors=True).addCallback(sum_up)
 
-    async def _post_to_one(self, places: Sequence[wire.Place], body: bytes) -> None:
+    async def _post_to_one(self, targets: Sequence[wire.Target], body: bytes) -> None:
         """Post to the first of a queue's members that takes it."""
-        trouble: SidecarError | None = None
-        for place in places:
-            trouble = await outcome(self._couriers.bring(place, body))
-            if trouble is None:
+        error: SidecarError | None = None
+        for target in targets:
+            error = await outcome(self._deliveries.send(target, body))
+            if error is None:
                 return
-        if trouble is not None:
-            raise trouble
+        if error is not None:
+            raise error
 
-    def _tell(self, topic: str, missed: int, of: int, why: object) -> None:
+    def _report_missed(self, topic: str, missed: int, of: int, why: object) -> None:
         now = self._clock.seconds()
         if now - self._told >= QUIET:
             self._told = now
@@ -205,65 +192,58 @@ class HttpBroker(service.MultiService):
     # --- subscribing ------------------------------------------------------------------------------------------------
 
     def subscribe(
-        self, topic: str, deliver: Callable[[str, Message], None], queue: str | None
+        self, topic: str, deliver: Callable[[str, Message], None], queue: str | None, caller: Caller
     ) -> Deferred[ISubscription]:
         problem = name_problem("topic", topic) or (name_problem("queue", queue) if queue is not None else None)
         if problem is not None:
             return fail(problem)
         if not self.running:
             return fail(EngineUnavailable("the HTTP broker is stopped: nothing was subscribed"))
-        return Deferred.fromCoroutine(self._subscribe(topic, queue, _Subscriber(deliver, self._left)))
+        subscriber = LocalSubscriber(topic, queue, deliver, self._unsubscribed, caller)
+        return Deferred.fromCoroutine(self._subscribe(subscriber))
 
-    async def _subscribe(self, topic: str, queue: str | None, subscriber: _Subscriber) -> ISubscription:
+    async def _subscribe(self, subscriber: LocalSubscriber) -> ISubscription:
+        topic = subscriber.topic
         try:
-            subscriber.desk = await self._desks.sit(topic, queue, subscriber)
+            self._registered[subscriber] = await self._subscriptions.subscribe(subscriber)
         except CallerError as error:
             raise TopicInvalid(f"topic {topic[:80]!a}: the registry cannot hold it: {error}") from error
         finally:
-            self._forget_audience(topic)
+            self._forget_subscribers(topic)
         taken: ISubscription = subscriber
         return taken
 
-    def _left(self, subscriber: _Subscriber) -> Deferred[None]:
-        desk = subscriber.desk
-        if desk is None:
+    def _unsubscribed(self, subscriber: LocalSubscriber) -> Deferred[None]:
+        subscription = self._registered.pop(subscriber, None)
+        if subscription is None:
             return succeed(None)
-        self._forget_audience(desk.topic)
-        return Deferred.fromCoroutine(self._desks.rise(desk, subscriber)).addCallback(
-            lambda _: self._forget_audience(desk.topic)
-        )
+        topic = subscriber.topic
+        self._forget_subscribers(topic)
+        leaving = Deferred.fromCoroutine(self._subscriptions.unsubscribe(subscription, subscriber))
+        return leaving.addCallback(lambda _: self._forget_subscribers(topic))
 
     def _renew(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._desks.renew())
+        return Deferred.fromCoroutine(self._subscriptions.renew())
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 
     def _received(self, topic: str, identity: str, message: Message) -> None:
-        desk = self._desks.find(identity)
-        if desk is None or desk.topic != topic:
-            return
-        for subscriber in desk.ears:
-            if not subscriber.live:
-                continue  # another subscriber of this very message has cancelled it
-            try:
-                subscriber.deliver(topic, message)
-            except Exception:
-                self.log.failure("A subscriber of {topic} failed on a message; the others get it", topic=topic)
+        deliver(self._subscriptions.members(identity, topic), topic, message)
 
     def _changed(self, change: Change) -> None:
-        """Who hears a topic may be others now."""
-        self._forget_audience(change.service.name)
-        self._forget_audience(change.service.name.removeprefix("topic:"))
+        """The subscribers of a topic may be others now."""
+        self._forget_subscribers(change.service.name)
+        self._forget_subscribers(change.service.name.removeprefix("topic:"))
         for node in change.service.nodes:
-            self._forget_audience(node.metadata.get("topic", ""))
+            self._forget_subscribers(node.metadata.get("topic", ""))
 
-    def _forget_audience(self, topic: str) -> None:
-        self._news += 1
-        self._audiences.pop(topic, None)
+    def _forget_subscribers(self, topic: str) -> None:
+        self._changes += 1
+        self._known.pop(topic, None)
 
 
 def name_problem(what: str, name: str) -> TopicInvalid | None:
-    """Why ``name`` cannot stand in a registry as a topic (or queue), or None."""
+    """Why no registry can hold ``name`` as a topic (or queue), or None."""
     shown = ascii(name if len(name) <= 80 else name[:80] + "...")
     if not name:
         return TopicInvalid(f"{what}: must not be empty")
@@ -272,7 +252,7 @@ def name_problem(what: str, name: str) -> TopicInvalid | None:
     if not name.isprintable() or name != name.strip() or name in (".", ".."):
         return TopicInvalid(f"{what} {shown}: a registry cannot hold it: control characters, space around it, or dots")
     if what == "queue" and name == wire.BROADCAST:
-        return TopicInvalid(f"{what} {shown}: this name stands for no queue")
+        return TopicInvalid(f"{what} {shown}: this name means no queue")
     return None
 
 

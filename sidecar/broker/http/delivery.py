@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from sidecar.errors import EngineUnavailable, SidecarError
 from sidecar.net.client.fetcher import Fetcher, excerpt
-from sidecar.wire.httpbroker import Place
+from sidecar.wire.httpbroker import Target
 
 #: What may wait for one subscriber.
 MAX_MESSAGES, MAX_BYTES = 1024, 16 * 1024 * 1024
@@ -19,110 +19,111 @@ PATIENCE, REST = 5.0, 5.0
 
 
 @frozen(eq=False)
-class _Delivery:
+class Delivery:
+    """One message for one subscriber. :ivar done: fires when the subscriber took it."""
+
     body: bytes
     done: Deferred[None]
 
 
 @define(eq=False)
-class _Courier:
-    """Goes to one place."""
+class _Queue:
+    """The deliveries that wait for one subscriber, the first of them under way. :ivar size: bytes of their bodies."""
 
-    place: Place
-    parcels: deque[_Delivery] = field(factory=deque)
+    target: Target
+    deliveries: deque[Delivery] = field(factory=deque)
     size: int = 0
 
 
 @define(eq=False)
 class DeliveryQueues:
-    """One courier a place, for as long as there is something to bring."""
+    """One queue a subscriber, for as long as there is something to send."""
 
     _agent: Fetcher
     _clock: IReactorTime
-    _busy: dict[str, _Courier] = field(factory=dict)
+    _queues: dict[str, _Queue] = field(factory=dict)
     _resting: dict[str, float] = field(factory=dict)
     _stopped: bool = False
 
-    def bring(self, place: Place, body: bytes) -> Deferred[None]:
-        """Post ``body`` after all that was to be brought there before.
+    def send(self, target: Target, body: bytes) -> Deferred[None]:
+        """Post ``body`` after all that was to be posted there before.
 
         :returns: fires when the subscriber took it. :raises EngineUnavailable: it did not.
         """
         if self._stopped:
             return fail(EngineUnavailable("the HTTP broker is stopped"))
-        if self._rests(place):
-            return fail(EngineUnavailable(f"{place.url} did not answer a moment ago"))
-        courier = self._busy.get(place.url)
-        if courier is not None and (len(courier.parcels) >= MAX_MESSAGES or courier.size + len(body) > MAX_BYTES):
-            return fail(EngineUnavailable(f"{place.url} does not keep up: {len(courier.parcels)} messages wait for it"))
-        parcel = _Delivery(body, Deferred())
-        idle = courier is None
-        if courier is None:
-            courier = self._busy[place.url] = _Courier(place)
-        courier.parcels.append(parcel)
-        courier.size += len(body)
+        if self._rests(target):
+            return fail(EngineUnavailable(f"{target.url} did not answer a moment ago"))
+        queue = self._queues.get(target.url)
+        if queue is not None and (len(queue.deliveries) >= MAX_MESSAGES or queue.size + len(body) > MAX_BYTES):
+            return fail(
+                EngineUnavailable(f"{target.url} does not keep up: {len(queue.deliveries)} messages wait for it")
+            )
+        delivery = Delivery(body, Deferred())
+        idle = queue is None
+        if queue is None:
+            queue = self._queues[target.url] = _Queue(target)
+        queue.deliveries.append(delivery)
+        queue.size += len(body)
         if idle:
-            Deferred.fromCoroutine(self._walk(courier))
-        return parcel.done
+            Deferred.fromCoroutine(self._work_off(queue))
+        return delivery.done
 
     def stop(self) -> None:
-        """Bring no more; what waits fails."""
+        """Send no more; what waits fails."""
         self._stopped = True
-        for courier in list(self._busy.values()):
-            self._fail(courier, EngineUnavailable("the HTTP broker is stopping"))
+        for queue in list(self._queues.values()):
+            self._fail(queue, EngineUnavailable("the HTTP broker is stopping"))
 
-    async def _walk(self, courier: _Courier) -> None:
-        while courier.parcels:
-            parcel = courier.parcels[0]
-            error = await self._post(courier.place, parcel.body)
-            if not courier.parcels:
+    async def _work_off(self, queue: _Queue) -> None:
+        while queue.deliveries:
+            delivery = queue.deliveries[0]
+            error = await self._post(queue.target, delivery.body)
+            if not queue.deliveries:
                 break  # stopped meanwhile
-            courier.parcels.popleft()
-            courier.size -= len(parcel.body)
-            if error is None:
-                _settle(parcel, None)
-            else:
-                _settle(parcel, error)
-                if self._rests(courier.place):
-                    self._fail(courier, error)
-        self._busy.pop(courier.place.url, None)
+            queue.deliveries.popleft()
+            queue.size -= len(delivery.body)
+            _resolve(delivery, error)
+            if error is not None and self._rests(queue.target):
+                self._fail(queue, error)
+        self._queues.pop(queue.target.url, None)
 
-    async def _post(self, place: Place, body: bytes) -> EngineUnavailable | None:
+    async def _post(self, target: Target, body: bytes) -> EngineUnavailable | None:
         began = self._clock.seconds()
         try:
             response = await self._agent.request(
-                "POST", place.url, {"Content-Type": "application/json"}, body, timeout=PATIENCE
+                "POST", target.url, {"Content-Type": "application/json"}, body, timeout=PATIENCE
             )
         except SidecarError as error:
             if self._clock.seconds() - began >= PATIENCE:
-                self._resting[place.url] = self._clock.seconds() + REST
+                self._resting[target.url] = self._clock.seconds() + REST
             return EngineUnavailable(str(error))
         if response.status == 200:
             return None
-        return EngineUnavailable(f"{place.url} answered {response.status}: {excerpt(response.body)}")
+        return EngineUnavailable(f"{target.url} answered {response.status}: {excerpt(response.body)}")
 
-    def _rests(self, place: Place) -> bool:
-        until = self._resting.get(place.url)
+    def _rests(self, target: Target) -> bool:
+        until = self._resting.get(target.url)
         if until is None:
             return False
         if until > self._clock.seconds():
             return True
-        del self._resting[place.url]
+        del self._resting[target.url]
         return False
 
     @staticmethod
-    def _fail(courier: _Courier, error: EngineUnavailable) -> None:
-        waiting = list(courier.parcels)
-        courier.parcels.clear()
-        courier.size = 0
-        for parcel in waiting:
-            _settle(parcel, error)
+    def _fail(queue: _Queue, error: EngineUnavailable) -> None:
+        waiting = list(queue.deliveries)
+        queue.deliveries.clear()
+        queue.size = 0
+        for delivery in waiting:
+            _resolve(delivery, error)
 
 
-def _settle(parcel: _Delivery, error: EngineUnavailable | None) -> None:
-    if parcel.done.called:
+def _resolve(delivery: Delivery, error: EngineUnavailable | None) -> None:
+    if delivery.done.called:
         return
     if error is None:
-        parcel.done.callback(None)
+        delivery.done.callback(None)
     else:
-        parcel.done.errback(error)
+        delivery.done.errback(error)

@@ -66,8 +66,8 @@ class _Capped(WrappingFactory):
             connection.loseConnection()
 
 
-class _Slot(Resource):
-    """Takes messages on every path: some flavours post to ``/_sub``, some to ``/``."""
+class _PostResource(Resource):
+    """Takes messages on every path: some dialects post to ``/_sub``, some to ``/``."""
 
     isLeaf = True
 
@@ -102,7 +102,7 @@ class _Slot(Resource):
 class Receiver:
     """The listener. Its port is taken when this is made, so that one that is busy stops the daemon at once.
 
-    :ivar place: the host and port that others reach it by.
+    :ivar address: the host and port that others reach it by.
     """
 
     def __init__(self, reactor: Any, listen: str, receive: Receive, max_body: int) -> None:
@@ -113,8 +113,8 @@ class Receiver:
         self._reactor = reactor
         self._socket = _bind(listen)
         host, port = self._socket.getsockname()[:2]
-        self.place: tuple[str, int] = (_advertised(host), port)
-        self._factory = _Capped(_Site(_Slot(receive, max_body), reactor, max_body))
+        self.address: tuple[str, int] = (_advertised(host), port)
+        self._factory = _Capped(_Site(_PostResource(receive, max_body), reactor, max_body))
         self._port: Any = None
 
     def start(self) -> None:

@@ -1,15 +1,16 @@
-"""What stands in the registry for the HTTP broker's subscribers here: a desk for messages, known under four names."""
+"""What is registered for the HTTP broker's subscribers in this process: each subscription under four names."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Coroutine, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 
+from sidecar.broker.local import LocalSubscriber, LocalSubscribers
 from sidecar.errors import SidecarError
 from sidecar.interfaces import IRegistry
 from sidecar.model import Service
@@ -18,134 +19,136 @@ from sidecar.wire import httpbroker as wire
 #: Seconds that a record lasts, and between two renewals: go-micro's.
 TTL, RENEWAL = 60.0, 30.0
 
-E = TypeVar("E")
-
 
 @define(eq=False)
-class Subscription(Generic[E]):
-    """One place in the registry.
+class Subscription:
+    """One registered subscriber, as other brokers see it.
 
-    All who hear a topic without a queue share one, so that a message comes over the network once. A member of a queue
-    has its own, so that its share is a whole one.
+    All subscribers here of a topic without a queue share one, so that a message comes over the network once. A member
+    of a queue has its own, so that its share is a whole one.
 
-    :ivar records: what is registered, by flavour.
-    :ivar ears: those who hear; replaced on each change, so that a delivery may cause one.
+    :ivar records: what is registered, by dialect.
+    :ivar subscribers: those here that the messages are for.
     :ivar open: whether it is to be in the registry.
     """
 
     topic: str
     queue: str | None
-    records: dict[wire.Flavour, Service]
-    ears: tuple[E, ...] = ()
+    records: dict[wire.Dialect, Service]
+    subscribers: LocalSubscribers = field(factory=LocalSubscribers)
     open: bool = True
-    entering: Deferred[SidecarError | None] | None = None
+    registering: Deferred[SidecarError | None] | None = None
 
 
 @define(eq=False)
-class Subscriptions(Generic[E]):
-    """All of them. :ivar place: the host and port that messages are posted to."""
+class Subscriptions:
+    """All of them. :ivar address: the host and port that messages are posted to."""
 
     log = Logger()
     _registry: IRegistry
-    place: tuple[str, int]
+    address: tuple[str, int]
     _broker: str = field(factory=lambda: str(uuid.uuid4()), init=False)
-    _by_node: dict[str, Subscription[E]] = field(factory=dict, init=False)
-    _shared: dict[str, Subscription[E]] = field(factory=dict, init=False)
+    _by_node: dict[str, Subscription] = field(factory=dict, init=False)
+    _shared: dict[str, Subscription] = field(factory=dict, init=False)
 
-    def find(self, node_id: str) -> Subscription[E] | None:
-        """The desk that a message was posted to."""
-        return self._by_node.get(node_id)
+    def members(self, node_id: str, topic: str) -> tuple[LocalSubscriber, ...]:
+        """The subscribers here for whom a message on ``topic`` is that was posted to ``node_id``; none where that
+        subscription has ended, or is of another topic."""
+        subscription = self._by_node.get(node_id)
+        if subscription is None or subscription.topic != topic:
+            return ()
+        return subscription.subscribers.members
 
-    async def sit(self, topic: str, queue: str | None, ear: E) -> Subscription[E]:
-        """Give ``ear`` a place. :raises SidecarError: the registry did not take it; then it has none."""
-        desk = self._shared.get(topic) if queue is None else None
-        if desk is None:
-            desk = self._make(topic, queue)
-        desk.ears = (*desk.ears, ear)
+    async def subscribe(self, subscriber: LocalSubscriber) -> Subscription:
+        """Register ``subscriber``. :raises SidecarError: the registry did not take it; then nothing is registered."""
+        subscription = self._shared.get(subscriber.topic) if subscriber.queue is None else None
+        if subscription is None:
+            subscription = self._make(subscriber.topic, subscriber.queue)
+        subscription.subscribers.add(subscriber)
         try:
-            await self._entered(desk)
+            await self._registered(subscription)
         except (SidecarError, CancelledError):
-            await self.rise(desk, ear)
+            await self.unsubscribe(subscription, subscriber)
             raise
-        return desk
+        return subscription
 
-    async def rise(self, desk: Subscription[E], ear: E) -> None:
-        """``ear`` gives its place up; the last one closes the desk."""
-        desk.ears = tuple(other for other in desk.ears if other is not ear)
-        if desk.ears or not desk.open:
-            return
-        desk.open = False
-        for record in desk.records.values():
-            self._by_node.pop(record.nodes[0].id, None)
-        if self._shared.get(desk.topic) is desk:
-            del self._shared[desk.topic]
-        await _all(self._deregister(record) for record in desk.records.values())
+    async def unsubscribe(self, subscription: Subscription, subscriber: LocalSubscriber) -> None:
+        """Undo :meth:`subscribe`; with its last subscriber the subscription is deregistered."""
+        if subscription.subscribers.remove(subscriber):
+            await self._close(subscription)
 
     async def close(self) -> None:
-        """Take all of them out of the registry."""
-        desks = set(self._by_node.values())
-        for desk in desks:
-            desk.ears = desk.ears[:1]
-        await _all(self.rise(desk, desk.ears[0]) for desk in desks if desk.ears)
+        """Deregister all of them."""
+        await _all(self._close(subscription) for subscription in set(self._by_node.values()))
 
     async def renew(self) -> None:
         """Register all once more, before their TTL is over."""
-        for desk in set(self._by_node.values()):
-            if desk.open:
-                trouble = await outcome(Deferred.fromCoroutine(self._enter(desk)))
-                if trouble is not None:
-                    self.log.warn("A subscriber of {topic} is not renewed: {why}", topic=desk.topic, why=trouble)
+        for subscription in set(self._by_node.values()):
+            if subscription.open:
+                error = await outcome(Deferred.fromCoroutine(self._register_all(subscription)))
+                if error is not None:
+                    self.log.warn("A subscriber of {topic} is not renewed: {why}", topic=subscription.topic, why=error)
 
-    def _make(self, topic: str, queue: str | None) -> Subscription[E]:
+    def _make(self, topic: str, queue: str | None) -> Subscription:
         identity = str(uuid.uuid4())
-        desk: Subscription[E] = Subscription(topic, queue, {})
-        for flavour in wire.FLAVOURS:
-            id = wire.node_id(flavour, topic, self._broker, identity)
-            desk.records[flavour] = wire.record(flavour, topic, queue, identity, self.place, id)
-            self._by_node[id] = desk
+        subscription = Subscription(topic, queue, {})
+        for dialect in wire.Dialect:
+            id = wire.node_id(dialect, topic, self._broker, identity)
+            subscription.records[dialect] = wire.record(dialect, topic, queue, identity, self.address, id)
+            self._by_node[id] = subscription
         if queue is None:
-            self._shared[topic] = desk
-        return desk
+            self._shared[topic] = subscription
+        return subscription
 
-    async def _entered(self, desk: Subscription[E]) -> None:
-        """Wait until ``desk`` is in the registry, with whoever else waits. :raises SidecarError: it will not be."""
-        if desk.entering is None:
-            desk.entering = outcome(Deferred.fromCoroutine(self._enter(desk)))
+    async def _close(self, subscription: Subscription) -> None:
+        if not subscription.open:
+            return
+        subscription.open = False
+        for record in subscription.records.values():
+            self._by_node.pop(record.nodes[0].id, None)
+        if self._shared.get(subscription.topic) is subscription:
+            del self._shared[subscription.topic]
+        await _all(self._deregister(record) for record in subscription.records.values())
+
+    async def _registered(self, subscription: Subscription) -> None:
+        """Wait until it is registered, with whoever else waits. :raises SidecarError: it will not be."""
+        if subscription.registering is None:
+            subscription.registering = outcome(Deferred.fromCoroutine(self._register_all(subscription)))
         waiting: Deferred[SidecarError | None] = Deferred()
 
-        def tell(trouble: SidecarError | None) -> SidecarError | None:
-            waiting.callback(trouble)
-            return trouble
+        def tell(error: SidecarError | None) -> SidecarError | None:
+            waiting.callback(error)
+            return error
 
-        desk.entering.addCallback(tell)
-        trouble = await waiting
-        if trouble is not None:
-            raise trouble
+        subscription.registering.addCallback(tell)
+        error = await waiting
+        if error is not None:
+            raise error
 
-    async def _enter(self, desk: Subscription[E]) -> None:
-        """Register all records; the newest flavour must hold, the older ones are for older publishers."""
-        newest, *older = wire.FLAVOURS
-        await self._register(desk, newest)
-        await _all(self._register_older(desk, flavour) for flavour in older)
+    async def _register_all(self, subscription: Subscription) -> None:
+        """Register all records; the newest dialect must hold, the older ones are for older publishers."""
+        newest, *older = wire.Dialect
+        await self._register(subscription, newest)
+        await _all(self._register_older(subscription, dialect) for dialect in older)
 
-    async def _register_older(self, desk: Subscription[E], flavour: wire.Flavour) -> None:
-        if flavour == "B1'" and await self._is_a_service(desk.topic):
-            await self._deregister(desk.records[flavour])
+    async def _register_older(self, subscription: Subscription, dialect: wire.Dialect) -> None:
+        if dialect is wire.Dialect.V1_13 and await self._is_a_service(subscription.topic):
+            await self._deregister(subscription.records[dialect])
             return
-        trouble = await outcome(Deferred.fromCoroutine(self._register(desk, flavour)))
-        if trouble is not None:
-            self.log.debug("{flavour} of {topic}: {why}", flavour=flavour, topic=desk.topic, why=trouble)
+        error = await outcome(Deferred.fromCoroutine(self._register(subscription, dialect)))
+        if error is not None:
+            self.log.debug("{dialect} of {topic}: {why}", dialect=dialect.value, topic=subscription.topic, why=error)
 
-    async def _register(self, desk: Subscription[E], flavour: wire.Flavour) -> None:
-        if desk.open:
-            await self._registry.register(desk.records[flavour], TTL)
-            if not desk.open:  # closed meanwhile: its deregistration may have come first
-                await self._deregister(desk.records[flavour])
+    async def _register(self, subscription: Subscription, dialect: wire.Dialect) -> None:
+        if subscription.open:
+            await self._registry.register(subscription.records[dialect], TTL)
+            if not subscription.open:  # closed meanwhile: its deregistration may have come first
+                await self._deregister(subscription.records[dialect])
 
     async def _deregister(self, record: Service) -> None:
-        trouble = await outcome(self._registry.deregister(record))
-        if trouble is not None:
-            self.log.debug("{name} stays until its TTL is over: {why}", name=record.name, why=trouble)
+        error = await outcome(self._registry.deregister(record))
+        if error is not None:
+            self.log.debug("{name} stays until its TTL is over: {why}", name=record.name, why=error)
 
     async def _is_a_service(self, name: str) -> bool:
         """Whether something real has this name: a subscriber under it would be called in its stead."""
@@ -156,7 +159,7 @@ class Subscriptions(Generic[E]):
         return any(not wire.is_broker(node) for each in found for node in each.nodes)
 
 
-async def _settled(work: Deferred[None]) -> SidecarError | None:
+async def _error_of(work: Deferred[None]) -> SidecarError | None:
     try:
         await work
     except SidecarError as error:
@@ -166,7 +169,7 @@ async def _settled(work: Deferred[None]) -> SidecarError | None:
 
 def outcome(work: Deferred[None]) -> Deferred[SidecarError | None]:
     """:returns: fires with what went wrong, or None."""
-    return Deferred.fromCoroutine(_settled(work))
+    return Deferred.fromCoroutine(_error_of(work))
 
 
 async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -39,11 +39,13 @@ class HTTPChannel(Protocol):
     :ivar transport: None after a resource took the connection over (a WebSocket did): it is not ours then.
     :ivar deadline: when the host's sweep is to call :meth:`timed_out`, by its ``now``.
     :ivar persistent: whether the connection stays open after the answer.
+    :ivar identity: who is at the other end, kept here for whoever found it out.
     """
 
     transport: Any
     deadline = NEVER
     persistent = True
+    identity: object = None
     request: SlimRequest | None = None
 
     _state = READING

@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from sidecar.errors import EngineUnavailable, SidecarError, TopicInvalid
 from sidecar.interfaces import IBroker, ISubscription
-from sidecar.model import Message
+from sidecar.model import ANONYMOUS, Message
 
 JSON = {"Content-Type": "application/json"}
 
@@ -56,23 +56,23 @@ async def _settled(result: Any) -> Any:
 
 
 @define(eq=False)
-class Ear:
-    """A subscriber that keeps what it hears. :ivar heard: the messages, in order."""
+class Collector:
+    """A subscriber that keeps what it gets. :ivar messages: what it got, in order."""
 
-    heard: list[Message] = field(factory=list)
+    messages: list[Message] = field(factory=list)
     topics: list[str] = field(factory=list)
 
     def __call__(self, topic: str, message: Message) -> None:
         self.topics.append(topic)
-        self.heard.append(message)
+        self.messages.append(message)
 
     def has(self, count: int) -> bool:
-        """Whether at least ``count`` messages were heard."""
-        return len(self.heard) >= count
+        """Whether at least ``count`` messages came."""
+        return len(self.messages) >= count
 
     @property
     def bodies(self) -> list[bytes]:
-        return [message.body for message in self.heard]
+        return [message.body for message in self.messages]
 
 
 class BrokerContract(TestCase):
@@ -121,12 +121,12 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            first, second, other = Ear(), Ear(), Ear()
-            await broker.subscribe("news", first, None)
-            await broker.subscribe("news", second, None)
-            await broker.subscribe("weather", other, None)
-            await broker.publish("news", Message(JSON, b'{"a":1}'))
-            await self.until(lambda: first.heard and second.heard, "both hear it")
+            first, second, other = Collector(), Collector(), Collector()
+            await broker.subscribe("news", first, None, ANONYMOUS)
+            await broker.subscribe("news", second, None, ANONYMOUS)
+            await broker.subscribe("weather", other, None, ANONYMOUS)
+            await broker.publish("news", Message(JSON, b'{"a":1}'), ANONYMOUS)
+            await self.until(lambda: first.messages and second.messages, "both hear it")
             await self.quiet()
             self.assertEqual(first.bodies, [b'{"a":1}'])
             self.assertEqual(second.bodies, [b'{"a":1}'])
@@ -140,7 +140,7 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            await broker.publish("nobody", Message(JSON, b"{}"))
+            await broker.publish("nobody", Message(JSON, b"{}"), ANONYMOUS)
 
         return run(test())
 
@@ -149,13 +149,13 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            early, late = Ear(), Ear()
-            await broker.subscribe("t", early, None)
-            await broker.publish("t", Message(JSON, b"1"))
-            await self.until(lambda: early.heard, "the early one hears the first")
-            await broker.subscribe("t", late, None)
-            await broker.publish("t", Message(JSON, b"2"))
-            await self.until(lambda: late.heard and len(early.heard) == 2, "both hear the second")
+            early, late = Collector(), Collector()
+            await broker.subscribe("t", early, None, ANONYMOUS)
+            await broker.publish("t", Message(JSON, b"1"), ANONYMOUS)
+            await self.until(lambda: early.messages, "the early one hears the first")
+            await broker.subscribe("t", late, None, ANONYMOUS)
+            await broker.publish("t", Message(JSON, b"2"), ANONYMOUS)
+            await self.until(lambda: late.messages and len(early.messages) == 2, "both hear the second")
             self.assertEqual(late.bodies, [b"2"])
             self.assertEqual(early.bodies, [b"1", b"2"])
 
@@ -166,15 +166,15 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            ear = Ear()
-            await broker.subscribe("t", ear, None)
+            sub = Collector()
+            await broker.subscribe("t", sub, None, ANONYMOUS)
             bodies = [b"", b"plain", bytes(range(256)), "größe".encode(), b"\xff\xfe", b"x" * 200_000]
             header = {"Content-Type": "application/json", "X-Custom": "wert größe", "x-lower": "1", "Empty": ""}
             for count, body in enumerate(bodies, 1):
-                await broker.publish("t", Message(header, body))
-                await self.until(partial(ear.has, count), f"body {count}")
-            self.assertEqual(ear.bodies, bodies)
-            for message in ear.heard:
+                await broker.publish("t", Message(header, body), ANONYMOUS)
+                await self.until(partial(sub.has, count), f"body {count}")
+            self.assertEqual(sub.bodies, bodies)
+            for message in sub.messages:
                 self.assertEqual({**message.header, **header}, dict(message.header))
 
         return run(test())
@@ -184,13 +184,13 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            ear = Ear()
-            await broker.subscribe("t", ear, None)
+            sub = Collector()
+            await broker.subscribe("t", sub, None, ANONYMOUS)
             sent = [b"%d" % number for number in range(200)]
             for body in sent:
-                await broker.publish("t", Message(JSON, body))
-            await self.until(lambda: len(ear.heard) >= len(sent), "all arrive")
-            self.assertEqual(ear.bodies, sent)
+                await broker.publish("t", Message(JSON, body), ANONYMOUS)
+            await self.until(lambda: len(sub.messages) >= len(sent), "all arrive")
+            self.assertEqual(sub.bodies, sent)
 
         return run(test())
 
@@ -199,13 +199,13 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            ear = Ear()
-            await broker.subscribe("t", ear, None)
+            sub = Collector()
+            await broker.subscribe("t", sub, None, ANONYMOUS)
             sent = [b"%d" % number for number in range(200)]
-            await gatherResults([broker.publish("t", Message(JSON, body)) for body in sent])
-            await self.until(lambda: len(ear.heard) >= len(sent), "all arrive")
+            await gatherResults([broker.publish("t", Message(JSON, body), ANONYMOUS) for body in sent])
+            await self.until(lambda: len(sub.messages) >= len(sent), "all arrive")
             await self.quiet()
-            self.assertEqual(sorted(ear.bodies), sorted(sent))
+            self.assertEqual(sorted(sub.bodies), sorted(sent))
 
         return run(test())
 
@@ -216,18 +216,18 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            members = [Ear(), Ear(), Ear()]
+            members = [Collector(), Collector(), Collector()]
             for member in members:
-                await broker.subscribe("work", member, "group")
+                await broker.subscribe("work", member, "group", ANONYMOUS)
             sent = [b"%d" % number for number in range(120)]
             for body in sent:
-                await broker.publish("work", Message(JSON, body))
-            await self.until(lambda: sum(len(ear.heard) for ear in members) >= len(sent), "all arrive")
+                await broker.publish("work", Message(JSON, body), ANONYMOUS)
+            await self.until(lambda: sum(len(sub.messages) for sub in members) >= len(sent), "all arrive")
             await self.quiet()
-            got = [body for ear in members for body in ear.bodies]
+            got = [body for sub in members for body in sub.bodies]
             self.assertEqual(sorted(got), sorted(sent))
-            for ear in members:
-                self.assertTrue(ear.heard, "a member of the queue got nothing of 120 messages")
+            for sub in members:
+                self.assertTrue(sub.messages, "a member of the queue got nothing of 120 messages")
 
         return run(test())
 
@@ -236,18 +236,18 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            plain, red, blue, elsewhere = Ear(), Ear(), Ear(), Ear()
-            await broker.subscribe("t", plain, None)
-            await broker.subscribe("t", red, "red")
-            await broker.subscribe("t", blue, "blue")
-            await broker.subscribe("u", elsewhere, "red")
+            plain, red, blue, elsewhere = Collector(), Collector(), Collector(), Collector()
+            await broker.subscribe("t", plain, None, ANONYMOUS)
+            await broker.subscribe("t", red, "red", ANONYMOUS)
+            await broker.subscribe("t", blue, "blue", ANONYMOUS)
+            await broker.subscribe("u", elsewhere, "red", ANONYMOUS)
             sent = [b"%d" % number for number in range(10)]
             for body in sent:
-                await broker.publish("t", Message(JSON, body))
-            await self.until(lambda: all(len(ear.heard) >= 10 for ear in (plain, red, blue)), "all three hear all")
+                await broker.publish("t", Message(JSON, body), ANONYMOUS)
+            await self.until(lambda: all(len(sub.messages) >= 10 for sub in (plain, red, blue)), "all three hear all")
             await self.quiet()
-            for ear in (plain, red, blue):
-                self.assertEqual(ear.bodies, sent)
+            for sub in (plain, red, blue):
+                self.assertEqual(sub.bodies, sent)
             self.assertEqual(elsewhere.bodies, [])
 
         return run(test())
@@ -257,14 +257,14 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            stays, leaves = Ear(), Ear()
-            await broker.subscribe("t", stays, "q")
-            place = await broker.subscribe("t", leaves, "q")
+            stays, leaves = Collector(), Collector()
+            await broker.subscribe("t", stays, "q", ANONYMOUS)
+            place = await broker.subscribe("t", leaves, "q", ANONYMOUS)
             await place.cancel()
             sent = [b"%d" % number for number in range(20)]
             for body in sent:
-                await broker.publish("t", Message(JSON, body))
-            await self.until(lambda: len(stays.heard) >= len(sent), "the one that stayed hears all")
+                await broker.publish("t", Message(JSON, body), ANONYMOUS)
+            await self.until(lambda: len(stays.messages) >= len(sent), "the one that stayed hears all")
             self.assertEqual(stays.bodies, sent)
             self.assertEqual(leaves.bodies, [])
 
@@ -277,13 +277,13 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            stays, leaves = Ear(), Ear()
-            await broker.subscribe("t", stays, None)
-            place = await broker.subscribe("t", leaves, None)
+            stays, leaves = Collector(), Collector()
+            await broker.subscribe("t", stays, None, ANONYMOUS)
+            place = await broker.subscribe("t", leaves, None, ANONYMOUS)
             await place.cancel()
             await place.cancel()
-            await broker.publish("t", Message(JSON, b"x"))
-            await self.until(lambda: stays.heard, "the one that stayed hears it")
+            await broker.publish("t", Message(JSON, b"x"), ANONYMOUS)
+            await self.until(lambda: stays.messages, "the one that stayed hears it")
             await self.quiet()
             self.assertEqual(leaves.bodies, [])
 
@@ -294,15 +294,15 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            ear = Ear()
-            place = await broker.subscribe("t", ear, None)
-            publishing = broker.publish("t", Message(JSON, b"x"))
-            before = len(ear.heard)
+            sub = Collector()
+            place = await broker.subscribe("t", sub, None, ANONYMOUS)
+            publishing = broker.publish("t", Message(JSON, b"x"), ANONYMOUS)
+            before = len(sub.messages)
             cancelling = place.cancel()
             await publishing
             await cancelling
             await self.quiet()
-            self.assertEqual(len(ear.heard), before)
+            self.assertEqual(len(sub.messages), before)
 
         return run(test())
 
@@ -311,13 +311,13 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            ear = Ear()
+            sub = Collector()
             for number in range(3):
-                place = await broker.subscribe("t", ear, None)
-                await broker.publish("t", Message(JSON, b"%d" % number))
-                await self.until(partial(ear.has, number + 1), f"round {number}")
+                place = await broker.subscribe("t", sub, None, ANONYMOUS)
+                await broker.publish("t", Message(JSON, b"%d" % number), ANONYMOUS)
+                await self.until(partial(sub.has, number + 1), f"round {number}")
                 await place.cancel()
-            self.assertEqual(ear.bodies, [b"0", b"1", b"2"])
+            self.assertEqual(sub.bodies, [b"0", b"1", b"2"])
 
         return run(test())
 
@@ -327,17 +327,17 @@ class BrokerContract(TestCase):
         async def test() -> None:
             broker = await self._broker()
             places: list[ISubscription] = []
-            once, stays = Ear(), Ear()
+            once, stays = Collector(), Collector()
 
             def leave(topic: str, message: Message) -> None:
                 once(topic, message)
                 places[0].cancel()
 
-            places.append(await broker.subscribe("t", leave, None))
-            await broker.subscribe("t", stays, None)
+            places.append(await broker.subscribe("t", leave, None, ANONYMOUS))
+            await broker.subscribe("t", stays, None, ANONYMOUS)
             for body in (b"1", b"2"):
-                await broker.publish("t", Message(JSON, body))
-            await self.until(lambda: len(stays.heard) == 2, "the other one hears both")
+                await broker.publish("t", Message(JSON, body), ANONYMOUS)
+            await self.until(lambda: len(stays.messages) == 2, "the other one hears both")
             await self.quiet()
             self.assertEqual(once.bodies, [b"1"])
 
@@ -350,12 +350,12 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            ear = Ear()
-            await broker.subscribe("t", ear, None)
-            publishing = broker.publish("t", Message(JSON, b"x"))
-            self.assertEqual(ear.bodies, [])
+            sub = Collector()
+            await broker.subscribe("t", sub, None, ANONYMOUS)
+            publishing = broker.publish("t", Message(JSON, b"x"), ANONYMOUS)
+            self.assertEqual(sub.bodies, [])
             await publishing
-            await self.until(lambda: ear.heard, "it arrives")
+            await self.until(lambda: sub.messages, "it arrives")
 
         return run(test())
 
@@ -364,24 +364,24 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            ear, newcomer = Ear(), Ear()
+            sub, newcomer = Collector(), Collector()
             depth = [0]
             asked: list[Deferred[Any]] = []
 
             def deliver(topic: str, message: Message) -> None:
                 self.assertEqual(depth[0], 0)
                 depth[0] += 1
-                ear(topic, message)
+                sub(topic, message)
                 if message.body == b"1":
-                    asked.append(broker.subscribe("t", newcomer, None))
-                    asked.append(broker.publish("t", Message(JSON, b"2")))
+                    asked.append(broker.subscribe("t", newcomer, None, ANONYMOUS))
+                    asked.append(broker.publish("t", Message(JSON, b"2"), ANONYMOUS))
                 depth[0] -= 1
 
-            await broker.subscribe("t", deliver, None)
-            await broker.publish("t", Message(JSON, b"1"))
-            await self.until(lambda: len(ear.heard) == 2, "the second message arrives")
+            await broker.subscribe("t", deliver, None, ANONYMOUS)
+            await broker.publish("t", Message(JSON, b"1"), ANONYMOUS)
+            await self.until(lambda: len(sub.messages) == 2, "the second message arrives")
             await gatherResults(asked)
-            self.assertEqual(ear.bodies, [b"1", b"2"])
+            self.assertEqual(sub.bodies, [b"1", b"2"])
 
         return run(test())
 
@@ -390,17 +390,17 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            failing, well = Ear(), Ear()
+            failing, well = Collector(), Collector()
 
             def fail(topic: str, message: Message) -> None:
                 failing(topic, message)
                 raise ZeroDivisionError("meant by the test")
 
-            await broker.subscribe("t", fail, None)
-            await broker.subscribe("t", well, None)
+            await broker.subscribe("t", fail, None, ANONYMOUS)
+            await broker.subscribe("t", well, None, ANONYMOUS)
             for body in (b"1", b"2"):
-                await broker.publish("t", Message(JSON, body))
-            await self.until(lambda: len(well.heard) == 2 and len(failing.heard) == 2, "all hear both")
+                await broker.publish("t", Message(JSON, body), ANONYMOUS)
+            await self.until(lambda: len(well.messages) == 2 and len(failing.messages) == 2, "all hear both")
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
         return run(test())
@@ -412,21 +412,21 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            bystander = Ear()
-            await broker.subscribe("a.zz", bystander, None)
+            bystander = Collector()
+            await broker.subscribe("a.zz", bystander, None, ANONYMOUS)
             for topic in ODD_TOPICS:
-                ear = Ear()
+                sub = Collector()
                 shown = ascii(topic[:40])
                 try:
-                    place = await broker.subscribe(topic, ear, None)
+                    place = await broker.subscribe(topic, sub, None, ANONYMOUS)
                 except TopicInvalid as error:
                     self.assertTrue(error.detail)
                     with self.assertRaises(TopicInvalid, msg=f"publish took {shown}, which subscribe refused"):
-                        await broker.publish(topic, Message(JSON, b"x"))
+                        await broker.publish(topic, Message(JSON, b"x"), ANONYMOUS)
                     continue
-                await broker.publish(topic, Message(JSON, b"x"))
-                await self.until(partial(ear.has, 1), f"{shown} is heard")
-                self.assertEqual((ear.topics, ear.bodies), ([topic], [b"x"]))
+                await broker.publish(topic, Message(JSON, b"x"), ANONYMOUS)
+                await self.until(partial(sub.has, 1), f"{shown} is heard")
+                self.assertEqual((sub.topics, sub.bodies), ([topic], [b"x"]))
                 await place.cancel()
             self.assertEqual(bystander.bodies, [])
 
@@ -438,9 +438,9 @@ class BrokerContract(TestCase):
         async def test() -> None:
             broker = await self._broker()
             with self.assertRaises(TopicInvalid):
-                await broker.publish("", Message(JSON, b"x"))
+                await broker.publish("", Message(JSON, b"x"), ANONYMOUS)
             with self.assertRaises(TopicInvalid):
-                await broker.subscribe("", Ear(), None)
+                await broker.subscribe("", Collector(), None, ANONYMOUS)
 
         return run(test())
 
@@ -450,13 +450,13 @@ class BrokerContract(TestCase):
         async def test() -> None:
             broker = await self._broker()
             for queue in ("a.b", "a b", "a\r\nb", "größe", "x" * 300):
-                ear = Ear()
+                sub = Collector()
                 try:
-                    place = await broker.subscribe("t", ear, queue)
+                    place = await broker.subscribe("t", sub, queue, ANONYMOUS)
                 except TopicInvalid:
                     continue
-                await broker.publish("t", Message(JSON, b"x"))
-                await self.until(partial(ear.has, 1), f"queue {queue!a} hears")
+                await broker.publish("t", Message(JSON, b"x"), ANONYMOUS)
+                await self.until(partial(sub.has, 1), f"queue {queue!a} hears")
                 await place.cancel()
 
         return run(test())
@@ -477,13 +477,13 @@ class BrokerContract(TestCase):
 
         async def test() -> None:
             broker = await self._broker()
-            ear = Ear()
-            place = await broker.subscribe("t", ear, None)
+            sub = Collector()
+            place = await broker.subscribe("t", sub, None, ANONYMOUS)
             await _settled(broker.stopService())  # type: ignore[attr-defined]  # backends are Services too
             with self.assertRaises(EngineUnavailable):
-                await broker.publish("t", Message(JSON, b"x"))
+                await broker.publish("t", Message(JSON, b"x"), ANONYMOUS)
             with self.assertRaises(SidecarError):
-                await broker.subscribe("t", Ear(), None)
+                await broker.subscribe("t", Collector(), None, ANONYMOUS)
             await place.cancel()
 
         return run(test())
@@ -505,17 +505,23 @@ class SharedBrokerContract(BrokerContract):
 
         async def test() -> None:
             here, there = await self._broker(), await self._peer()
-            ears = [Ear(), Ear()]
-            await here.subscribe("t", ears[0], None)
-            await there.subscribe("t", ears[1], None)
+            subs = [Collector(), Collector()]
+            await here.subscribe("t", subs[0], None, ANONYMOUS)
+            await there.subscribe("t", subs[1], None, ANONYMOUS)
             await self.quiet()
-            await here.publish("t", Message(JSON, b"1"))
-            await self.until(lambda: all(len(ear.heard) == 1 for ear in ears), "both hear what was published here")
-            await there.publish("t", Message(JSON, b"2"))
-            await self.until(lambda: all(len(ear.heard) == 2 for ear in ears), "both hear what was published there")
+            await here.publish("t", Message(JSON, b"1"), ANONYMOUS)
+            await self.until(
+                lambda: all(len(sub.messages) == 1 for sub in subs),
+                "both hear what was published here",
+            )
+            await there.publish("t", Message(JSON, b"2"), ANONYMOUS)
+            await self.until(
+                lambda: all(len(sub.messages) == 2 for sub in subs),
+                "both hear what was published there",
+            )
             await self.quiet()
-            for ear in ears:
-                self.assertEqual(ear.bodies, [b"1", b"2"])
+            for sub in subs:
+                self.assertEqual(sub.bodies, [b"1", b"2"])
 
         return run(test())
 
@@ -524,17 +530,17 @@ class SharedBrokerContract(BrokerContract):
 
         async def test() -> None:
             here, there = await self._broker(), await self._peer()
-            ears = [Ear(), Ear()]
-            await here.subscribe("t", ears[0], "q")
-            await there.subscribe("t", ears[1], "q")
+            subs = [Collector(), Collector()]
+            await here.subscribe("t", subs[0], "q", ANONYMOUS)
+            await there.subscribe("t", subs[1], "q", ANONYMOUS)
             await self.quiet()
             sent = [b"%d" % number for number in range(100)]
             for number, body in enumerate(sent):
-                await (here, there)[number % 2].publish("t", Message(JSON, body))
-            await self.until(lambda: sum(len(ear.heard) for ear in ears) >= len(sent), "all arrive")
+                await (here, there)[number % 2].publish("t", Message(JSON, body), ANONYMOUS)
+            await self.until(lambda: sum(len(sub.messages) for sub in subs) >= len(sent), "all arrive")
             await self.quiet()
-            self.assertEqual(sorted(body for ear in ears for body in ear.bodies), sorted(sent))
-            for ear in ears:
-                self.assertTrue(ear.heard, "one side of the queue got nothing of 100 messages")
+            self.assertEqual(sorted(body for sub in subs for body in sub.bodies), sorted(sent))
+            for sub in subs:
+                self.assertTrue(sub.messages, "one side of the queue got nothing of 100 messages")
 
         return run(test())

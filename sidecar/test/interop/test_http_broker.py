@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from sidecar.broker.http import broker
-from sidecar.model import BackendOptions, Message
+from sidecar.model import ANONYMOUS, BackendOptions, Message
 from sidecar.test.contracts import broker as contract
 from sidecar.test.doubles.programs import process, say
 
@@ -47,14 +47,14 @@ class RealPeers(TestCase):
         """What each generation publishes is heard here, once, whether its client or its broker publishes it."""
         for generation in GENERATIONS:
             topic = f"to.us.{generation}"
-            ear = contract.Ear()
-            await self.broker.subscribe(topic, ear, None)
+            sub = contract.Collector()
+            await self.broker.subscribe(topic, sub, None, ANONYMOUS)
             for raw in ((), ("--raw",)):
                 said = await deferToThread(say.run, generation, "publish", *self.flags, *raw, topic, '{"a":1}')
                 self.assertEqual(said[0]["event"], "published")
             await sleep(0.2)
-            self.assertEqual([json.loads(body) for body in ear.bodies], [{"a": 1}] * 2, generation)
-            for message in ear.heard:
+            self.assertEqual([json.loads(body) for body in sub.bodies], [{"a": 1}] * 2, generation)
+            for message in sub.messages:
                 self.assertEqual(message.header["Content-Type"], "application/json")
                 self.assertNotIn(":topic", message.header)
 
@@ -66,7 +66,7 @@ class RealPeers(TestCase):
                 there = await deferToThread(say.running, generation, "subscribe", *self.flags, *raw, topic)
                 self.addCleanup(there.stop)
                 while not there.messages:
-                    await self.broker.publish(topic, Message({"X-Foo": "bar"}, b'{"a":1}'))
+                    await self.broker.publish(topic, Message({"X-Foo": "bar"}, b'{"a":1}'), ANONYMOUS)
                     await sleep(0.2)
                 heard = there.messages[0]
                 self.assertEqual(json.loads(heard["body"]), {"a": 1})
@@ -76,12 +76,12 @@ class RealPeers(TestCase):
         """A queue with a member in Go and one of ours: each message reaches exactly one of them, and both get some."""
         there = await deferToThread(say.running, "v5.30.0", "subscribe", *self.flags, "--raw", "shared.queue", "q")
         self.addCleanup(there.stop)
-        ear = contract.Ear()
-        await self.broker.subscribe("shared.queue", ear, "q")
+        sub = contract.Collector()
+        await self.broker.subscribe("shared.queue", sub, "q", ANONYMOUS)
         await sleep(1.0)
         for number in range(60):
-            await self.broker.publish("shared.queue", Message({}, b"%d" % number))
-        await deferToThread(there.heard, 60 - len(ear.heard))
-        got = [*(body.decode() for body in ear.bodies), *(event["body"] for event in there.messages)]
+            await self.broker.publish("shared.queue", Message({}, b"%d" % number), ANONYMOUS)
+        await deferToThread(there.heard, 60 - len(sub.messages))
+        got = [*(body.decode() for body in sub.bodies), *(event["body"] for event in there.messages)]
         self.assertEqual(sorted(got, key=int), [str(number) for number in range(60)])
-        self.assertTrue(ear.heard and there.messages)
+        self.assertTrue(sub.messages and there.messages)

@@ -7,12 +7,17 @@ import json
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar import errors
+from sidecar import errors, problems
 from sidecar.model import Fault
-from sidecar.problems import RPC, AppUnhealthy, problem
+from sidecar.problems import RPC, SIDECAR, AppUnhealthy
 from sidecar.test.doubles.clients.resources import Asking
 from sidecar.web.resource import MethodResource, Renderer
-from sidecar.web.response import Answer, Request
+from sidecar.web.response import Answer, Request, of_problem
+
+
+def problem(error: BaseException, id: str = SIDECAR) -> Answer:
+    """What a caller reads of ``error``."""
+    return of_problem(problems.problem(error, id))
 
 
 class ProblemTests(SynchronousTestCase):
@@ -77,7 +82,7 @@ class ProblemTests(SynchronousTestCase):
         self.assertEqual(len(logged), 1)
 
 
-class RoomTests(SynchronousTestCase):
+class ResourceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.later: Deferred[Answer] = Deferred()
         methods: dict[str, Renderer] = {"GET": lambda request: self.later, "POST": self.post, "PUT": self.broken}
@@ -110,6 +115,6 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(self.flushLoggedErrors(CancelledError), [])
 
     def test_broken(self) -> None:
-        """A room that breaks answers 500 in JSON, never Twisted's page."""
+        """A resource that breaks answers 500 in JSON, never Twisted's page."""
         self.assertEqual(self.asking.ask("PUT", "/").error[0], 500)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from sidecar.errors import ServiceFault, SidecarError
-from sidecar.model import Call
+from sidecar.model import ANONYMOUS, Call, Caller
 from sidecar.problems import RPC, problem
 from sidecar.rpc.streams import OpenStream, Streams
-from sidecar.wire import rawjson
+from sidecar.websocket.sockets import WebSockets
+from sidecar.wire import faults, rawjson
 from sidecar.wire.ws import frames
 
 if TYPE_CHECKING:
@@ -29,15 +30,16 @@ TRY_AGAIN = 1013
 
 @implementer(IPushProducer)
 class StreamSession:
-    """One connection's: what its client says goes to the node, what the node says comes to it."""
+    """The session of one connection: what its client sends goes to the node, what the node sends comes to it."""
 
-    def __init__(self, streams: Streams, call: Call) -> None:
+    def __init__(self, streams: Streams, call: Call, caller: Caller = ANONYMOUS) -> None:
         self._streams = streams
         self._call = call
+        self._caller = caller
         self._stream: OpenStream | None = None
         self._opening: Deferred[None] | None = None
         self._connection: Connection | None = None
-        # What the node said, and how it ended, before the handshake was answered or while the client does not read.
+        # What the node sent, and how it ended, before the handshake was answered or while the client does not read.
         self._early: deque[bytes] = deque()
         self._end: tuple[int, str] | None = None
         self._paused = True
@@ -54,16 +56,16 @@ class StreamSession:
 
     def opened(self, connection: Connection) -> None:
         self._connection = connection
-        connection.take_producer(self)
+        connection.set_producer(self)
         self.resumeProducing()
 
-    def heard(self, payload: bytes, binary: bool) -> None:
+    def received(self, payload: bytes, binary: bool) -> None:
         if self._connection is None:
             return
         if self._stream is None:
-            return  # the node has ended; the goodbye is under way
+            return  # the node has ended; the close is under way
         if binary:
-            self._leave(UNSUPPORTED, "a message of a stream is JSON in a text frame")
+            self._close(UNSUPPORTED, "a message of a stream is JSON in a text frame")
             return
         try:
             if payload:
@@ -72,9 +74,9 @@ class StreamSession:
             else:
                 self._stream.end()
         except ValueError as error:
-            self._leave(INVALID_PAYLOAD, f"not JSON: {error}")
+            self._close(INVALID_PAYLOAD, f"not JSON: {error}")
         except SidecarError as error:
-            self._leave(TRY_AGAIN, str(error))
+            self._close(TRY_AGAIN, str(error))
 
     def ended(self) -> None:
         self._connection = None
@@ -86,8 +88,8 @@ class StreamSession:
             self._stream = None
 
     def refusal(self, error: BaseException) -> tuple[int, bytes]:
-        answer = problem(error, RPC)
-        return answer.status, answer.body
+        found = problem(error, RPC)
+        return found.status, faults.encode(found.fault)
 
     # --- What the stream tells --------------------------------------------------------------------------------------
 
@@ -96,7 +98,7 @@ class StreamSession:
         if self._paused or self._connection is None:
             self._early.append(data)
         else:
-            self._connection.say(data)
+            self._connection.send(data)
 
     def stream_ended(self) -> None:
         self._stop(NORMAL, "")
@@ -128,14 +130,30 @@ class StreamSession:
 
     def _flush(self) -> None:
         while self._early and not self._paused and self._connection is not None:
-            self._connection.say(self._early.popleft())
+            self._connection.send(self._early.popleft())
         if self._end is not None and not self._early and self._connection is not None:
-            self._leave(*self._end)
+            self._close(*self._end)
 
-    def _leave(self, code: int, reason: str) -> None:
+    def _close(self, code: int, reason: str) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.leave(code, reason)
+            connection.close(code, reason)
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+
+
+class StreamSessions:
+    """Opens WebSockets that are streams."""
+
+    def __init__(self, streams: Streams, sockets: WebSockets) -> None:
+        self._streams = streams
+        self._sockets = sockets
+
+    def admit(self) -> None:
+        """Ask before :meth:`upgrade`. See :meth:`WebSockets.admit`."""
+        self._sockets.admit()
+
+    def upgrade(self, request: Any, call: Call, caller: Caller) -> int:
+        """Open a WebSocket for the stream that ``call`` opens. See :meth:`WebSockets.upgrade`."""
+        return self._sockets.upgrade(request, StreamSession(self._streams, call, caller))

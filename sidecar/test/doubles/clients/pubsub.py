@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sidecar.broker.memory import MemoryBroker
 from sidecar.errors import EngineUnavailable
 from sidecar.interfaces import IBroker
-from sidecar.model import Message
+from sidecar.model import Caller, Message
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.pubsub.outbox import OutboxLimits
 from sidecar.test.doubles.clients.websocket import CLOSE, TEXT, Reader, client_frame, handshake
@@ -23,7 +23,7 @@ from sidecar.web.broker import BrokerResource
 from sidecar.web.cors import CorsPolicy
 from sidecar.web.site import SidecarSite
 from sidecar.web.tree import RootResource
-from sidecar.websocket.sessions.pubsub import PubSubFactory
+from sidecar.websocket.sessions.pubsub import PubSubSessions
 from sidecar.websocket.sockets import WebSockets
 
 #: Bytes of the largest message.
@@ -92,17 +92,17 @@ class BrokerCase(SynchronousTestCase):
     def serve(
         self,
         broker: IBroker,
-        bounds: OutboxLimits | None = None,
+        limits: OutboxLimits | None = None,
         allowed: tuple[str, ...] = (),
         max_connections: int = 100,
     ) -> None:
         self.sockets = WebSockets(self.clock, max_message=MAX, max_connections=max_connections)
         self.sockets.startService()
-        self.pubsub = PubSubFactory(broker, self.clock, self.sockets, bounds)
+        self.pubsub = PubSubSessions(broker, self.clock, self.sockets, limits)
         cors = CorsPolicy(allowed)
-        room = BrokerResource(broker, self.pubsub, cors, MAX)
+        resource = BrokerResource(broker, self.pubsub, cors, MAX)
         self.site = SidecarSite(
-            RootResource({"/broker": room}, cors),
+            RootResource({"/broker": resource}, cors),
             self.clock,
             HTTPLimits(),
             self.channel,  # type: ignore[arg-type]  # one of the two names
@@ -163,9 +163,9 @@ class SulkingBroker(MemoryBroker):
         super().__init__(clock)
         self.asked: list[Deferred[Any]] = []
 
-    def subscribe(self, topic: str, deliver: Any, queue: str | None) -> Deferred[Any]:
+    def subscribe(self, topic: str, deliver: Any, queue: str | None, caller: Caller) -> Deferred[Any]:
         self.asked.append(Deferred())
         return self.asked[-1]
 
-    def publish(self, topic: str, message: Message) -> Deferred[None]:
+    def publish(self, topic: str, message: Message, caller: Caller) -> Deferred[None]:
         return fail(EngineUnavailable("the broker sulks"))

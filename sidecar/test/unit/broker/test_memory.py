@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sidecar.broker import memory
 from sidecar.errors import EngineUnavailable
 from sidecar.interfaces import IBroker
-from sidecar.model import BackendOptions, Message
+from sidecar.model import ANONYMOUS, BackendOptions, Message
 from sidecar.test.contracts import broker as contract
 
 
@@ -44,39 +44,39 @@ class MemoryBroker(SynchronousTestCase):
 
     def test_queue_is_spread_evenly(self) -> None:
         """Each of three members gets a third."""
-        ears = [contract.Ear() for _ in range(3)]
-        for ear in ears:
-            self.successResultOf(self.broker.subscribe("t", ear, "q"))
+        subs = [contract.Collector() for _ in range(3)]
+        for sub in subs:
+            self.successResultOf(self.broker.subscribe("t", sub, "q", ANONYMOUS))
         for _ in range(30):
-            self.successResultOf(self.broker.publish("t", Message({}, b"x")))
+            self.successResultOf(self.broker.publish("t", Message({}, b"x"), ANONYMOUS))
         self.clock.advance(0)
-        self.assertEqual([len(ear.heard) for ear in ears], [10, 10, 10])
+        self.assertEqual([len(sub.messages) for sub in subs], [10, 10, 10])
 
     def test_one_call_a_turn(self) -> None:
         """However many messages a turn brings, the reactor is asked for one call."""
-        self.broker.subscribe("t", contract.Ear(), None)
+        self.broker.subscribe("t", contract.Collector(), None, ANONYMOUS)
         for _ in range(5):
-            self.broker.publish("t", Message({}, b"x"))
+            self.broker.publish("t", Message({}, b"x"), ANONYMOUS)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_bounded(self) -> None:
         """A publisher that never lets the reactor run is refused at a bound, and welcome again after it."""
         self.patch(memory, "MAX_WAITING_MESSAGES", 3)
-        ear = contract.Ear()
-        self.broker.subscribe("t", ear, None)
+        sub = contract.Collector()
+        self.broker.subscribe("t", sub, None, ANONYMOUS)
         for _ in range(3):
-            self.successResultOf(self.broker.publish("t", Message({}, b"x")))
-        self.failureResultOf(self.broker.publish("t", Message({}, b"x")), EngineUnavailable)
+            self.successResultOf(self.broker.publish("t", Message({}, b"x"), ANONYMOUS))
+        self.failureResultOf(self.broker.publish("t", Message({}, b"x"), ANONYMOUS), EngineUnavailable)
         self.clock.advance(0)
-        self.successResultOf(self.broker.publish("t", Message({}, b"x")))
+        self.successResultOf(self.broker.publish("t", Message({}, b"x"), ANONYMOUS))
         self.clock.advance(0)
-        self.assertEqual(len(ear.heard), 4)
+        self.assertEqual(len(sub.messages), 4)
 
     def test_leaves_nothing_behind(self) -> None:
         """Topics without subscribers take no memory."""
         for number in range(100):
             place = self.successResultOf(
-                self.broker.subscribe(f"t{number}", contract.Ear(), "q" if number % 2 else None)
+                self.broker.subscribe(f"t{number}", contract.Collector(), "q" if number % 2 else None, ANONYMOUS)
             )
             self.successResultOf(place.cancel())
         self.assertEqual(len(self.broker._topics), 0)

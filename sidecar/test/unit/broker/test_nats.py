@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from sidecar.broker.nats import MAX_NAME, NatsBroker, build, name_problem
 from sidecar.errors import ConfigError, EngineUnavailable, TooLarge
 from sidecar.interfaces import IBroker
-from sidecar.model import BackendOptions, Message
+from sidecar.model import ANONYMOUS, BackendOptions, Message
 from sidecar.test.contracts import broker as contract
 from sidecar.test.doubles.programs import process
 from sidecar.test.doubles.servers.nats import FakeNats
@@ -103,7 +103,7 @@ class Broker(TestCase):
     async def test_payload(self) -> None:
         """What goes over the wire is go-micro's message JSON under the topic, with the universal header."""
         broker = await self.broker()
-        await broker.publish("a.b", Message({"X-Mine": "1"}, b'{"a":1}'))
+        await broker.publish("a.b", Message({"X-Mine": "1"}, b'{"a":1}'), ANONYMOUS)
         ((subject, payload),) = self.server.published
         sent = json.loads(payload)
         self.assertEqual(subject, "a.b")
@@ -114,53 +114,53 @@ class Broker(TestCase):
     async def test_go_message(self) -> None:
         """A message as go-micro publishes it is understood."""
         broker = await self.broker()
-        ear = contract.Ear()
-        await broker.subscribe("t", ear, None)
+        sub = contract.Collector()
+        await broker.subscribe("t", sub, None, ANONYMOUS)
         self.server.route("t", "", b'{"Header":{"Content-Type":"application/json"},"Body":"eyJhIjoxfQ=="}')
-        await self.until(lambda: ear.heard)
-        self.assertEqual(ear.heard, [Message({"Content-Type": "application/json"}, b'{"a":1}')])
+        await self.until(lambda: sub.messages)
+        self.assertEqual(sub.messages, [Message({"Content-Type": "application/json"}, b'{"a":1}')])
 
     async def test_malformed(self) -> None:
         """A payload that is no message is skipped; the next one arrives."""
         broker = await self.broker()
-        ear = contract.Ear()
-        await broker.subscribe("t", ear, None)
+        sub = contract.Collector()
+        await broker.subscribe("t", sub, None, ANONYMOUS)
         for payload in (b"", b"nonsense", b"[]", b'{"Body":"!"}', b'{"Header":3}', b"\xff" * 100):
             self.server.route("t", "", payload)
         self.server.route("t", "", b'{"Header":null,"Body":"eA=="}')
-        await self.until(lambda: ear.heard)
-        self.assertEqual(ear.bodies, [b"x"])
+        await self.until(lambda: sub.messages)
+        self.assertEqual(sub.bodies, [b"x"])
 
     async def test_one_subscription_a_topic(self) -> None:
         """However many hear a topic here, the server sends each message once; the last to leave ends it."""
         broker = await self.broker()
-        places = [await broker.subscribe("t", contract.Ear(), None) for _ in range(5)]
+        places = [await broker.subscribe("t", contract.Collector(), None, ANONYMOUS) for _ in range(5)]
         (connection,) = self.server.connections
         self.assertEqual(len(connection.subscriptions), 1)
         for place in places:
             await place.cancel()
-        await broker.publish("t", Message({}, b""))
+        await broker.publish("t", Message({}, b""), ANONYMOUS)
         self.assertEqual(len(connection.subscriptions), 0)
 
     async def test_outage(self) -> None:
         """While the server is away publishes fail and subscriptions are taken; all is well when it is back."""
         broker = await self.broker()
-        before, during = contract.Ear(), contract.Ear()
-        await broker.subscribe("t", before, "q")
+        before, during = contract.Collector(), contract.Collector()
+        await broker.subscribe("t", before, "q", ANONYMOUS)
         await self.server.stop()
         await self.until(lambda: not broker.state().connected)
         self.assertTrue(broker.state().detail)
-        await self.assertFailure(broker.publish("t", Message({}, b"lost")), EngineUnavailable)
-        await broker.subscribe("t", during, None)
+        await self.assertFailure(broker.publish("t", Message({}, b"lost"), ANONYMOUS), EngineUnavailable)
+        await broker.subscribe("t", during, None, ANONYMOUS)
         self.server.start()
         await self.until(lambda: broker.state().connected)
-        await broker.publish("t", Message({}, b"found"))
-        await self.until(lambda: before.heard and during.heard)
+        await broker.publish("t", Message({}, b"found"), ANONYMOUS)
+        await self.until(lambda: before.messages and during.messages)
         self.assertEqual((before.bodies, during.bodies), ([b"found"], [b"found"]))
 
     async def test_too_large(self) -> None:
         """A message over the server's limit is refused, with the limit, and costs nobody the connection."""
         self.server.max_payload = 1000
         broker = await self.broker()
-        await self.assertFailure(broker.publish("t", Message({}, b"x" * 1000)), TooLarge)
-        await broker.publish("t", Message({}, b"x" * 100))
+        await self.assertFailure(broker.publish("t", Message({}, b"x" * 1000), ANONYMOUS), TooLarge)
+        await broker.publish("t", Message({}, b"x" * 100), ANONYMOUS)

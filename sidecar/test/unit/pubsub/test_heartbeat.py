@@ -10,7 +10,7 @@ from sidecar.pubsub.heartbeat import Heartbeat
 
 @define(eq=False)
 class Peer:
-    heard: bool = True
+    received: bool = True
 
 
 class Beats(SynchronousTestCase):
@@ -20,19 +20,19 @@ class Beats(SynchronousTestCase):
     def test_ping_and_answer(self) -> None:
         """One who answers is pinged every interval, for ever."""
         peer = Peer()
-        self.beats.join(peer, 0.0)
+        self.beats.add(peer, 0.0)
         for round in range(1, 5):
             self.assertEqual(self.beats.next(), 25.0 * round)
             self.assertEqual(self.beats.due(25.0 * round), ([peer], []))
-            self.assertFalse(peer.heard)
-            peer.heard = True
+            self.assertFalse(peer.received)
+            peer.received = True
             self.assertEqual(self.beats.next(), 25.0 * round + 10)
             self.assertEqual(self.beats.due(25.0 * round + 10), ([], []))
 
     def test_dead(self) -> None:
         """One who says nothing for the timeout after a ping is dead, once, and watched no more."""
         peer = Peer()
-        self.beats.join(peer, 0.0)
+        self.beats.add(peer, 0.0)
         self.beats.due(25.0)
         self.assertEqual(self.beats.due(34.9), ([], []))
         self.assertEqual(self.beats.due(35.0), ([], [peer]))
@@ -42,19 +42,19 @@ class Beats(SynchronousTestCase):
     def test_anything_is_a_sign_of_life(self) -> None:
         """It need not be the pong: whoever sends at all lives."""
         peer = Peer()
-        self.beats.join(peer, 0.0)
+        self.beats.add(peer, 0.0)
         self.beats.due(25.0)
-        peer.heard = True
+        peer.received = True
         self.assertEqual(self.beats.due(40.0), ([], []))
 
     def test_leave(self) -> None:
         """Who left takes no memory, whether it was pinged or not."""
         idle, asked = Peer(), Peer()
-        self.beats.join(asked, 0.0)
+        self.beats.add(asked, 0.0)
         self.beats.due(25.0)
-        self.beats.join(idle, 26.0)
+        self.beats.add(idle, 26.0)
         for peer in (idle, asked, Peer()):
-            self.beats.leave(peer)
+            self.beats.remove(peer)
         self.assertEqual(len(self.beats), 0)
         self.assertIsNone(self.beats.next())
 
@@ -62,7 +62,7 @@ class Beats(SynchronousTestCase):
         """Then the next ping comes when the last one was settled."""
         beats: Heartbeat[Peer] = Heartbeat(1.0, 5.0)
         peer = Peer()
-        beats.join(peer, 0.0)
+        beats.add(peer, 0.0)
         self.assertEqual(beats.due(1.0), ([peer], []))
-        peer.heard = True
+        peer.received = True
         self.assertEqual(beats.due(6.0), ([peer], []))

@@ -12,13 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.broker.memory import MemoryBroker
 from sidecar.errors import EngineUnavailable
-from sidecar.model import Message
+from sidecar.model import ANONYMOUS, Caller, Message
 from sidecar.pubsub import fanout
 from sidecar.pubsub.counters import PubSubCounters
 from sidecar.pubsub.hub import Hub
 from sidecar.pubsub.outbox import OutboxLimits
-from sidecar.pubsub.publisher import UNDER_WAY, Publisher
-from sidecar.pubsub.subscriber import Subscriber
+from sidecar.pubsub.publisher import MAX_PENDING, Publisher
+from sidecar.pubsub.subscriber import Subscriber, SubscribeRequest
 
 
 def shout(message: Message) -> bytes:
@@ -30,7 +30,7 @@ def plain(message: Message) -> bytes:
 
 
 @define(eq=False)
-class Ear:
+class Connection:
     """A subscriber's connection. :ivar writes: what was written, a write each."""
 
     subscriber: Subscriber
@@ -59,13 +59,13 @@ class SlowBroker:
     published: list[Deferred[None]] = field(factory=list)
 
     def subscribe(
-        self, topic: str, deliver: Callable[[str, Message], None], queue: str | None
+        self, topic: str, deliver: Callable[[str, Message], None], queue: str | None, caller: Caller
     ) -> Deferred[Subscription]:
         self.delivers.append(deliver)
         self.asked.append(Deferred())
         return self.asked[-1]
 
-    def publish(self, topic: str, message: Message) -> Deferred[None]:
+    def publish(self, topic: str, message: Message, caller: Caller) -> Deferred[None]:
         self.published.append(Deferred())
         return self.published[-1]
 
@@ -73,30 +73,31 @@ class SlowBroker:
 class HubCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.tally = PubSubCounters()
+        self.counters = PubSubCounters()
         self.broker = MemoryBroker(self.clock)
         self.broker.startService()
-        self.hub = Hub(self.broker, self.clock, self.tally)
-        self.behind: list[bool] = []
+        self.hub = Hub(self.broker, self.clock, self.counters)
+        self.told_slow: list[bool] = []
 
     def subscriber(
         self,
         topic: str = "t",
         queue: str | None = None,
         make_frame: Callable[[Message], bytes] = plain,
-        bounds: OutboxLimits | None = None,
+        limits: OutboxLimits | None = None,
     ) -> Subscriber:
-        return Subscriber(topic, queue, make_frame, bounds or OutboxLimits(), self.tally, self.behind.append)
+        asked = SubscribeRequest(topic, queue, make_frame, None)
+        return Subscriber(asked, limits or OutboxLimits(), self.counters, self.told_slow.append)
 
-    def join(self, subscriber: Subscriber) -> Ear:
-        self.successResultOf(Deferred.fromCoroutine(self.hub.join(subscriber)))
-        ear = Ear(subscriber)
-        subscriber.open(ear.writes.append)
-        return ear
+    def subscribed(self, subscriber: Subscriber) -> Connection:
+        self.successResultOf(Deferred.fromCoroutine(self.hub.subscribe(subscriber)))
+        connection = Connection(subscriber)
+        subscriber.open(connection.writes.append)
+        return connection
 
     def publish(self, *bodies: bytes, topic: str = "t") -> None:
         for body in bodies:
-            self.successResultOf(self.broker.publish(topic, Message({}, body)))
+            self.successResultOf(self.broker.publish(topic, Message({}, body), ANONYMOUS))
 
     def turn(self) -> None:
         self.clock.pump([0, 0, 0])
@@ -105,15 +106,17 @@ class HubCase(SynchronousTestCase):
 class FanOut(HubCase):
     def test_one_write_a_turn(self) -> None:
         """What a turn brings is one write to each, in order, in the format that each asked for."""
-        ears = [
-            self.join(self.subscriber()),
-            self.join(self.subscriber()),
-            self.join(self.subscriber(make_frame=shout)),
+        connections = [
+            self.subscribed(self.subscriber()),
+            self.subscribed(self.subscriber()),
+            self.subscribed(self.subscriber(make_frame=shout)),
         ]
         self.publish(b"a", b"b", b"c")
         self.turn()
-        self.assertEqual([ear.writes for ear in ears], [[b"<a><b><c>"], [b"<a><b><c>"], [b"<A><B><C>"]])
-        self.assertEqual(self.tally.delivered, 9)
+        self.assertEqual(
+            [connection.writes for connection in connections], [[b"<a><b><c>"], [b"<a><b><c>"], [b"<A><B><C>"]]
+        )
+        self.assertEqual(self.counters.delivered, 9)
 
     def test_framed_once(self) -> None:
         """A message is framed once, however many hear it."""
@@ -124,7 +127,7 @@ class FanOut(HubCase):
             return plain(message)
 
         for _ in range(5):
-            self.join(self.subscriber(make_frame=make_frame))
+            self.subscribed(self.subscriber(make_frame=make_frame))
         self.publish(b"a")
         self.turn()
         self.assertEqual(len(framed), 1)
@@ -132,25 +135,25 @@ class FanOut(HubCase):
     def test_one_subscription_a_topic(self) -> None:
         """The broker knows of one subscriber a topic, until the last one left."""
         first, second = self.subscriber(), self.subscriber()
-        self.join(first)
-        ear = self.join(second)
-        self.hub.leave(first)
+        self.subscribed(first)
+        connection = self.subscribed(second)
+        self.hub.unsubscribe(first)
         self.publish(b"a")
         self.turn()
-        self.assertEqual(ear.writes, [b"<a>"])
-        self.hub.leave(second)
+        self.assertEqual(connection.writes, [b"<a>"])
+        self.hub.unsubscribe(second)
         self.publish(b"b")
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.join(self.subscriber())
+        self.subscribed(self.subscriber())
 
     def test_leave_within(self) -> None:
         """One who leaves while a turn is sent off hurts nobody."""
         first, second = self.subscriber(), self.subscriber()
-        self.join(first)
-        last = self.join(second)
+        self.subscribed(first)
+        last = self.subscribed(second)
 
         def write(data: bytes) -> None:
-            self.hub.leave(first)
+            self.hub.unsubscribe(first)
 
         first.open(write)
         self.publish(b"a")
@@ -162,70 +165,75 @@ class FanOut(HubCase):
     def test_burst(self) -> None:
         """More than enough bytes are not held until the turn ends."""
         self.patch(fanout, "ENOUGH", 4)
-        ear = self.join(self.subscriber())
-        group = self.join(self.subscriber(queue="q"))
+        connection = self.subscribed(self.subscriber())
+        group = self.subscribed(self.subscriber(queue="q"))
         self.publish(b"ab", b"cd", b"e")
         self.turn()
-        for one in (ear, group):
+        for one in (connection, group):
             self.assertEqual(one.writes, [b"<ab><cd>", b"<e>"])
-        self.assertEqual(self.tally.delivered, 6)
+        self.assertEqual(self.counters.delivered, 6)
 
 
 class Queues(HubCase):
     def test_spread(self) -> None:
         """Members get their messages in turn, each exactly one of them."""
-        ears = [self.join(self.subscriber(queue="q")) for _ in range(3)]
+        connections = [self.subscribed(self.subscriber(queue="q")) for _ in range(3)]
         self.publish(*[b"%d" % number for number in range(9)])
         self.turn()
-        self.assertEqual([len(ear.text) for ear in ears], [9, 9, 9])
-        self.assertEqual(sorted(b"".join(ear.text for ear in ears)), sorted(b"".join(b"<%d>" % n for n in range(9))))
+        self.assertEqual([len(connection.text) for connection in connections], [9, 9, 9])
+        self.assertEqual(
+            sorted(b"".join(connection.text for connection in connections)),
+            sorted(b"".join(b"<%d>" % n for n in range(9))),
+        )
 
     def test_past_those_that_do_not_keep_up(self) -> None:
         """A member whose transport is full is passed over while another can."""
-        ears = [self.join(self.subscriber(queue="q")) for _ in range(3)]
-        ears[1].subscriber.pauseProducing()
+        connections = [self.subscribed(self.subscriber(queue="q")) for _ in range(3)]
+        connections[1].subscriber.pauseProducing()
         self.publish(*[b"x"] * 10)
         self.turn()
-        self.assertEqual([len(ear.writes) and len(ear.text) // 3 for ear in ears], [5, 0, 5])
-        for ear in ears:
-            ear.subscriber.pauseProducing()
+        self.assertEqual(
+            [len(connection.writes) and len(connection.text) // 3 for connection in connections], [5, 0, 5]
+        )
+        for connection in connections:
+            connection.subscriber.pauseProducing()
         self.publish(b"y")
         self.turn()
-        for ear in ears:
-            ear.subscriber.resumeProducing()
-        self.assertEqual(b"".join(ear.text for ear in ears).count(b"y"), 1)
+        for connection in connections:
+            connection.subscriber.resumeProducing()
+        self.assertEqual(b"".join(connection.text for connection in connections).count(b"y"), 1)
 
     def test_share_of_one_that_leaves(self) -> None:
         """What a member was to get in the turn in which it leaves goes to the others."""
         group = fanout.QueueGroup(lambda _: None)
         stays, leaves = self.subscriber(queue="q"), self.subscriber(queue="q")
-        ear = Ear(stays)
-        stays.open(ear.writes.append)
+        connection = Connection(stays)
+        stays.open(connection.writes.append)
         group.add(stays)
         group.add(leaves)
         for body in (b"a", b"b", b"c", b"d"):
             group.deliver("t", Message({}, body))
         group.remove(leaves)
         group.flush()
-        self.assertEqual(sorted(ear.text), sorted(b"<a><b><c><d>"))
+        self.assertEqual(sorted(connection.text), sorted(b"<a><b><c><d>"))
 
     def test_leaves_nothing_behind(self) -> None:
         """Empty queues are forgotten, and the broker's places given back."""
         members = [self.subscriber(queue="q") for _ in range(3)]
         for member in members:
-            self.join(member)
+            self.subscribed(member)
         for member in members:
-            self.hub.leave(member)
+            self.hub.unsubscribe(member)
         self.publish(b"x")
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.hub._groups, {})
-        self.assertEqual(self.hub._seats, {})
+        self.assertEqual(self.hub._subscriptions, {})
 
 
 class Slow(HubCase):
     def test_waits(self) -> None:
         """What a full transport cannot take waits, and goes out in order when it can; others do not wait."""
-        slow, quick = self.join(self.subscriber()), self.join(self.subscriber())
+        slow, quick = self.subscribed(self.subscriber()), self.subscribed(self.subscriber())
         slow.subscriber.pauseProducing()
         for body in (b"a", b"b"):
             self.publish(body)
@@ -240,52 +248,52 @@ class Slow(HubCase):
     def test_pause_while_writing(self) -> None:
         """A transport that fills while it is written to gets no more until it has room."""
         subscriber = self.subscriber()
-        ear = self.join(subscriber)
+        connection = self.subscribed(subscriber)
 
         def write(data: bytes) -> None:
-            ear.writes.append(data)
+            connection.writes.append(data)
             subscriber.pauseProducing()
 
         subscriber.open(write)
         large = b"x" * 100_000
         self.publish(large, large, large)
         self.turn()
-        self.assertEqual(len(ear.text), len(large) + 2)
+        self.assertEqual(len(connection.text), len(large) + 2)
         subscriber.resumeProducing()
         subscriber.resumeProducing()
-        self.assertEqual(len(ear.text), 3 * (len(large) + 2))
+        self.assertEqual(len(connection.text), 3 * (len(large) + 2))
 
     def test_drops_the_oldest(self) -> None:
-        """Beyond its bounds a subscriber loses its oldest messages, counted, and is told of once."""
-        ear = self.join(self.subscriber(bounds=OutboxLimits(messages=3)))
-        ear.subscriber.pauseProducing()
+        """Beyond its limits a subscriber loses its oldest messages, counted, and is told of once."""
+        connection = self.subscribed(self.subscriber(limits=OutboxLimits(messages=3)))
+        connection.subscriber.pauseProducing()
         for number in range(10):
             self.publish(b"%d" % number)
             self.turn()
-        self.assertEqual((self.tally.dropped, ear.subscriber.dropped, self.behind), (7, 7, [False]))
-        ear.subscriber.resumeProducing()
-        self.assertEqual(ear.text, b"<7><8><9>")
+        self.assertEqual((self.counters.dropped, connection.subscriber.dropped, self.told_slow), (7, 7, [False]))
+        connection.subscriber.resumeProducing()
+        self.assertEqual(connection.text, b"<7><8><9>")
 
     def test_is_closed(self) -> None:
         """With ``close`` it is to be closed, once, and gets nothing more."""
-        ear = self.join(self.subscriber(bounds=OutboxLimits(messages=3, slow="close")))
-        ear.subscriber.pauseProducing()
+        connection = self.subscribed(self.subscriber(limits=OutboxLimits(messages=3, slow="close")))
+        connection.subscriber.pauseProducing()
         for number in range(10):
             self.publish(b"%d" % number)
             self.turn()
-        self.assertEqual((self.behind, self.tally.closed, ear.subscriber.waiting), ([True], 1, 0))
-        ear.subscriber.resumeProducing()
-        self.assertEqual(ear.writes, [])
+        self.assertEqual((self.told_slow, self.counters.closed, connection.subscriber.waiting), ([True], 1, 0))
+        connection.subscriber.resumeProducing()
+        self.assertEqual(connection.writes, [])
 
     def test_before_it_is_open(self) -> None:
         """What comes between joining and the end of the handshake is not lost."""
         subscriber = self.subscriber()
-        self.successResultOf(Deferred.fromCoroutine(self.hub.join(subscriber)))
+        self.successResultOf(Deferred.fromCoroutine(self.hub.subscribe(subscriber)))
         self.publish(b"early")
         self.turn()
-        ear = Ear(subscriber)
-        subscriber.open(ear.writes.append)
-        self.assertEqual(ear.writes, [b"<early>"])
+        connection = Connection(subscriber)
+        subscriber.open(connection.writes.append)
+        self.assertEqual(connection.writes, [b"<early>"])
 
 
 class Joining(HubCase):
@@ -294,10 +302,10 @@ class Joining(HubCase):
     def setUp(self) -> None:
         super().setUp()
         self.slow = SlowBroker()
-        self.hub = Hub(self.slow, self.clock, self.tally)  # type: ignore[arg-type]  # the two methods that it uses
+        self.hub = Hub(self.slow, self.clock, self.counters)  # type: ignore[arg-type]  # the two methods that it uses
 
     def joining(self, queue: str | None = None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self.hub.join(self.subscriber(queue=queue)))
+        return Deferred.fromCoroutine(self.hub.subscribe(self.subscriber(queue=queue)))
 
     def test_asked_once(self) -> None:
         """Those who come while the broker is asked wait for the same answer."""
@@ -337,11 +345,11 @@ class Joining(HubCase):
     def test_given_back(self) -> None:
         """The subscription is cancelled when the last one left; trouble with that is logged."""
         subscriber = self.subscriber()
-        joining = Deferred.fromCoroutine(self.hub.join(subscriber))
+        joining = Deferred.fromCoroutine(self.hub.subscribe(subscriber))
         subscription = Subscription()
         self.slow.asked[0].callback(subscription)
         self.successResultOf(joining)
-        self.hub.leave(subscriber)
+        self.hub.unsubscribe(subscriber)
         self.assertEqual(subscription.cancelled, 1)
 
 
@@ -353,12 +361,11 @@ class Publishing(HubCase):
         self.held: list[bool] = []
         self.publisher = Publisher(
             self.slow,  # type: ignore[arg-type]  # the one method that it uses
-            "t",
-            None,
+            SubscribeRequest("t", None, plain, None),
             lambda: "id",
             self.refused.append,
             self.held.append,
-            self.tally,
+            self.counters,
         )
 
     def test_told(self) -> None:
@@ -368,16 +375,16 @@ class Publishing(HubCase):
         self.slow.published[0].errback(Failure(EngineUnavailable("no")))
         self.slow.published[1].callback(None)
         self.assertEqual([str(error) for error in self.refused], ["no"])
-        self.assertEqual((self.tally.published, self.tally.failed), (1, 1))
+        self.assertEqual((self.counters.published, self.counters.failed), (1, 1))
 
     def test_held(self) -> None:
         """A publisher that is far ahead of the broker is not listened to until the broker has caught up by half."""
-        for _ in range(UNDER_WAY + 10):
+        for _ in range(MAX_PENDING + 10):
             self.publisher.publish(b"x")
         self.assertEqual(self.held, [True])
-        for one in self.slow.published[: UNDER_WAY // 2]:
+        for one in self.slow.published[: MAX_PENDING // 2]:
             one.callback(None)
         self.assertEqual(self.held, [True])
-        for one in self.slow.published[UNDER_WAY // 2 :]:
+        for one in self.slow.published[MAX_PENDING // 2 :]:
             one.callback(None)
         self.assertEqual(self.held, [True, False])

@@ -59,7 +59,7 @@ class MucpServer(Protocol):
         self.lost.callback(None)
 
 
-class Ear:
+class Collector:
     """Listens to a stream."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class StreamsCase(TestCase):
         self.server.noisy = False
         connections: list[MucpServer] = []
         self.server.connections = connections
-        self.ear = Ear()
+        self.collector = Collector()
 
     def listen(self, server: Any, **metadata: str) -> Node:
         listening: Any = reactor
@@ -120,7 +120,7 @@ class StreamsCase(TestCase):
 
 class Mucp(StreamsCase):
     async def open(self) -> tuple[Any, MucpServer]:
-        stream = await self.streams(self.listen(self.server)).open(CALL, self.ear)
+        stream = await self.streams(self.listen(self.server)).open(CALL, self.collector)
         await self.until(lambda: self.server.connections and self.server.connections[0].requests)
         return stream, self.server.connections[0]
 
@@ -142,22 +142,22 @@ class Mucp(StreamsCase):
         for n in range(3):
             server.say(b'{"id":"1","result":{"n":%d},"error":null}\n' % n)
         server.say(b'{"id":"","result":null,"error":"EOS"}', "Micro-Error: EOS")
-        self.assertIsNone(await self.ear.over)
-        self.assertEqual(self.ear.said, [b'{"n":0}', b'{"n":1}', b'{"n":2}'])
+        self.assertIsNone(await self.collector.over)
+        self.assertEqual(self.collector.said, [b'{"n":0}', b'{"n":1}', b'{"n":2}'])
         await server.lost
 
     async def test_close_is_end(self) -> None:
         """Services of 2019 end a stream by closing its connection."""
         _, server = await self.open()
         server.transport.loseConnection()
-        self.assertIsNone(await self.ear.over)
+        self.assertIsNone(await self.collector.over)
 
     async def test_error(self) -> None:
         """A service's error ends the stream and keeps its code."""
         _, server = await self.open()
         error = json.dumps({"id": "srv", "code": 409, "detail": "taken", "status": "Conflict"})
         server.say(json.dumps({"id": "", "result": None, "error": error}).encode())
-        fault: Any = await self.ear.over
+        fault: Any = await self.collector.over
         self.assertIsInstance(fault, ServiceFault)
         self.assertEqual(fault.fault.code, 409)
 
@@ -165,20 +165,20 @@ class Mucp(StreamsCase):
         """A frame that is no envelope is reported, not swallowed."""
         _, server = await self.open()
         server.say(b'"error":"EOS"}')
-        self.assertIsInstance(await self.ear.over, BadAnswer)
+        self.assertIsInstance(await self.collector.over, BadAnswer)
 
     async def test_broken_off(self) -> None:
         """A connection that breaks within a message is an error."""
         _, server = await self.open()
         server.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
         server.transport.loseConnection()
-        self.assertIsInstance(await self.ear.over, ConnectionLost)
+        self.assertIsInstance(await self.collector.over, ConnectionLost)
 
     async def test_callers_end(self) -> None:
         """The caller's end is said to the service, and is the end."""
         stream, server = await self.open()
         stream.end()
-        self.assertIsNone(await self.ear.over)
+        self.assertIsNone(await self.collector.over)
         await server.lost
         self.assertEqual(server.requests[-1][0]["Micro-Error"], "EOS")
         self.assertEqual(server.requests[-1][1], b"")
@@ -193,28 +193,28 @@ class Grpc(StreamsCase):
         """Each message is answered while the stream stays open, and the caller's end is answered by the node's."""
         self.double.on_message = lambda exchange, message: exchange.message(message)
         self.double.on_call = lambda exchange: exchange.finish()
-        stream = await self.streams(self.listen(self.double, protocol="grpc")).open(CALL, self.ear)
+        stream = await self.streams(self.listen(self.double, protocol="grpc")).open(CALL, self.collector)
         for n in (1, 2):
             stream.send(b'{"n":%d}' % n)
-            await self.until(lambda n=n: len(self.ear.said) == n)
+            await self.until(lambda n=n: len(self.collector.said) == n)
         stream.end()
-        self.assertIsNone(await self.ear.over)
-        self.assertEqual(self.ear.said, [b'{"n":1}', b'{"n":2}'])
+        self.assertIsNone(await self.collector.over)
+        self.assertEqual(self.collector.said, [b'{"n":1}', b'{"n":2}'])
 
     async def test_error(self) -> None:
         """A status in the trailers ends the stream with that error."""
         self.double.on_message = lambda exchange, message: exchange.finish(("grpc-status", "5"), ("grpc-message", "no"))
-        stream = await self.streams(self.listen(self.double, protocol="grpc")).open(CALL, self.ear)
+        stream = await self.streams(self.listen(self.double, protocol="grpc")).open(CALL, self.collector)
         stream.send(b"{}")
-        fault: Any = await self.ear.over
+        fault: Any = await self.collector.over
         self.assertEqual((fault.fault.code, fault.fault.detail), (404, "no"))
 
     async def test_leaving(self) -> None:
         """Who closes has the stream reset."""
         self.double.on_message = lambda exchange, message: exchange.message(b"{}")
-        stream = await self.streams(self.listen(self.double, protocol="grpc")).open(CALL, self.ear)
+        stream = await self.streams(self.listen(self.double, protocol="grpc")).open(CALL, self.collector)
         stream.send(b"{}")
-        await self.until(lambda: self.ear.said)
+        await self.until(lambda: self.collector.said)
         stream.close()
         await self.until(lambda: self.double.resets)
 
@@ -223,14 +223,14 @@ class Choice(StreamsCase):
     async def test_next_node(self) -> None:
         """A node that cannot be reached is passed over."""
         gone = Node("gone", "127.0.0.1", 1)
-        stream = await self.streams(gone, self.listen(self.server)).open(CALL, self.ear)
+        stream = await self.streams(gone, self.listen(self.server)).open(CALL, self.collector)
         stream.close()
 
     async def test_no_node(self) -> None:
         """Where none can be reached the error names each that was tried."""
         error: Any = None
         try:
-            await self.streams(Node("gone", "127.0.0.1", 1)).open(CALL, self.ear)
+            await self.streams(Node("gone", "127.0.0.1", 1)).open(CALL, self.collector)
         except ConnectFailed as failed:
             error = failed
         self.assertIn("127.0.0.1:1 (gone): connection refused", str(error))
@@ -238,7 +238,7 @@ class Choice(StreamsCase):
     async def test_plain_http(self) -> None:
         """An app of plain HTTP has no streams, and the caller is told so."""
         try:
-            await self.streams(Node("p", "127.0.0.1", 1, {"protocol": "http"})).open(CALL, self.ear)
+            await self.streams(Node("p", "127.0.0.1", 1, {"protocol": "http"})).open(CALL, self.collector)
         except BadRequest as refused:
             self.assertIn("no streams", str(refused))
         else:

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from sidecar.broker.memory import MemoryBroker
-from sidecar.model import Message
+from sidecar.model import ANONYMOUS, Message
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.reactor.eager import make_eager
 from sidecar.pubsub.outbox import OutboxLimits
@@ -31,7 +31,7 @@ from sidecar.web.broker import BrokerResource
 from sidecar.web.cors import CorsPolicy
 from sidecar.web.site import SidecarSite
 from sidecar.web.tree import RootResource
-from sidecar.websocket.sessions.pubsub import PubSubFactory
+from sidecar.websocket.sessions.pubsub import PubSubSessions
 from sidecar.websocket.sockets import WebSockets
 
 
@@ -70,7 +70,7 @@ class OverSockets(TestCase):
         self.broker.startService()
         self.sockets = WebSockets(self.reactor)
         self.sockets.startService()
-        self.pubsub = PubSubFactory(self.broker, self.reactor, self.sockets, bounds)
+        self.pubsub = PubSubSessions(self.broker, self.reactor, self.sockets, bounds)
         cors = CorsPolicy()
         room = BrokerResource(self.broker, self.pubsub, cors, 1 << 22)
         site = SidecarSite(RootResource({"/broker": room}, cors), self.reactor, HTTPLimits(), channel)
@@ -171,11 +171,11 @@ class OverSockets(TestCase):
             slow.transport.pauseProducing()
             body = b"x" * 50_000
             for number in range(1000):
-                await self.broker.publish("t", Message({}, b"%06d" % number + body))
+                await self.broker.publish("t", Message({}, b"%06d" % number + body), ANONYMOUS)
                 if number % 20 == 0:
                     await self.until(partial(quick.has, number - 20), "the quick one keeps up")
             await self.until(lambda: len(quick.reader.messages) == 1000, "the quick one hears all")
-            dropped = self.pubsub.tally.dropped
+            dropped = self.pubsub.counters.dropped
             self.assertGreater(dropped, 0)
             slow.transport.resumeProducing()
             await self.until(lambda: len(slow.reader.messages) == 1000 - dropped, "the slow one hears the rest")

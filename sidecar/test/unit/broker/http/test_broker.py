@@ -1,4 +1,4 @@
-"""The HTTP broker: the contract over a shared registry, and each flavour of go-micro's on either side."""
+"""The HTTP broker: the contract over a shared registry, and each dialect of go-micro's on either side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 
 from sidecar.broker.http.broker import HttpBroker, build, name_problem
 from sidecar.errors import ConfigError, EngineUnavailable, TooLarge
-from sidecar.model import BackendOptions, Message, Node, Service
+from sidecar.model import ANONYMOUS, BackendOptions, Message, Node, Service
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.test.contracts import broker as contract
@@ -86,11 +86,11 @@ class Flavours(TestCase):
         return resource, port.getHost().port
 
     async def post(self, path: str, body: bytes, method: str = "POST", **headers: str) -> Any:
-        host, port = self.broker.place
+        host, port = self.broker.address
         return await self.agent.request(method, f"http://{host}:{port}{path}", headers, body)
 
     async def test_publish_to_each(self) -> None:
-        """A subscriber of each flavour is posted to where and as it expects, once, with the universal header."""
+        """A subscriber of each dialect is posted to where and as it expects, once, with the universal header."""
         resource, port = self.peer()
         for name, version, node in (
             ("topic:news", wire.BROADCAST, Node("broker-1.2", "127.0.0.1", port, {"secure": "false"})),
@@ -101,7 +101,7 @@ class Flavours(TestCase):
             ("micro.http.broker", "r", Node("news-5", "127.0.0.1", port, {"topic": "news"})),
         ):
             await self.registry.register(Service(name, version, nodes=(node,)), None)
-        await self.broker.publish("news", Message({"X-Mine": "1"}, b'{"a":1}'))
+        await self.broker.publish("news", Message({"X-Mine": "1"}, b'{"a":1}'), ANONYMOUS)
         self.assertEqual(
             sorted((path, id) for path, id, _ in resource.posts),
             [("/", "news-3"), ("/_sub", "b1x"), ("/_sub", "broker-1.2"), ("/_sub", "news-2")],
@@ -115,8 +115,8 @@ class Flavours(TestCase):
             )
 
     async def test_registered(self) -> None:
-        """A subscriber stands in the registry for publishers of all flavours, with ids of its own, and goes again."""
-        place = await self.broker.subscribe("news", contract.Ear(), "q")
+        """A subscriber stands in the registry for publishers of all dialects, with ids of its own, and goes again."""
+        place = await self.broker.subscribe("news", contract.Collector(), "q", ANONYMOUS)
         names = ["go.micro.http.broker", "micro.http.broker", "news", "topic:news"]
         self.assertEqual(list(await self.registry.list()), names)
         ids = set()
@@ -124,7 +124,7 @@ class Flavours(TestCase):
             (found,) = await self.registry.get(name)
             (node,) = found.nodes
             ids.add(node.id)
-            self.assertEqual((found.version, (node.address, node.port)), ("q", self.broker.place))
+            self.assertEqual((found.version, (node.address, node.port)), ("q", self.broker.address))
             if name != "topic:news":
                 self.assertEqual((node.metadata["broker"], node.metadata["topic"]), ("http", "news"))
         self.assertEqual(len(ids), 4)
@@ -132,27 +132,29 @@ class Flavours(TestCase):
         self.assertEqual(await self.registry.list(), ())
 
     async def test_receives_each(self) -> None:
-        """A post of each flavour reaches the subscriber that its id names, the old topic taken out of the header."""
-        ear, other = contract.Ear(), contract.Ear()
-        await self.broker.subscribe("a b/c", ear, None)
-        await self.broker.subscribe("a b/c", other, None)
-        for flavour in wire.FLAVOURS:
-            (service,) = await self.registry.get(wire.service_name(flavour, "a b/c"))
-            (place,) = wire.audience("a b/c", {flavour: [service]}).everyone
-            topic = "Micro-Topic" if flavour == "B3" else ":topic"
-            body = json.dumps({"Header": {topic: "a b/c", "X": flavour}, "Body": "eA=="}).encode()
-            answer = await self.agent.request("POST", place.url, {}, body)
+        """A post of each dialect reaches the subscriber that its id names, the old topic taken out of the header."""
+        sub, other = contract.Collector(), contract.Collector()
+        await self.broker.subscribe("a b/c", sub, None, ANONYMOUS)
+        await self.broker.subscribe("a b/c", other, None, ANONYMOUS)
+        for dialect in wire.Dialect:
+            (service,) = await self.registry.get(wire.service_name(dialect, "a b/c"))
+            (target,) = wire.subscribers("a b/c", {dialect: [service]}).everyone
+            topic = "Micro-Topic" if dialect is wire.Dialect.V2_5 else ":topic"
+            body = json.dumps({"Header": {topic: "a b/c", "X": dialect.value}, "Body": "eA=="}).encode()
+            answer = await self.agent.request("POST", target.url, {}, body)
             self.assertEqual((answer.status, answer.body), (200, b""))
-        for each in (ear, other):
-            self.assertEqual([message.header["X"] for message in each.heard], list(wire.FLAVOURS))
-            for message in each.heard:
+        for each in (sub, other):
+            self.assertEqual(
+                [message.header["X"] for message in each.messages], [dialect.value for dialect in wire.Dialect]
+            )
+            for message in each.messages:
                 self.assertNotIn(":topic", message.header)
                 self.assertEqual(message.body, b"x")
 
     async def test_one_place_a_topic(self) -> None:
         """However many hear a topic here, it is posted once; each member of a queue has a place of its own."""
-        plain = [await self.broker.subscribe("t", contract.Ear(), None) for _ in range(3)]
-        members = [await self.broker.subscribe("t", contract.Ear(), "q") for _ in range(2)]
+        plain = [await self.broker.subscribe("t", contract.Collector(), None, ANONYMOUS) for _ in range(3)]
+        members = [await self.broker.subscribe("t", contract.Collector(), "q", ANONYMOUS) for _ in range(2)]
         found = {each.version: len(each.nodes) for each in await self.registry.get("micro.http.broker")}
         self.assertEqual(found, {wire.BROADCAST: 1, "q": 2})
         for place in [*plain[1:], *members]:
@@ -163,17 +165,17 @@ class Flavours(TestCase):
 
     async def test_come_together(self) -> None:
         """Who comes while the place is being taken shares it, and its failure."""
-        ears = [contract.Ear() for _ in range(3)]
-        await gatherResults([self.broker.subscribe("t", ear, None) for ear in ears])
-        await self.broker.publish("t", Message({}, b"x"))
-        self.assertEqual([ear.bodies for ear in ears], [[b"x"]] * 3)
+        subs = [contract.Collector() for _ in range(3)]
+        await gatherResults([self.broker.subscribe("t", sub, None, ANONYMOUS) for sub in subs])
+        await self.broker.publish("t", Message({}, b"x"), ANONYMOUS)
+        self.assertEqual([sub.bodies for sub in subs], [[b"x"]] * 3)
 
     async def test_gives_up_waiting(self) -> None:
         """Who gives up while the registry is slow leaves no place behind, and disturbs nobody else."""
         slow: Deferred[None] = Deferred()
         register = self.registry.register
         self.patch(self.registry, "register", lambda service, ttl: slow.addCallback(lambda _: register(service, ttl)))
-        one = self.broker.subscribe("t", contract.Ear(), "q")
+        one = self.broker.subscribe("t", contract.Collector(), "q", ANONYMOUS)
         one.cancel()
         slow.callback(None)
         await self.assertFailure(one, CancelledError)
@@ -185,14 +187,14 @@ class Flavours(TestCase):
         other: Any = build(BackendOptions(reactor, registry=self.registry))
         other.startService()
         self.addCleanup(other.stopService)
-        ears = [contract.Ear() for _ in range(3)]
-        await other.subscribe("news", ears[0], None)
-        await other.subscribe("news", ears[1], "q")
-        await other.subscribe("news", ears[2], "q")
-        await self.broker.publish("news", Message({}, b"x"))
+        subs = [contract.Collector() for _ in range(3)]
+        await other.subscribe("news", subs[0], None, ANONYMOUS)
+        await other.subscribe("news", subs[1], "q", ANONYMOUS)
+        await other.subscribe("news", subs[2], "q", ANONYMOUS)
+        await self.broker.publish("news", Message({}, b"x"), ANONYMOUS)
         await sleep(0.1)
-        self.assertEqual(len(ears[0].heard), 1)
-        self.assertEqual(len(ears[1].heard) + len(ears[2].heard), 1)
+        self.assertEqual(len(subs[0].messages), 1)
+        self.assertEqual(len(subs[1].messages) + len(subs[2].messages), 1)
 
     async def test_answers(self) -> None:
         """Wrong posts are answered as go-micro does; an id that matches nothing is well."""
@@ -215,13 +217,13 @@ class Flavours(TestCase):
 
     async def test_form_type(self) -> None:
         """A body is read raw, even where its sender claims that it is a form."""
-        ear = contract.Ear()
-        await self.broker.subscribe("t", ear, None)
+        sub = contract.Collector()
+        await self.broker.subscribe("t", sub, None, ANONYMOUS)
         (found,) = await self.registry.get("micro.http.broker")
         body = b'{"Header":{"Micro-Topic":"t"},"Body":"eA=="}'
         path = f"/?id={found.nodes[0].id}"
         await self.post(path, body, **{"Content-Type": "application/x-www-form-urlencoded"})
-        self.assertEqual(ear.bodies, [b"x"])
+        self.assertEqual(sub.bodies, [b"x"])
 
     async def test_dead_member(self) -> None:
         """Of a queue the next member is tried where one does not answer; where none does, the publisher is told."""
@@ -233,14 +235,16 @@ class Flavours(TestCase):
         await self.registry.register(
             Service("micro.http.broker", "q", nodes=(Node("deaf", "127.0.0.1", deaf, meta),)), None
         )
-        failing: Deferred[Any] = self.assertFailure(self.broker.publish("t", Message({}, b"x")), EngineUnavailable)
+        failing: Deferred[Any] = self.assertFailure(
+            self.broker.publish("t", Message({}, b"x"), ANONYMOUS), EngineUnavailable
+        )
         self.assertIn("none of the 1 subscribers", str(await failing))
         await self.registry.register(
             Service("micro.http.broker", "q", nodes=(Node("live", "127.0.0.1", port, meta),)), None
         )
         await sleep(0)
         for _ in range(10):
-            await self.broker.publish("t", Message({}, b"x"))
+            await self.broker.publish("t", Message({}, b"x"), ANONYMOUS)
         self.assertEqual(len(resource.posts), 10)
 
     async def test_dead_among_others(self) -> None:
@@ -249,20 +253,20 @@ class Flavours(TestCase):
         meta = {"broker": "http", "topic": "t"}
         nodes = (Node("dead", "127.0.0.1", 1, meta), Node("live", "127.0.0.1", port, meta))
         await self.registry.register(Service("micro.http.broker", wire.BROADCAST, nodes=nodes), None)
-        await self.broker.publish("t", Message({}, b"x"))
+        await self.broker.publish("t", Message({}, b"x"), ANONYMOUS)
         self.assertEqual(len(resource.posts), 1)
 
     async def test_real_service_of_that_name(self) -> None:
         """A service that is called as a topic is keeps its name: no subscriber stands in its place."""
         real = Service("go.micro.srv.foo", "1", nodes=(Node("foo-1", "127.0.0.1", 9, {}),))
         await self.registry.register(real, None)
-        await self.broker.subscribe("go.micro.srv.foo", contract.Ear(), None)
+        await self.broker.subscribe("go.micro.srv.foo", contract.Collector(), None, ANONYMOUS)
         self.assertEqual(await self.registry.get("go.micro.srv.foo"), (real,))
-        await self.broker.publish("go.micro.srv.foo", Message({}, b"x"))
+        await self.broker.publish("go.micro.srv.foo", Message({}, b"x"), ANONYMOUS)
 
     async def test_too_large(self) -> None:
         """A body over the limit is refused."""
-        await self.assertFailure(self.broker.publish("t", Message({}, b"x" * 10_001)), TooLarge)
+        await self.assertFailure(self.broker.publish("t", Message({}, b"x" * 10_001), ANONYMOUS), TooLarge)
 
     async def test_registry_gone(self) -> None:
         """With the registry out of reach, publishing and subscribing fail and say so."""
@@ -277,8 +281,8 @@ class Flavours(TestCase):
         broker: Any = build(BackendOptions(reactor, registry=Gone(reactor)))
         broker.startService()
         self.addCleanup(broker.stopService)
-        await self.assertFailure(broker.publish("t", Message({}, b"x")), EngineUnavailable)
-        await self.assertFailure(broker.subscribe("t", contract.Ear(), None), EngineUnavailable)
+        await self.assertFailure(broker.publish("t", Message({}, b"x"), ANONYMOUS), EngineUnavailable)
+        await self.assertFailure(broker.subscribe("t", contract.Collector(), None, ANONYMOUS), EngineUnavailable)
 
 
 class Small(SynchronousTestCase):
@@ -298,5 +302,5 @@ class Small(SynchronousTestCase):
     def test_everywhere(self) -> None:
         """A listener on all interfaces is registered under an address, not under none."""
         broker: Any = build(BackendOptions(reactor, listen="0.0.0.0:0"))
-        self.assertNotEqual(broker.place[0], "0.0.0.0")
+        self.assertNotEqual(broker.address[0], "0.0.0.0")
         self.assertIsInstance(broker, HttpBroker)

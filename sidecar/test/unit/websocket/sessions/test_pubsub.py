@@ -7,9 +7,10 @@ from base64 import b64decode
 from typing import Any
 
 from sidecar.errors import EngineUnavailable
+from sidecar.model import ANONYMOUS
 from sidecar.test.doubles.clients.pubsub import MAX, BrokerCase, SulkingBroker
 from sidecar.test.doubles.clients.websocket import BINARY, PING, PONG, TEXT, client_frame
-from sidecar.websocket.sessions.pubsub import SUBSCRIBE_PATIENCE
+from sidecar.websocket.sessions.pubsub import SUBSCRIBE_TIMEOUT
 
 
 class Talking(BrokerCase):
@@ -156,7 +157,7 @@ class Trouble(BrokerCase):
         """The handshake is answered once the broker subscribed us: nothing published after it is missed."""
         client = self.connect()
         self.assertIsNone(client.reader.status)
-        self.sulking.asked[0].callback(self.successResultOf(self.memory.subscribe("t", print, None)))
+        self.sulking.asked[0].callback(self.successResultOf(self.memory.subscribe("t", print, None, ANONYMOUS)))
         self.assertEqual(client.read().status, 101)
 
     def test_refused(self) -> None:
@@ -170,7 +171,7 @@ class Trouble(BrokerCase):
     def test_never(self) -> None:
         """So does a broker that does not answer."""
         client = self.connect()
-        self.clock.advance(SUBSCRIBE_PATIENCE)
+        self.clock.advance(SUBSCRIBE_TIMEOUT)
         self.refused(503, "subscribe", client=client)
 
     def test_impatient_client(self) -> None:
@@ -183,7 +184,7 @@ class Trouble(BrokerCase):
     def test_failed_publish_is_told(self) -> None:
         """What was not published is told to who said it, in error JSON, and the connection stays."""
         client = self.connect()
-        self.sulking.asked[0].callback(self.successResultOf(self.memory.subscribe("t", print, None)))
+        self.sulking.asked[0].callback(self.successResultOf(self.memory.subscribe("t", print, None, ANONYMOUS)))
         client.say("lost")
         (told,) = map(json.loads, client.read().messages)
         self.assertEqual((told["code"], told["detail"]), (503, "the broker sulks"))

@@ -8,7 +8,7 @@ from sidecar.pubsub.outbox import OutboxLimits
 from sidecar.test.doubles.clients.pubsub import MAX, BrokerCase, SulkingBroker
 from sidecar.test.doubles.clients.websocket import BINARY, CLOSE, PING, PONG, client_frame
 from sidecar.websocket import protocol
-from sidecar.websocket.sockets import GOODBYE
+from sidecar.websocket.sockets import CLOSING
 
 
 class Violations(BrokerCase):
@@ -160,7 +160,7 @@ class Heartbeats(BrokerCase):
         """When the last one left, no timer of ours goes on for ever."""
         self.joined().leave()
         self.clock.advance(26)
-        self.assertIsNone(self.sockets._beat)
+        self.assertIsNone(self.sockets._timer)
         client = self.joined()
         self.clock.advance(25)
         self.assertEqual(client.read().frames[0][0], PING)
@@ -184,7 +184,7 @@ class Stopping(BrokerCase):
         client = self.joined()
         client.transport.stubborn = True
         stopping = self.sockets.stopService()
-        self.clock.advance(GOODBYE)
+        self.clock.advance(CLOSING)
         self.successResultOf(stopping)
         self.assertFalse(client.open)
 
