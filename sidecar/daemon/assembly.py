@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import uuid
@@ -12,7 +13,7 @@ from attrs import asdict, define
 from twisted.application import service
 from twisted.internet.defer import Deferred
 
-from sidecar.daemon import backends, listening, localapp
+from sidecar.daemon import activation, backends, listening, localapp
 from sidecar.daemon.cmdline.settings import Settings
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.lifecycle import OrderedService
@@ -81,6 +82,15 @@ class Daemon:
         if self.certificates is not None and settings.tls.enabled:
             self.certificates.reload(settings.tls)
 
+    def status(self) -> str:
+        """:returns: how the daemon is, in one line for people: where it listens, its engines, its apps."""
+        said = [f"Listening on {self.listener.url}"]
+        for what, backend in (("registry", self.registry), ("broker", self.broker)):
+            state = backend.state()
+            said.append(f"{what} {state.kind}{'' if state.connected else f' is away: {state.detail}'}")
+        said += [app.status() for app in self.apps]
+        return "; ".join(said)
+
 
 def assemble(settings: Settings, reactor: Any) -> Daemon:
     """The daemon, its ports bound and nothing started.
@@ -88,7 +98,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
     :raises ConfigError: something in the settings cannot work; nothing was registered yet.
     """
     certificates = _certificates(settings)
-    listener = listening.bind(settings.listen, certificates, reactor)
+    listener = listening.bind(settings.listen, certificates, reactor, activation.api_socket(os.environ))
     registry = backends.registries(settings, reactor)
     broker = backends.broker(settings, reactor, registry)
 

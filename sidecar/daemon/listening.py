@@ -36,14 +36,17 @@ class ICertificates(IOpenSSLServerConnectionCreator):
         """:raises ConfigError: the files are no good; the old ones stay in use."""
 
 
-def bind(listen: ListenSettings, certificates: ICertificates | None, reactor: Any) -> Listener:
+def bind(
+    listen: ListenSettings, certificates: ICertificates | None, reactor: Any, given: socket.socket | None = None
+) -> Listener:
     """Take the port, synchronously; connections wait in the backlog until ``Listener.service`` is started.
 
     :param certificates: for TLS, or None for none.
+    :param given: a socket that listens already (systemd's) and is used in place of a TCP port.
     :raises ConfigError: the port cannot be had; the sentence says which and why.
     """
     if isinstance(listen.where, TcpPort):
-        return Listener(reactor, _tcp_socket(listen.where, listen.backlog), certificates)
+        return Listener(reactor, given or _tcp_socket(listen.where, listen.backlog), certificates)
     return Listener(reactor, _Endpoint(listen.where, reactor), certificates)
 
 
@@ -63,10 +66,16 @@ class Listener:
         self.host, self.port = "", 0
         scheme = "https" if certificates is not None else "http"
         if isinstance(bound, socket.socket):
-            self.host, self.port = bound.getsockname()[:2]
-            self.url = f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+            self._describe(bound, scheme)
         else:
             self.url = bound.url(scheme)
+
+    def _describe(self, bound: socket.socket, scheme: str) -> None:
+        if bound.family == socket.AF_UNIX:
+            self.url = f"unix:{bound.getsockname()} ({scheme})"
+            return
+        self.host, self.port = bound.getsockname()[:2]
+        self.url = f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     def service(self, factory: IProtocolFactory) -> service.Service:
         """:param factory: speaks HTTP; TLS is put under it here. :returns: accepts while it runs."""

@@ -38,6 +38,11 @@ class LocalApp:
     def name(self) -> str:
         return self.settings.name
 
+    def status(self) -> str:
+        """:returns: how it is, in a few words."""
+        healthy = self.keeper.healthy()
+        return f"app {self.name} {'not checked' if healthy is None else 'healthy' if healthy else 'ill'}"
+
     def stats(self) -> dict[str, object]:
         """What /stats shows of it."""
         return {"healthy": self.keeper.healthy(), "explanation": self.keeper.explain()}

@@ -80,6 +80,7 @@ def make(settings: Settings, reactor: Any) -> service.IService:
         root.daemon = assemble(settings, reactor)
     except ConfigError as error:
         leave(CANNOT_START, str(error))
+    root.notifier.status = root.daemon.status
     root.daemon.service.setServiceParent(root)
     root.notifier.setServiceParent(root)
     return root
