@@ -65,7 +65,7 @@ class Units(SynchronousTestCase):
         return output
 
     def test_start_and_drain(self) -> None:
-        """The unit starts, reloads in the same process, drains a call that is under way when it is stopped, and exits 0."""
+        """The unit starts, reloads in the same process, and drains a call under way when it is stopped; it exits 0."""
         output = self.run_in_machine(
             f"""
             /usr/bin/python3 /opt/app.py & sleep 1
