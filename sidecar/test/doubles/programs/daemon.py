@@ -15,9 +15,10 @@ from types import TracebackType
 from typing import Any
 
 from attrs import define, frozen
+from twisted.trial.unittest import SkipTest
 
 import sidecar
-from sidecar.test.doubles.programs.process import Program, start
+from sidecar.test.doubles.programs.process import Program, not_installed, start
 
 #: What holds the package, so that processes started elsewhere find it (and its twistd plugin) too.
 ROOT = str(Path(sidecar.__file__).parent.parent)
@@ -105,7 +106,10 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def script(name: str) -> str:
-    """The console script of the environment that runs the tests."""
+    """The console script of the environment that runs the tests. :raises SkipTest: the package is not installed."""
+    reason = not_installed()
+    if reason is not None:
+        raise SkipTest(reason)
     return str(Path(sys.executable).parent / name)
 
 

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from attrs import define, field
@@ -38,6 +39,19 @@ def missing(*names: str) -> str | None:
     """Why a test cannot run here, for its ``skip``; None where all programs are found."""
     absent = [name for name in names if find_program(name) is None]
     return f"not installed: {', '.join(absent)} (nor in ${BIN})" if absent else None
+
+
+#: Why tests of the commands, of twistd's plugin and of backends by name cannot run in a bare checkout.
+NOT_INSTALLED = "not installed: microsidecar, whose entry points this test needs (pip install '.[dev]')"
+
+
+def not_installed() -> str | None:
+    """:returns: why tests that need the package's entry points cannot run, for their ``skip``; None where they can."""
+    try:
+        metadata.distribution("microsidecar")
+    except metadata.PackageNotFoundError:
+        return NOT_INSTALLED
+    return None
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
