@@ -45,7 +45,7 @@ class Topics(Generic[M]):
         entry.queues.setdefault(queue, deque()).append(member)
 
     def remove(self, topic: str, queue: str | None, member: M) -> None:
-        """Undo :meth:`add`; a stranger is no error."""
+        """Undo :meth:`add`; one that is not there is no error."""
         entry = self._topics.get(topic)
         if entry is None:
             return

@@ -27,7 +27,7 @@ from sidecar.rpc.mucp import MucpTransport
 from sidecar.rpc.plainhttp import PlainTransport
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
-from sidecar.stats.recorder import Recorder
+from sidecar.stats.recorder import StatsRecorder
 from sidecar.web.broker import BrokerResource
 from sidecar.web.cors import CorsPolicy
 from sidecar.web.health import HealthResource
@@ -69,7 +69,7 @@ class Daemon:
     streams: Streams
     sockets: WebSockets
     pubsub: PubSubSessions
-    recorder: Recorder
+    recorder: StatsRecorder
     site: SidecarSite
     apps: tuple[localapp.LocalApp, ...]
 
@@ -115,7 +115,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
     bounds = OutboxLimits(settings.broker.outbox, settings.broker.outbox_messages, settings.broker.slow)
     pubsub = PubSubSessions(broker, reactor, sockets, bounds)
     apps = localapp.local_apps(settings, registry, plain, limits, reactor)
-    recorder = Recorder(reactor)
+    recorder = StatsRecorder(reactor)
 
     cors = CorsPolicy(settings.cors)
     root = build_tree(

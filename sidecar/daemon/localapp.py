@@ -12,7 +12,7 @@ from zope.interface import implementer
 from sidecar.daemon import listening
 from sidecar.daemon.cmdline.settings import AppSettings, HealthSettings, ListenSettings, Settings
 from sidecar.errors import ConfigError
-from sidecar.health.registrar import Keeper
+from sidecar.health.registrar import Registrar
 from sidecar.interfaces import IAppHealth, IRegistry, ITransport
 from sidecar.model import Node, Service
 from sidecar.net.http.limits import HTTPLimits
@@ -26,12 +26,12 @@ _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  # compared with, not bound
 class LocalApp:
     """An app beside us, while we run.
 
-    :ivar keeper: registers it and knows how it is.
+    :ivar registrar: registers it and knows how it is.
     :ivar services: what runs for it, to start in this order and stop in reverse.
     """
 
     settings: AppSettings
-    keeper: Keeper
+    registrar: Registrar
     services: tuple[service.Service, ...]
 
     @property
@@ -40,12 +40,12 @@ class LocalApp:
 
     def status(self) -> str:
         """:returns: how it is, in a few words."""
-        healthy = self.keeper.healthy()
+        healthy = self.registrar.healthy()
         return f"app {self.name} {'not checked' if healthy is None else 'healthy' if healthy else 'ill'}"
 
     def stats(self) -> dict[str, object]:
         """What /stats shows of it."""
-        return {"healthy": self.keeper.healthy(), "explanation": self.keeper.explain()}
+        return {"healthy": self.registrar.healthy(), "explanation": self.registrar.explain()}
 
 
 @implementer(IAppHealth)
@@ -56,23 +56,23 @@ class AppsHealth:
     apps: Sequence[LocalApp]
 
     def healthy(self) -> bool | None:
-        verdicts = [app.keeper.healthy() for app in self.apps]
+        verdicts = [app.registrar.healthy() for app in self.apps]
         return False if False in verdicts else None if None in verdicts else True
 
     def status(self) -> int | None:
         """What the first one that is ill answered."""
-        ill = (app.keeper.status() for app in self.apps if app.keeper.healthy() is False)
+        ill = (app.registrar.status() for app in self.apps if app.registrar.healthy() is False)
         return next(ill, None)
 
     def explain(self) -> str:
-        return "; ".join(f"{app.name}: {app.keeper.explain()}" for app in self.apps)
+        return "; ".join(f"{app.name}: {app.registrar.explain()}" for app in self.apps)
 
 
 def health(apps: Sequence[LocalApp]) -> IAppHealth | None:
     """:returns: how the apps are: None without any, the app's own health where there is one."""
     if not apps:
         return None
-    return apps[0].keeper if len(apps) == 1 else AppsHealth(apps)
+    return apps[0].registrar if len(apps) == 1 else AppsHealth(apps)
 
 
 def local_apps(
@@ -97,7 +97,7 @@ def _local_app(app: AppSettings, registry: IRegistry, plain: ITransport, limits:
                     "--server_inbound is every interface: say by --server_advertise which one to register"
                 )
             host, port = listener.host, listener.port
-    keeper = Keeper(
+    registrar = Registrar(
         registry,
         Service(app.name, app.version, nodes=(Node(app.id, host, port, app.metadata),)),
         reactor,
@@ -109,10 +109,10 @@ def _local_app(app: AppSettings, registry: IRegistry, plain: ITransport, limits:
         app.health.fall,
     )
     if listener is None:
-        return LocalApp(app, keeper, (keeper,))
+        return LocalApp(app, registrar, (registrar,))
     real = Node(app.id, app.host, app.port, app.metadata)
-    inbound = listener.service(_inbound(app.name, real, plain, keeper, limits, reactor))
-    return LocalApp(app, keeper, (inbound, keeper))
+    inbound = listener.service(_inbound(app.name, real, plain, registrar, limits, reactor))
+    return LocalApp(app, registrar, (inbound, registrar))
 
 
 def _probe(checked: HealthSettings, reactor: Any) -> Any:
@@ -123,11 +123,11 @@ def _probe(checked: HealthSettings, reactor: Any) -> Any:
     return Probe(Fetcher(reactor, checked.timeout), checked.url, checked.timeout)
 
 
-def _inbound(name: str, node: Node, plain: ITransport, keeper: Keeper, limits: HTTPLimits, reactor: Any) -> Any:
+def _inbound(name: str, node: Node, plain: ITransport, registrar: Registrar, limits: HTTPLimits, reactor: Any) -> Any:
     """Answers go-micro calls for the app, over HTTP/1.1 and HTTP/2 on one port."""
     from sidecar.net.http2.server import SwitchFactory
-    from sidecar.web.appserver import App, InboundResource
+    from sidecar.web.appserver import App, AppServerResource
 
-    room = InboundResource(App(name, node, plain, keeper), limits.max_body)
+    room = AppServerResource(App(name, node, plain, registrar), limits.max_body)
     http1: Any = SidecarSite(room, reactor, limits)
     return SwitchFactory(http1, lambda: room.grpc(reactor, limits.idle_timeout))

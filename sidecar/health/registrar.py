@@ -20,7 +20,7 @@ from sidecar.model import Service
 #: Seconds before a refused registration is tried again, doubling from the first to the last.
 FIRST_RETRY, LAST_RETRY = 0.25, 4.0
 #: Seconds that the registry may take to let us go.
-GOODBYE = 5.0
+DEREGISTER_TIMEOUT = 5.0
 
 
 class IProbe(Protocol):
@@ -31,7 +31,7 @@ class IProbe(Protocol):
 
 
 @implementer(IAppHealth)
-class Keeper(service.Service):
+class Registrar(service.Service):
     """Registers the app at start and renews it; with a probe, takes it out while it is unhealthy; takes it out at stop.
 
     One task at a time talks to the registry, and goes on until the registry holds what is wanted.
@@ -62,13 +62,13 @@ class Keeper(service.Service):
         self._ttl = ttl
         self._probe = probe
         self._id = app.nodes[0].id
-        self._judgement = Threshold(rise, fall)
+        self._threshold = Threshold(rise, fall)
         self._explained = "the app is not checked; see --healthcheck_url" if probe is None else "not checked yet"
         self._status: int | None = None
         #: Whether the registry should have the app, and whether it has: None while that is not known.
         self._wanted = False
-        self._held: bool | None = False
-        self._settling: Deferred[None] | None = None
+        self._registered: bool | None = False
+        self._reconciling: Deferred[None] | None = None
         self._loops: list[PeriodicService] = []
         if renewal is not None:
             self._loops.append(PeriodicService(clock, renewal, self._renew, f"renewing {self._id}", now=False))
@@ -76,7 +76,7 @@ class Keeper(service.Service):
             self._loops.append(PeriodicService(clock, interval, self._check, "the healthcheck"))
 
     def healthy(self) -> bool | None:
-        return self._judgement.healthy
+        return self._threshold.healthy
 
     def status(self) -> int | None:
         return self._status
@@ -97,17 +97,17 @@ class Keeper(service.Service):
         super().stopService()
         for loop in self._loops:
             loop.stopService()
-        if self._settling is not None:
-            self._settling.cancel()
+        if self._reconciling is not None:
+            self._reconciling.cancel()
         return Deferred.fromCoroutine(self._leave())
 
     async def _leave(self) -> None:
-        if self._held is False:
+        if self._registered is False:
             return
         self.log.info("Deregistering {id}: {why}", id=self._id, why="the sidecar is stopping")
         try:
-            await self._registry.deregister(self._app).addTimeout(GOODBYE, self._clock)
-            self._held = False
+            await self._registry.deregister(self._app).addTimeout(DEREGISTER_TIMEOUT, self._clock)
+            self._registered = False
         except Exception as error:
             # The engine is away: with a TTL it forgets the app by itself, and we have to go in any case.
             self.log.warn(
@@ -116,17 +116,17 @@ class Keeper(service.Service):
 
     def _want(self, wanted: bool) -> None:
         self._wanted = wanted
-        if self._settling is None and self._held != wanted:
-            settling = self._settling = Deferred.fromCoroutine(self._settle())
+        if self._reconciling is None and self._registered != wanted:
+            reconciling = self._reconciling = Deferred.fromCoroutine(self._reconcile())
             # After the assignment: where the registry answers at once, this runs at once.
-            settling.addBoth(self._settled)
+            reconciling.addBoth(self._reconciled)
 
-    async def _settle(self) -> None:
+    async def _reconcile(self) -> None:
         delay, said = FIRST_RETRY, ""
-        while self._held != self._wanted:
+        while self._registered != self._wanted:
             wanted, failed = self._wanted, delay > FIRST_RETRY
             # Until it answers, the registry may have done it or not.
-            self._held = None
+            self._registered = None
             try:
                 if wanted:
                     await self._registry.register(self._app, self._ttl)
@@ -139,7 +139,7 @@ class Keeper(service.Service):
                 await deferLater(self._clock, delay, lambda: None)
                 delay = min(delay * 2, LAST_RETRY)
             else:
-                self._held, delay = wanted, FIRST_RETRY
+                self._registered, delay = wanted, FIRST_RETRY
                 if failed:
                     self.log.info("{id} is {what} now", id=self._id, what="registered" if wanted else "deregistered")
 
@@ -152,13 +152,13 @@ class Keeper(service.Service):
             self.log.warn("{text}", text=text)
         return text
 
-    def _settled(self, result: object) -> None:
+    def _reconciled(self, result: object) -> None:
         # A failure can only be our own cancellation: everything else is retried.
-        self._settling = None
+        self._reconciling = None
 
     def _renew(self) -> Deferred[None]:
-        if self._wanted and self._held:
-            self._held = None
+        if self._wanted and self._registered:
+            self._registered = None
             self._want(True)
         # Not waited for: a renewal that is refused is repeated sooner than the next one is due.
         return succeed(None)
@@ -167,17 +167,17 @@ class Keeper(service.Service):
         assert self._probe is not None
         return self._probe.check().addCallback(self._found)
 
-    def _found(self, finding: CheckResult) -> None:
+    def _found(self, result: CheckResult) -> None:
         if not self.running:
             return  # cancelled by our own stop
-        before = self._judgement.healthy
-        self._judgement = self._judgement.found(finding.healthy)
-        self._explained, self._status = finding.detail, finding.status
-        if self._judgement.healthy == before:
+        before = self._threshold.healthy
+        self._threshold = self._threshold.found(result.healthy)
+        self._explained, self._status = result.detail, result.status
+        if self._threshold.healthy == before:
             return
-        if not self._judgement.healthy:
-            self.log.warn("Deregistering {id}: {why}", id=self._id, why=finding.detail)
+        if not self._threshold.healthy:
+            self.log.warn("Deregistering {id}: {why}", id=self._id, why=result.detail)
             self._want(False)
         elif before is False:
-            self.log.info("Registering {id}: {why}", id=self._id, why=finding.detail)
+            self.log.info("Registering {id}: {why}", id=self._id, why=result.detail)
             self._want(True)

@@ -1,4 +1,4 @@
-"""What a check finds, and when findings make up a verdict: so many passes, or failures, in a row. Pure."""
+"""What a check finds, and when results make up a verdict: so many passes, or failures, in a row. Pure."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Threshold:
 
     :ivar rise: passes in a row that make the app healthy. :ivar fall: failures in a row that make it unhealthy.
     :ivar healthy: the verdict, None before there is one.
-    :ivar run: findings in a row that speak against the verdict (with no verdict: that agree with one another).
-    :ivar leaning: what those findings say.
+    :ivar run: results in a row that speak against the verdict (with no verdict: that agree with one another).
+    :ivar leaning: what those results say.
     """
 
     rise: int = 1
@@ -34,7 +34,7 @@ class Threshold:
     leaning: bool = True
 
     def found(self, healthy: bool) -> Threshold:
-        """:returns: the judgement after one more finding."""
+        """:returns: the threshold after one more result."""
         if healthy == self.healthy:
             return evolve(self, run=0)
         run = self.run + 1 if healthy == self.leaning else 1

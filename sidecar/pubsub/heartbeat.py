@@ -38,7 +38,7 @@ class Heartbeat(Generic[P]):
         self._idle[peer] = now + self._interval
 
     def remove(self, peer: P) -> None:
-        """Watch ``peer`` no more; a stranger is no error."""
+        """Watch ``peer`` no more; one that is not there is no error."""
         self._idle.pop(peer, None)
         self._asked.pop(peer, None)
 

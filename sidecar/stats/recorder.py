@@ -34,7 +34,7 @@ class Snapshot:
     latency: Latency
 
 
-class Recorder(service.Service):
+class StatsRecorder(service.Service):
     """Counts answers. As a service it also times the garbage collector."""
 
     def __init__(self, clock: IReactorTime) -> None:

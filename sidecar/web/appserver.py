@@ -16,8 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from sidecar.errors import CallerError, SidecarError
 from sidecar.interfaces import IAppHealth, ITransport
 from sidecar.model import Call, Fault, Node, Reply
-from sidecar.net.http2.server import Answer as Http2Answer
-from sidecar.net.http2.server import Http2ServerConnection
+from sidecar.net.http2.server import Http2Answer, Http2ServerConnection
 from sidecar.problems import problem
 from sidecar.web.params import body
 from sidecar.web.resource import MethodResource
@@ -63,7 +62,7 @@ class App:
         return _HEALTHY[json]
 
 
-class InboundResource(MethodResource):
+class AppServerResource(MethodResource):
     """``POST /`` (and any other path: early servers ignored it), as go-micro's HTTP transport sends it."""
 
     def __init__(self, app: App, max_body: int) -> None:

@@ -11,7 +11,7 @@ from sidecar.pubsub.subscriber import SubscribeRequest
 from sidecar.web import handshake
 from sidecar.web.auth import caller_of
 from sidecar.web.cors import CorsPolicy
-from sidecar.web.params import Query, body, query
+from sidecar.web.params import Params, body, query
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer
 from sidecar.wire import messages
@@ -54,7 +54,7 @@ class BrokerResource(MethodResource):
         return _TAKEN
 
 
-def _topic(asked: Query) -> str:
+def _topic(asked: Params) -> str:
     topic = asked.one("topic")
     if not topic:
         raise BadRequest("Topic not specified")

@@ -21,7 +21,7 @@ class CorsPolicy:
     def __init__(self, allowed: tuple[str, ...] = ()) -> None:
         """:param allowed: origins like ``https://app.example.com``; ``*`` among them means every one. Pages of the host
         that the request was sent to are always welcome."""
-        self._everybody = "*" in allowed
+        self._any_origin = "*" in allowed
         self._allowed = frozenset(_normal(origin) for origin in allowed)
 
     def headers_for(self, origin: bytes, host: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
@@ -30,7 +30,7 @@ class CorsPolicy:
         :param host: the ``Host`` that it asked.
         """
         named = self._named(origin, host)
-        if not named and not self._everybody:
+        if not named and not self._any_origin:
             return ((b"Vary", b"Origin"),)
         headers = (
             (b"Access-Control-Allow-Origin", origin),
@@ -43,7 +43,7 @@ class CorsPolicy:
 
     def permits_websocket(self, origin: bytes | None, host: bytes | None) -> bool:
         """Whether a WebSocket may be opened from ``origin``. Browsers ask nobody else before they open one."""
-        return origin is None or self._everybody or self._named(origin, host)
+        return origin is None or self._any_origin or self._named(origin, host)
 
     def apply(self, request: Request) -> None:
         """Set the headers on ``request``, if a page asks."""

@@ -21,7 +21,7 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 @frozen
-class Query:
+class Params:
     """The parameters of a request's target. Those that nobody asks for are of no interest."""
 
     values: Mapping[str, tuple[str, ...]]
@@ -39,10 +39,10 @@ class Query:
         return found[0]
 
 
-_NOTHING = Query({})
+_NOTHING = Params({})
 
 
-def query(target: bytes) -> Query:
+def query(target: bytes) -> Params:
     """Read the query of a request's target.
 
     :param target: the target as it came: path, question mark, query.
@@ -62,7 +62,7 @@ def query(target: bytes) -> Query:
         raise BadRequest(f"query: has more than {MAX_PARAMETERS} parameters") from None
     for name, value in pairs:
         values[name] = (*values.get(name, ()), value)
-    return Query(values)
+    return Params(values)
 
 
 def body(request: Request, most: int) -> bytes:

@@ -15,7 +15,7 @@ from sidecar.model import Change, Service
 from sidecar.web.params import body, query
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request, of_json
-from sidecar.wire import durations, services
+from sidecar.wire import durations, servicefields, services
 
 Form = Literal["object", "array"]
 
@@ -29,7 +29,7 @@ MAX_KEPT_BYTES = 16 * 1024 * 1024
 
 
 @frozen
-class Question:
+class RegistryQuery:
     """What a GET asks. :ivar form: None leaves it to the kind of client."""
 
     service: str
@@ -77,38 +77,38 @@ class RegistryResource(MethodResource):
         self._max_body = max_body
         self._make_id = make_id
         self._descriptions = Descriptions()
-        self._questions: dict[bytes, Question] = {}
+        self._queries: dict[bytes, RegistryQuery] = {}
         self._watch: IWatch | None = None
 
     def _read(self, request: Request) -> Answer | Deferred[Answer]:
-        question = self._questions.get(request.uri)
-        if question is None:
-            question = self._understand(request.uri)
-        if not question.service:
+        asked_for = self._queries.get(request.uri)
+        if asked_for is None:
+            asked_for = self._understand(request.uri)
+        if not asked_for.service:
             return self._registry.list().addCallback(self._list)
-        form = question.form
+        form = asked_for.form
         if form is None:
             agent = request.fields.get(b"user-agent")
             form = "array" if agent is not None and agent.startswith(GO_CLIENT) else "object"
-        kept = self._descriptions.get(question.service, form, self._stale())
+        kept = self._descriptions.get(asked_for.service, form, self._stale())
         if kept is not None:
             return kept
-        return self._describe(question.service, form)
+        return self._describe(asked_for.service, form)
 
-    def _understand(self, target: bytes) -> Question:
+    def _understand(self, target: bytes) -> RegistryQuery:
         asked = query(target)
         form = asked.one("format")
         if form not in (None, "object", "array"):
             raise BadRequest(f"format: {form!r} is not known; it is object or array")
         name = asked.one("service") or ""
-        if len(name) > services.MAX_NAME:
-            raise BadRequest(f"service: is longer than {services.MAX_NAME} characters")
-        question = Question(name, form)  # type: ignore[arg-type]  # the line above narrows it
+        if len(name) > servicefields.MAX_NAME:
+            raise BadRequest(f"service: is longer than {servicefields.MAX_NAME} characters")
+        asked_for = RegistryQuery(name, form)  # type: ignore[arg-type]  # the line above narrows it
         if len(target) < 1024:
-            if len(self._questions) >= MAX_KEPT:
-                self._questions.clear()
-            self._questions[target] = question
-        return question
+            if len(self._queries) >= MAX_KEPT:
+                self._queries.clear()
+            self._queries[target] = asked_for
+        return asked_for
 
     def _list(self, names: tuple[str, ...]) -> Answer:
         return of_json([{"name": name} for name in names], STALE if self._stale() else b"")

@@ -36,10 +36,10 @@ class RpcResource(MethodResource):
         policy = self._policy
         if timeout is not None and timeout < policy.timeout:
             policy = evolve(policy, timeout=timeout)
-        flight = self._client.start(call, policy, _done, request)
+        pending = self._client.start(call, policy, _done, request)
         if not request.finished:
             # The caller hangs up: the attempt is cancelled and its connection closed.
-            request.on_lost = flight.cancel
+            request.on_lost = pending.cancel
         return NOT_DONE_YET
 
 

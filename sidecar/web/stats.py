@@ -11,10 +11,10 @@ from importlib.resources import files
 import orjson
 
 from sidecar import __version__
-from sidecar.stats.recorder import Recorder
+from sidecar.stats import document
+from sidecar.stats.recorder import StatsRecorder
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request, of_json
-from sidecar.wire import stats as wire
 
 _UNCACHED = b"Cache-Control: no-store\r\nVary: Accept, Content-Type\r\n"
 _JSON = b"application/json"
@@ -25,7 +25,7 @@ _PLACE = b"/*numbers*/null"
 class StatsResource(MethodResource):
     """GET shows the statistics."""
 
-    def __init__(self, recorder: Recorder, facts: Mapping[str, Callable[[], object]]) -> None:
+    def __init__(self, recorder: StatsRecorder, facts: Mapping[str, Callable[[], object]]) -> None:
         """:param facts: further keys of the document; each is asked for its JSON value when somebody looks."""
         super().__init__({"GET": self._show})
         self._recorder = recorder
@@ -53,9 +53,9 @@ class StatsResource(MethodResource):
 
     def _numbers(self) -> dict[str, object]:
         now = self._recorder.snapshot()
-        windows = (wire.window(counts.timestamp, counts.classes, counts.total) for counts in now.windows)
+        windows = (document.window(counts.timestamp, counts.classes, counts.total) for counts in now.windows)
         return {
-            **wire.document(now.started, now.memory, now.threads, now.gc_pause, windows),
+            **document.document(now.started, now.memory, now.threads, now.gc_pause, windows),
             "version": __version__,
             "latency_ms": {name: round(getattr(now.latency, name) * 1000, 3) for name in ("p50", "p90", "p99")},
             **{key: ask() for key, ask in self._facts.items()},

@@ -8,11 +8,9 @@ once for all of them, so they are written to the transport as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
-from autobahn.twisted.resource import WebSocketResource
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
@@ -39,7 +37,7 @@ class Session(Protocol):
     def begin(self) -> Deferred[None]:
         """Get ready; the handshake is answered when this fires, or refused when it fails."""
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: WebSocketConnection) -> None:
         """The handshake is done."""
 
     def received(self, payload: bytes, binary: bool) -> None:
@@ -53,7 +51,7 @@ class Session(Protocol):
 
 
 @implementer(IPushProducer)
-class Connection(WebSocketServerProtocol):
+class WebSocketConnection(WebSocketServerProtocol):
     """One WebSocket, on the transport of the HTTP request that asked for it.
 
     :ivar alive: False once the connection is gone. :ivar received: something came since this was last set to False.
@@ -239,67 +237,3 @@ class Connection(WebSocketServerProtocol):
         super().connectionLost(reason)
         self.factory.gone(self)
         self._session.ended()
-
-
-class ConnectionFactory(WebSocketServerFactory):
-    """Autobahn's options, once for all connections."""
-
-    log = tx.make_logger(level="critical")
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        max_message: int,
-        gone: Callable[[Connection], None],
-    ) -> None:
-        """:param max_message: bytes of the largest message that is taken. :param gone: told of each connection that is
-        gone, whether it was ever open or not."""
-        # Autobahn's own timers would go to the global reactor otherwise.
-        tx.config.loop = clock  # type: ignore[assignment]  # declared by its default, None
-        super().__init__(reactor=clock, server="")
-        self.clock = clock
-        self.max_message = max_message
-        self.gone = gone
-        self.setProtocolOptions(
-            versions=[13],
-            webStatus=False,
-            maxFramePayloadSize=max_message,
-            maxMessagePayloadSize=max_message,
-            failByDrop=False,  # say 1002, 1007 or 1009 before hanging up
-            echoCloseCodeReason=True,
-            # Times are kept by Connection and WebSockets: Autobahn's clockwork rounds to whole seconds.
-            openHandshakeTimeout=0,
-            closeHandshakeTimeout=0,
-            # The Origin was judged before the request came here.
-            allowNullOrigin=True,
-        )
-        # Autobahn copies each option to each connection. As the class's attributes they are there once.
-        options = {name: _unbound(getattr(self, name)) for name in Connection.CONFIG_ATTRS}
-        self.connection = type("Connection", (Connection,), {**options, "CONFIG_ATTRS": ()})
-
-    def serve(self, session: Session) -> Connection:
-        """:returns: a connection for ``session``, still without a transport."""
-        connection: Connection = self.connection(session, self.clock, self.max_message)
-        connection.factory = self
-        return connection
-
-
-def _unbound(option: Any) -> Any:
-    """An option that is a function, kept from becoming a method of the class that holds it."""
-    return staticmethod(option) if callable(option) else option
-
-
-def attach(request: Any, connection: Connection) -> int:
-    """Have ``connection`` go on with what was an HTTP request's. :returns: NOT_DONE_YET."""
-    result: int = WebSocketResource(_SingleConnectionFactory(connection)).render(request)
-    return result
-
-
-class _SingleConnectionFactory:
-    """A factory that has its one protocol already."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def buildProtocol(self, _: Any) -> Connection:
-        return self._connection

@@ -12,7 +12,8 @@ from sidecar.errors import Overloaded, ShuttingDown
 from sidecar.pubsub.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
-    from sidecar.websocket.protocol import Connection, ConnectionFactory, Session
+    from sidecar.websocket.factory import WebSocketConnectionFactory
+    from sidecar.websocket.protocol import Session, WebSocketConnection
 
 #: RFC 6455, 7.4.1
 GOING_AWAY = 1001
@@ -42,10 +43,10 @@ class WebSockets(service.Service):
         self._clock = clock
         self._max_message = max_message
         self._max_connections = max_connections
-        self._heartbeat: Heartbeat[Connection] = Heartbeat(ping_interval, ping_timeout)
+        self._heartbeat: Heartbeat[WebSocketConnection] = Heartbeat(ping_interval, ping_timeout)
         self._timer: IDelayedCall | None = None
-        self._connections: dict[Connection, None] = {}  # a set in the order of coming
-        self._factory: ConnectionFactory | None = None
+        self._connections: dict[WebSocketConnection, None] = {}  # a set in the order of coming
+        self._factory: WebSocketConnectionFactory | None = None
         self._stopping: Deferred[None] | None = None
         self.refused = 0
 
@@ -73,19 +74,19 @@ class WebSockets(service.Service):
         :returns: NOT_DONE_YET, for the request's resource to return.
         """
         # Autobahn takes longer to import than the rest of the sidecar to start, and may never be needed.
-        from sidecar.websocket import protocol
+        from sidecar.websocket import factory
 
         if self._factory is None:
-            self._factory = protocol.ConnectionFactory(self._clock, self._max_message, self._gone)
+            self._factory = factory.WebSocketConnectionFactory(self._clock, self._max_message, self._gone)
         connection = self._factory.serve(session)
         self._connections[connection] = None
         # From the start: one that never gets through its handshake is found like one that died later.
         self._heartbeat.add(connection, self._clock.seconds())
         if self._timer is None:
             self._schedule()
-        return protocol.attach(request, connection)
+        return factory.attach(request, connection)
 
-    def _gone(self, connection: Connection) -> None:
+    def _gone(self, connection: WebSocketConnection) -> None:
         self._connections.pop(connection, None)
         self._heartbeat.remove(connection)
         if self._stopping is not None and not self._connections and not self._stopping.called:

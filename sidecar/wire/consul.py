@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 
 from sidecar.errors import MalformedRecord
 from sidecar.model import Endpoint, Node, Service
-from sidecar.wire import durations, services
+from sidecar.wire import durations, servicefields, services
 
 #: Bytes that one tag may unpack to. Go's largest, an endpoint described to depth three, stay under a few KiB.
 MAX_TAG = 256 * 1024
@@ -176,7 +176,7 @@ def health(body: bytes, name: str, complain: Callable[[str, str], None], content
     for index, entry in enumerate(entries):
         record = f"#{index}"
         try:
-            record = str(entry["Service"]["ID"])[: services.MAX_NAME] or record
+            record = str(entry["Service"]["ID"])[: servicefields.MAX_NAME] or record
             present.add(record)
             service, node, critical = _entry(entry, name)
         except MalformedRecord as error:

@@ -31,7 +31,7 @@ MAX_STREAMS = 256
 
 
 @frozen
-class Answer:
+class Http2Answer:
     """:ivar body: "" for a trailers-only answer, whose status then stands in ``trailers`` alone."""
 
     headers: Headers
@@ -40,7 +40,7 @@ class Answer:
 
 
 #: Serves one request: headers in lower case, body; the Deferred is cancelled when the peer resets the stream.
-Serve = Callable[[dict[str, str], bytes], "Deferred[Answer]"]
+Serve = Callable[[dict[str, str], bytes], "Deferred[Http2Answer]"]
 
 
 @define(eq=False)
@@ -151,7 +151,7 @@ class Http2ServerConnection(Protocol):
 
     # --- What we say ------------------------------------------------------------------------------------------------
 
-    def _answer(self, answer: Answer, id: int) -> None:
+    def _answer(self, answer: Http2Answer, id: int) -> None:
         exchange = self._exchanges.get(id)
         if exchange is None:
             return

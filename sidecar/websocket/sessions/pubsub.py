@@ -25,7 +25,7 @@ from sidecar.wire import faults
 from sidecar.wire.ws import frames
 
 if TYPE_CHECKING:
-    from sidecar.websocket.protocol import Connection
+    from sidecar.websocket.protocol import WebSocketConnection
 
 #: RFC 6455, 7.4.1
 POLICY = 1008
@@ -90,7 +90,7 @@ class PubSubSession:
         self._subscriber = Subscriber(asked, factory.limits, factory.counters, self._slow)
         self._subscribing: Deferred[None] | None = None
         self._subscribed = False
-        self._connection: Connection | None = None
+        self._connection: WebSocketConnection | None = None
         self._publisher: Publisher | None = None  # made when first needed: most subscribers publish nothing
 
     # --- What the connection tells ----------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class PubSubSession:
     def _has_subscribed(self, _: None) -> None:
         self._subscribed = True
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: WebSocketConnection) -> None:
         self._subscribing = None
         self._connection = connection
         connection.set_producer(self._subscriber)

@@ -18,7 +18,7 @@ from sidecar.wire import faults, rawjson
 from sidecar.wire.ws import frames
 
 if TYPE_CHECKING:
-    from sidecar.websocket.protocol import Connection
+    from sidecar.websocket.protocol import WebSocketConnection
 
 #: RFC 6455, 7.4.1
 NORMAL = 1000
@@ -38,7 +38,7 @@ class StreamSession:
         self._caller = caller
         self._stream: OpenStream | None = None
         self._opening: Deferred[None] | None = None
-        self._connection: Connection | None = None
+        self._connection: WebSocketConnection | None = None
         # What the node sent, and how it ended, before the handshake was answered or while the client does not read.
         self._early: deque[bytes] = deque()
         self._end: tuple[int, str] | None = None
@@ -54,7 +54,7 @@ class StreamSession:
         self._stream = await self._streams.open(self._call, self)
         self._opening = None
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: WebSocketConnection) -> None:
         self._connection = connection
         connection.set_producer(self)
         self.resumeProducing()

@@ -38,7 +38,7 @@ _NEW: dict[str, Dialect] = {
 
 
 @frozen
-class Inbound:
+class IncomingCall:
     """A call that came in. :ivar sequence: the caller's id for it, as raw JSON or as eight bytes, to be echoed.
     :ivar body: the payload alone. :ivar event: the topic, where this is a message and no call."""
 
@@ -55,7 +55,7 @@ class Inbound:
         return self.dialect in ("json", "jsonrpc")
 
 
-def decode(headers: Mapping[str, str], body: bytes) -> Inbound:
+def decode(headers: Mapping[str, str], body: bytes) -> IncomingCall:
     """Read a request. :param headers: names in lower case.
 
     :raises UnsupportedMedia: no codec has that content type. :raises BadRequest: the envelope cannot be read.
@@ -72,18 +72,18 @@ def decode(headers: Mapping[str, str], body: bytes) -> Inbound:
         raise UnsupportedMedia(f"unsupported Content-Type: {content_type}")
     topic = header("topic")
     if topic:
-        return Inbound(dialect, content_type, service, "", b"", body, event=topic)
+        return IncomingCall(dialect, content_type, service, "", b"", body, event=topic)
     target = endpoint or method
     if dialect == "jsonrpc":
         inner, sequence, payload = _read_jsonrpc(body)
-        return Inbound(dialect, content_type, service, target or inner, sequence, payload)
+        return IncomingCall(dialect, content_type, service, target or inner, sequence, payload)
     if dialect == "protorpc":
         inner, sequence, payload = _read_protorpc(body)
-        return Inbound(dialect, content_type, service, target or inner, sequence, payload)
-    return Inbound(dialect, content_type, service, target, b"", body or (b"{}" if dialect == "json" else b""))
+        return IncomingCall(dialect, content_type, service, target or inner, sequence, payload)
+    return IncomingCall(dialect, content_type, service, target, b"", body or (b"{}" if dialect == "json" else b""))
 
 
-def encode(call: Inbound, answer: Reply | Fault) -> tuple[dict[str, str], bytes]:
+def encode(call: IncomingCall, answer: Reply | Fault) -> tuple[dict[str, str], bytes]:
     """Write the answer in the dialect of ``call``: headers and body, to go out under status 200."""
     headers = {"Content-Type": call.content_type or "application/protobuf"}
     fault = answer if isinstance(answer, Fault) else None
@@ -154,7 +154,7 @@ def _request_header(header: bytes) -> tuple[str, bytes]:
     return method, sequence
 
 
-def _response_header(call: Inbound, error: str) -> bytes:
+def _response_header(call: IncomingCall, error: str) -> bytes:
     def text(tag: bytes, value: str) -> bytes:
         data = value.encode("utf-8")
         return tag + protorpc.varint(len(data)) + data

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sidecar.errors import EngineUnavailable
-from sidecar.health.registrar import Keeper
+from sidecar.health.registrar import Registrar
 from sidecar.health.threshold import CheckResult
 from sidecar.interfaces import IAppHealth
 from sidecar.model import Node, Service
@@ -51,17 +51,17 @@ class Flaky(MemoryRegistry):
         return fail(EngineUnavailable("away")) if self.away else super().deregister(service)
 
 
-class KeeperTests(SynchronousTestCase):
+class RegistrarTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.registry = Flaky(self.clock)
         self.registry.startService()
         self.checks = Checks()
 
-    def keeper(self, **arguments: object) -> Keeper:
-        keeper = Keeper(self.registry, APP, self.clock, **arguments)  # type: ignore[arg-type]  # by name
-        keeper.startService()
-        return keeper
+    def registrar(self, **arguments: object) -> Registrar:
+        registrar = Registrar(self.registry, APP, self.clock, **arguments)  # type: ignore[arg-type]  # by name
+        registrar.startService()
+        return registrar
 
     def known(self) -> bool:
         getting = self.registry.get("foo")
@@ -78,37 +78,37 @@ class KeeperTests(SynchronousTestCase):
 
     def test_provides_its_interface(self) -> None:
         """/health may ask it."""
-        verifyObject(IAppHealth, Keeper(self.registry, APP, self.clock))
+        verifyObject(IAppHealth, Registrar(self.registry, APP, self.clock))
 
     def test_registers_at_start_and_leaves_at_stop(self) -> None:
         """The app is known from start to stop."""
-        keeper = self.keeper()
+        registrar = self.registrar()
         self.assertTrue(self.known())
-        self.assertIsNone(keeper.healthy())
-        self.successResultOf(keeper.stopService())
+        self.assertIsNone(registrar.healthy())
+        self.successResultOf(registrar.stopService())
         self.assertFalse(self.known())
 
     def test_registers_before_the_first_check_is_over(self) -> None:
         """As the original: registered at once, then checked."""
-        self.keeper(probe=self.checks)
+        self.registrar(probe=self.checks)
         self.assertTrue(self.known())
         self.assertEqual(len(self.checks.pending), 1)
 
     def test_out_while_unhealthy_and_back_on_recovery(self) -> None:
         """A failing check takes the app out; a passing one brings it back."""
-        keeper = self.keeper(probe=self.checks, interval=10.0)
+        registrar = self.registrar(probe=self.checks, interval=10.0)
         self.checks.find(SICK)
         self.assertFalse(self.known())
-        self.assertIs(keeper.healthy(), False)
-        self.assertIn("500", keeper.explain())
+        self.assertIs(registrar.healthy(), False)
+        self.assertIn("500", registrar.explain())
         self.clock.advance(10)
         self.checks.find(HEALTHY)
         self.assertTrue(self.known())
-        self.assertIs(keeper.healthy(), True)
+        self.assertIs(registrar.healthy(), True)
 
     def test_falls_only_after_enough_failures(self) -> None:
         """healthcheck_fall failures in a row are needed."""
-        self.keeper(probe=self.checks, interval=10.0, fall=2)
+        self.registrar(probe=self.checks, interval=10.0, fall=2)
         self.checks.find(SICK)
         self.assertTrue(self.known())
         self.clock.advance(10)
@@ -117,25 +117,25 @@ class KeeperTests(SynchronousTestCase):
 
     def test_never_two_checks_at_once(self) -> None:
         """A check that takes longer than the interval is not overtaken by the next."""
-        self.keeper(probe=self.checks, interval=1.0)
+        self.registrar(probe=self.checks, interval=1.0)
         self.clock.pump([1.0] * 10)
         self.assertEqual(len(self.checks.pending), 1)
 
     def test_stop_ends_the_check_in_flight(self) -> None:
         """Stopping cancels what was asked, and nothing is asked after."""
-        keeper = self.keeper(probe=self.checks, interval=1.0)
-        self.successResultOf(keeper.stopService())
+        registrar = self.registrar(probe=self.checks, interval=1.0)
+        self.successResultOf(registrar.stopService())
         self.assertEqual(self.checks.cancelled, self.checks.pending)
         self.clock.pump([1.0] * 5)
         self.assertEqual(len(self.checks.pending), 1)
 
     def test_renewed_before_it_expires(self) -> None:
         """With a TTL the app stays while we run, and expires once renewals end."""
-        keeper = self.keeper(ttl=60.0, renewal=30.0)
+        registrar = self.registrar(ttl=60.0, renewal=30.0)
         self.clock.pump([10.0] * 30)
         self.assertTrue(self.known())
         self.registry.away = True
-        stopping = keeper.stopService()
+        stopping = registrar.stopService()
         self.successResultOf(stopping)
         self.registry.away = False
         self.assertTrue(self.known())
@@ -145,7 +145,7 @@ class KeeperTests(SynchronousTestCase):
     def test_registration_is_repeated_until_it_holds(self) -> None:
         """An engine that is away at start gets the app within 5 s of its return."""
         self.registry.away = True
-        self.keeper()
+        self.registrar()
         self.clock.pump([0.5] * 60)
         self.assertFalse(self.known())
         self.assertLess(self.registry.registrations, 20)
@@ -154,7 +154,7 @@ class KeeperTests(SynchronousTestCase):
 
     def test_deregistration_is_repeated_until_it_holds(self) -> None:
         """A sick app leaves an engine that was away when it fell ill."""
-        self.keeper(probe=self.checks)
+        self.registrar(probe=self.checks)
         self.registry.away = True
         self.checks.find(SICK)
         self.clock.advance(1)
@@ -164,7 +164,7 @@ class KeeperTests(SynchronousTestCase):
 
     def test_a_renewal_brings_back_what_the_engine_forgot(self) -> None:
         """An engine that lost its state has the app again after the next renewal."""
-        self.keeper(ttl=60.0, renewal=30.0)
+        self.registrar(ttl=60.0, renewal=30.0)
         self.successResultOf(MemoryRegistry.deregister(self.registry, APP))
         self.assertFalse(self.known())
         self.clock.advance(30)
@@ -172,16 +172,16 @@ class KeeperTests(SynchronousTestCase):
 
     def test_a_sick_app_is_not_renewed(self) -> None:
         """Renewals do not put back what a check took out."""
-        self.keeper(ttl=60.0, renewal=30.0, probe=self.checks, interval=100.0)
+        self.registrar(ttl=60.0, renewal=30.0, probe=self.checks, interval=100.0)
         self.checks.find(SICK)
         self.clock.advance(30)
         self.assertFalse(self.known())
 
     def test_stop_does_not_wait_for_ever(self) -> None:
         """A registry that never answers keeps nobody from leaving."""
-        keeper = self.keeper()
+        registrar = self.registrar()
         self.patch(self.registry, "deregister", lambda service: Deferred())
-        stopping = keeper.stopService()
+        stopping = registrar.stopService()
         self.assertNoResult(stopping)
         self.clock.advance(6)
         self.successResultOf(stopping)
@@ -196,6 +196,6 @@ class KeeperTests(SynchronousTestCase):
 
         self.patch(self.registry, "register", lambda service, ttl: Deferred())
         self.patch(self.registry, "deregister", deregister)
-        keeper = self.keeper()
-        self.successResultOf(keeper.stopService())
+        registrar = self.registrar()
+        self.successResultOf(registrar.stopService())
         self.assertEqual(gone, [APP])

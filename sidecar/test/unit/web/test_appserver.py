@@ -20,7 +20,7 @@ from sidecar.net.http2.server import SwitchFactory
 from sidecar.rpc.grpc import GrpcTransport
 from sidecar.rpc.mucp import MucpTransport
 from sidecar.rpc.plainhttp import PlainTransport
-from sidecar.web.appserver import App, InboundResource
+from sidecar.web.appserver import App, AppServerResource
 from sidecar.web.site import SidecarSite
 from sidecar.wire.mucp import server
 
@@ -117,7 +117,7 @@ class Served(TestCase):
 
     def setUp(self) -> None:
         self.app: Any = FakeApp()
-        room = InboundResource(App("srv", Node("srv-1", "127.0.0.1", 9), self.app), 1 << 20)
+        room = AppServerResource(App("srv", Node("srv-1", "127.0.0.1", 9), self.app), 1 << 20)
         http1: Any = SidecarSite(room, reactor, HTTPLimits())
         factory: Any = SwitchFactory(http1, lambda: room.grpc(reactor, 60.0))
         listening: Any = reactor

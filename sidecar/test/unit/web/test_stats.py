@@ -11,7 +11,7 @@ from hashlib import sha256
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.stats.recorder import Recorder
+from sidecar.stats.recorder import StatsRecorder
 from sidecar.test.doubles.clients.resources import Asking, Heard
 from sidecar.waiting import Clocks
 from sidecar.web.stats import StatsResource
@@ -22,7 +22,7 @@ class StatsTests(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(17)
         self.set_by = 1_700_000_000 - 17
-        self.recorder = Recorder(Clocks(self.clock, lambda: self.clock.seconds() + self.set_by))
+        self.recorder = StatsRecorder(Clocks(self.clock, lambda: self.clock.seconds() + self.set_by))
         self.recorder.startService()
         self.addCleanup(self.recorder.stopService)
         facts = {"registry": lambda: {"kind": "memory", "detail": "</script><img src=x onerror=alert(1)>"}}

@@ -1,4 +1,4 @@
-"""The original sidecar's ``/stats`` JSON."""
+"""The original sidecar's ``/stats`` JSON. Pure."""
 
 from __future__ import annotations
 

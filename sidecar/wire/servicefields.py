@@ -1,0 +1,136 @@
+"""The fields of a service's JSON, each checked, and named by its path where it is wrong. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv6Address
+from sys import intern
+from typing import Any, NoReturn
+
+from sidecar.model import EMPTY
+
+#: Characters in a name, version, node id or host. A key of an engine, a URL path and a log line must all hold it.
+MAX_NAME = 512
+
+
+class WrongField(Exception):
+    """A field that cannot be read. :ivar path: ``nodes[0].port``."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}" if path else why)
+
+
+def members(obj: object, path: str, what: str) -> dict[str, Any]:
+    """The object's fields by lower-case key; as in Go, of two spellings the later one holds."""
+    if not isinstance(obj, dict):
+        raise WrongField(path, f"must be {what}, not {kind(obj)}")
+    return {key.lower(): value for key, value in obj.items()}
+
+
+def kind(value: object) -> str:
+    if value is None:
+        return "null"
+    for types, name in ((bool, "a boolean"), (str, "a string"), ((int, float), "a number"), (list, "an array")):
+        if isinstance(value, types):
+            return name
+    return "an object"
+
+
+def text(value: object, path: str, *, required: bool = False) -> str:
+    if value is None:
+        value = ""
+    if not isinstance(value, str):
+        raise WrongField(path, f"must be a string, not {kind(value)}")
+    if required and not value:
+        raise WrongField(path, "is missing")
+    if len(value) > MAX_NAME:
+        raise WrongField(path, f"is longer than {MAX_NAME} characters")
+    if not value.isprintable():
+        raise WrongField(path, "holds a control character")
+    return value
+
+
+def name(value: object, path: str) -> str:
+    name = text(value, path, required=True)
+    if name != name.strip() or name in (".", ".."):
+        raise WrongField(path, f"{name!r} cannot be a name: it is a dot path or has space around it")
+    return name
+
+
+def items(value: object, path: str) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise WrongField(path, f"must be an array, not {kind(value)}")
+    return value
+
+
+def metadata(value: object, path: str) -> Mapping[str, str]:
+    if not value and (value is None or isinstance(value, dict)):
+        return EMPTY
+    if not isinstance(value, dict):
+        raise WrongField(path, f"must be an object of strings, not {kind(value)}")
+    found = {}
+    for key, item in value.items():
+        if item is None:
+            item = ""
+        if not isinstance(item, str):
+            raise WrongField(f"{path}.{key[:80]}", f"must be a string, not {kind(item)}")
+        # Thousands of nodes say the same few words: keep each once.
+        found[intern(key)] = intern(item) if len(item) < 32 else item
+    return found
+
+
+def address(host: str, port: object, path: str) -> tuple[str, int]:
+    if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
+        raise WrongField(f"{path}port", f"must be a whole number from 1 to 65535, not {kind(port)}")
+    joined = _split(host)
+    if joined is not None:
+        host, tail = joined
+        where = f"{path}address"
+        if not (tail.isascii() and tail.isdigit()) or len(tail) > 5:
+            raise WrongField(where, f"the port {tail[:20]!r} is not 1 to 65535")
+        if port and int(tail) != port:
+            raise WrongField(f"{path}port", f"{port} differs from the port {tail} in address")
+        port = int(tail)
+    else:
+        where = f"{path}port"
+    if not host:
+        raise WrongField(f"{path}address", "is missing")
+    host = _host(host, f"{path}address")
+    if not port:
+        raise WrongField(where, "is missing" if port is None else "0 is not 1 to 65535")
+    if not 1 <= port <= 65535:
+        shown = str(port) if abs(port) < 10**20 else "a number of very many digits"
+        raise WrongField(where, f"{shown} is not 1 to 65535")
+    return host, port
+
+
+def _split(host: str) -> tuple[str, str] | None:
+    """``host:port`` and ``[ipv6]:port`` in two, or None for a host alone. Unbracketed IPv6 is a host alone."""
+    if host.startswith("["):
+        inner, bracket, tail = host.partition("]")
+        return (inner + bracket, tail[1:]) if bracket and tail.startswith(":") else None
+    if host.count(":") == 1:
+        name, _, tail = host.partition(":")
+        return name, tail
+    return None
+
+
+def _host(host: str, path: str) -> str:
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ":" in bare or bare != host:
+        try:
+            IPv6Address(bare)
+        except ValueError:
+            _refuse_host(host, path)
+        if not bare.isascii() or not all(char.isalnum() or char in ":.%_-" for char in bare):
+            _refuse_host(host, path)
+        return bare
+    if not bare.isascii() or not all(char.isalnum() or char in "._-" for char in bare) or len(bare) > 255:
+        _refuse_host(host, path)
+    return bare
+
+
+def _refuse_host(host: str, path: str) -> NoReturn:
+    raise WrongField(path, f"{host[:80]!r} is not a host name or an IP address")
