@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-#: Where a sidecar listens unless it is told otherwise.
-DEFAULT_ADDRESS = "127.0.0.1:8081"
+from sidecar.cli import table
+from sidecar.wire import durations
+
 #: The word that means the daemon.
 DAEMON = "sidecar"
-
-#: Flags with a value, and flags without.
-_VALUED = ("proxy_address", "ca_file", "cert_file", "key_file", "timeout", "queue", "format", "count")
-_SWITCHES = ("insecure", "help", "version")
-_SHORT = {"h": "help", "v": "version"}
 
 
 class Wrong(Exception):
@@ -22,10 +19,55 @@ class Wrong(Exception):
 
 @dataclass
 class Arguments:
-    """:ivar words: what is no flag, in order. :ivar flags: by name with ``_``; switches are "true"."""
+    """A command line, read.
 
+    :ivar command: None where none is named. :ivar words: what follows its name.
+    :ivar flags: by name with ``_``, the values of each in order; a switch has ``"true"``.
+    """
+
+    command: table.Command | None = None
     words: list[str] = field(default_factory=list)
-    flags: dict[str, str] = field(default_factory=dict)
+    flags: dict[str, list[str]] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def given(self, name: str) -> bool:
+        """Whether the switch or flag ``name`` is there."""
+        return bool(self.flags.get(name))
+
+    def text(self, name: str) -> str:
+        """:returns: the value of flag ``name``, from its environment variable or its default where it is not given."""
+        values = self.flags.get(name)
+        if values:
+            return values[-1]
+        option = table.option(name, self.command)
+        assert option is not None, name
+        return (self.environ.get(option.env, "") if option.env else "") or option.default
+
+    def every(self, name: str) -> list[str]:
+        """:returns: all values of a flag that may be repeated."""
+        return self.flags.get(name, [])
+
+    def seconds(self, name: str) -> float | None:
+        """:returns: a duration, None where it is not given. :raises Wrong: it is none."""
+        text = self.text(name)
+        if not text:
+            return None
+        try:
+            found = float(text) if text.replace(".", "", 1).isdigit() and text.isascii() else durations.parse(text)
+        except ValueError as error:
+            raise Wrong(f"--{name}={text}: {error}") from None
+        if not 0 < found < 1e8:
+            raise Wrong(f"--{name}={text}: write a time above 0, such as 10s or 1m")
+        return found
+
+    def number(self, name: str) -> int:
+        """:returns: a whole number, 0 where it is not given. :raises Wrong: it is none."""
+        text = self.text(name)
+        if not text:
+            return 0
+        if not (text.isascii() and text.isdigit()) or len(text) > 12:
+            raise Wrong(f"--{name}={text}: write a whole number")
+        return int(text)
 
 
 def is_for_the_daemon(given: Sequence[str]) -> bool:
@@ -38,48 +80,105 @@ def is_for_the_daemon(given: Sequence[str]) -> bool:
         if not argument.startswith("-"):
             return argument == DAEMON
         name, equals, _ = _split(argument)
-        if name in _VALUED:
-            if not equals:
-                next(waiting, None)
-        elif name not in _SWITCHES:
+        option = table.option(name)
+        if option is None:
             if DAEMON in given:
                 return True
             flag = argument.partition("=")[0]
             raise Wrong(f"{flag} is no flag of the client commands; to run a sidecar with it: micro sidecar")
+        if option.metavar and not equals:
+            next(waiting, None)
     return False
 
 
-def parse(given: Sequence[str]) -> Arguments:
-    """:raises Wrong: an unknown flag, or one without its value."""
-    found = Arguments()
+def is_for_a_client(given: Sequence[str]) -> bool:
+    """:returns: whether the first word, with nothing but client flags before it, is the name of a client command."""
     waiting = iter(given)
     for argument in waiting:
-        if argument == "--":
-            found.words.extend(waiting)
-        elif not argument.startswith("--") and argument.lstrip("-") not in _SHORT:
-            # A JSON number may begin with a minus, and "-" alone is a word of its own.
-            found.words.append(argument)
-        else:
-            name, equals, value = _split(argument)
-            if name in _VALUED:
-                following = value if equals else next(waiting, None)
-                if following is None:
-                    raise Wrong(f"{argument} needs a value")
-                found.flags[name] = following
-            elif name in _SWITCHES:
-                if not equals or value.lower() in ("true", "1"):
-                    found.flags[name] = "true"
-            else:
-                raise Wrong(f"{argument.partition('=')[0]} is not a flag of this command; see micro --help")
+        if not argument.startswith("-"):
+            names = {name.split()[0] for one in table.COMMANDS for name in (one.words, *one.aliases)}
+            return argument in names
+        name, equals, _ = _split(argument)
+        option = table.option(name)
+        if option is None:
+            return False
+        if option.metavar and not equals:
+            next(waiting, None)
+    return False
+
+
+def parse(given: Sequence[str], environ: Mapping[str, str]) -> Arguments:
+    """:raises Wrong: an unknown command or flag, a flag without its value or with one that there is not."""
+    words, flags = _split_up(given)
+    if words[:1] == ["registry"]:
+        words = words[1:]
+    if words[:1] == ["help"]:
+        words, flags = words[1:], [*flags, ("--help", "help", None)]
+    found = Arguments(environ=environ)
+    if words:
+        named = table.find(words)
+        if named is None:
+            raise Wrong(_unknown(words))
+        found.command, found.words = named
+    for written, name, value in flags:
+        option = table.option(name, found.command)
+        if option is None:
+            raise Wrong(_unknown_flag(written, name, found.command))
+        if option.choices and value not in option.choices:
+            raise Wrong(f"{written}={value}: it is one of {', '.join(option.choices)}")
+        values = found.flags.setdefault(option.name, [])
+        if values and not option.repeatable and option.metavar:
+            raise Wrong(f"{written} is given twice; once is enough")
+        values.append("true" if value is None else value)
     return found
 
 
-def address(arguments: Arguments, environ: Mapping[str, str]) -> str:
-    """:returns: where the sidecar is: the flag, else the environment, else the default."""
-    return arguments.flags.get("proxy_address") or environ.get("MICRO_PROXY_ADDRESS") or DEFAULT_ADDRESS
+def _split_up(given: Sequence[str]) -> tuple[list[str], list[tuple[str, str, str | None]]]:
+    """:returns: the words, and each flag as it was written, by name, and its value."""
+    words: list[str] = []
+    flags: list[tuple[str, str, str | None]] = []
+    waiting = iter(given)
+    for argument in waiting:
+        if argument == "--":
+            words.extend(waiting)
+            continue
+        name, equals, value = _split(argument)
+        option = table.option(name)
+        short = not argument.startswith("--")
+        if not argument.startswith("-") or (short and (option is None or option.short != name)):
+            # A JSON number may begin with a minus, and "-" alone is a word of its own.
+            words.append(argument)
+            continue
+        written = argument.partition("=")[0]
+        if option is None:
+            flags.append((written, name, value))
+        elif option.metavar:
+            following = value if equals else next(waiting, None)
+            if following is None:
+                raise Wrong(f"{argument} needs a value: {argument}={option.metavar}")
+            flags.append((written, option.name, following))
+        elif not equals or value.lower() in ("true", "1"):
+            flags.append((written, option.name, None))
+    return words, flags
+
+
+def _unknown(words: list[str]) -> str:
+    names = [name for command in table.COMMANDS for name in (command.words, *command.aliases)]
+    beginnings = sorted({name.split()[0] for name in names if " " in name})
+    if words[0] in beginnings:
+        meant = sorted(command.words for command in table.COMMANDS if command.words.startswith(f"{words[0]} "))
+        return f"{words[0]} what? write: {' or '.join(f'micro {one}' for one in meant)}"
+    near = difflib.get_close_matches(words[0], [*{name.split()[0] for name in names}, DAEMON], 1)
+    return f"{words[0]!r} is not a command; " + (f"did you mean {near[0]}?" if near else "see micro --help")
+
+
+def _unknown_flag(written: str, name: str, command: table.Command | None) -> str:
+    known = [one.name for one in (*(command.options if command is not None else ()), *table.COMMON)]
+    near = difflib.get_close_matches(name, known, 1)
+    of = f"micro {command.words}" if command is not None else "micro"
+    return f"{written} is not a flag of {of}; " + (f"did you mean --{near[0]}?" if near else f"see {of} --help")
 
 
 def _split(argument: str) -> tuple[str, str, str]:
     name, equals, value = argument.lstrip("-").partition("=")
-    name = name.replace("-", "_")
-    return _SHORT.get(name, name), equals, value
+    return name.replace("-", "_"), equals, value

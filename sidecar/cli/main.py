@@ -7,22 +7,33 @@ import sys
 
 def micro() -> None:
     """The ``micro`` command."""
-    from sidecar.cli import arguments, commands
+    from sidecar.cli import arguments, run
 
     given = sys.argv[1:]
     try:
         daemon = arguments.is_for_the_daemon(given)
     except arguments.Wrong as wrong:
-        sys.stderr.write(f"micro: {wrong}\n")
+        sys.stderr.write(f"micro: {ascii_escaped(str(wrong))}\n")
         sys.exit(2)
     if daemon:
         _serve(given, "micro sidecar")
-    sys.exit(commands.main(given))
+    sys.exit(run.main(given))
 
 
 def microsidecar() -> None:
-    """The ``microsidecar`` command: ``micro sidecar`` in one word."""
-    _serve(sys.argv[1:], "microsidecar")
+    """The ``microsidecar`` command: the daemon in one word, and every client command as ``micro`` has it."""
+    from sidecar.cli import arguments, run
+
+    given = sys.argv[1:]
+    if arguments.is_for_a_client(given):
+        sys.exit(run.main(given))
+    _serve(given, "microsidecar")
+
+
+def ascii_escaped(text: str) -> str:
+    """:returns: the text with what standard error cannot show in escapes."""
+    encoding = sys.stderr.encoding or "ascii"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _serve(given: list[str], program: str) -> None:

@@ -114,3 +114,42 @@ def _field(value: Mapping[str, Any], depth: int) -> str:
 
 def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def formed(data: Any, form: str) -> str:
+    """:param form: ``json`` or ``yaml``. :returns: ``data`` for a program to read, without a newline at its end."""
+    if form == "json":
+        return json.dumps(data, indent=2, ensure_ascii=False)
+    return "\n".join(_yaml(data, 0))
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """:returns: a table for people: each column as wide as its widest cell, two spaces between."""
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(head))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _yaml(value: Any, depth: int) -> list[str]:
+    """JSON-like data in block style. Strings are written as JSON writes them, which YAML 1.2 reads alike."""
+    pad = "  " * depth
+    if isinstance(value, Mapping) and value:
+        lines = []
+        for key, inner in value.items():
+            name = f"{pad}{json.dumps(str(key), ensure_ascii=False)}:"
+            lines += _nested(name, inner, depth)
+        return lines
+    if isinstance(value, (list, tuple)) and value:
+        lines = []
+        for inner in value:
+            nested = _yaml(inner, depth + 1)
+            lines += [f"{pad}- {nested[0].lstrip()}", *nested[1:]]
+        return lines
+    return [pad + json.dumps(value, ensure_ascii=False)]
+
+
+def _nested(name: str, inner: Any, depth: int) -> list[str]:
+    if isinstance(inner, (Mapping, list, tuple)) and inner:
+        return [name, *_yaml(inner, depth + 1)]
+    return [f"{name} {json.dumps(inner, ensure_ascii=False)}"]

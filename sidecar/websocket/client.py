@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
@@ -42,9 +43,14 @@ class ListeningFactory(WebSocketClientFactory):
     protocol = ListeningClient  # type: ignore[assignment]  # Factory wants it to know Factory, it knows us
 
     def __init__(
-        self, reactor: Any, url: str, deliver: Callable[[bytes], None], opened: Callable[[ListeningClient], None]
+        self,
+        reactor: Any,
+        url: str,
+        deliver: Callable[[bytes], None],
+        opened: Callable[[ListeningClient], None],
+        headers: Mapping[str, str],
     ) -> None:
-        super().__init__(url, reactor=reactor)
+        super().__init__(url, headers=dict(headers), reactor=reactor)
         self.deliver = deliver
         self.opened = opened
         self.ended: Deferred[Ended] | None = Deferred()
@@ -62,15 +68,17 @@ def listen(
     url: str,
     deliver: Callable[[bytes], None],
     opened: Callable[[ListeningClient], None],
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Deferred[Ended]:
     """Connect and hand over messages until the connection ends.
 
     :param endpoint: where to connect, TLS included. :param url: ``ws://host:port/path?query`` for the handshake.
     :param deliver: called with the payload of each message.
     :param opened: called with the protocol once the handshake is done.
+    :param headers: to send with the handshake.
     :returns: fires with how it ended, whoever ended it; fails where no connection came about.
     """
-    factory = ListeningFactory(reactor, url, deliver, opened)
+    factory = ListeningFactory(reactor, url, deliver, opened, headers)
     ended = factory.ended
     assert ended is not None
 

@@ -64,10 +64,10 @@ class CommandTests(SynchronousTestCase):
         done = self.micro(*args, stdin=stdin)
         self.assertEqual((done.stdout.decode(), done.stderr, done.returncode), (expected, b"", 0))
 
-    def assert_fails(self, word: str, *args: str) -> str:
-        """Said on standard error, with nothing on standard output, exit code 1."""
+    def assert_fails(self, code: int, word: str, *args: str) -> str:
+        """Said on standard error, with nothing on standard output, and the exit code."""
         done = self.micro(*args)
-        self.assertEqual((done.stdout, done.returncode), (b"", 1))
+        self.assertEqual((done.stdout, done.returncode), (b"", code), done.stderr)
         said = done.stderr.decode()
         self.assertIn(word, said)
         self.assertNotIn("Traceback", said)
@@ -95,7 +95,7 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("service  go.micro.srv.x\n\nversion 1.0\n\nId\tAddress\tPort\tMetadata\n", described)
         self.assertIn("x-1\t127.0.0.1\t9\t", described)
         self.assert_prints("ok\n", "deregister", "service", self.definition(9))
-        self.assert_fails("404", "get", "service", "go.micro.srv.x")
+        self.assert_fails(3, "404", "get", "service", "go.micro.srv.x")
 
     def test_flag_beats_environment(self) -> None:
         """``--proxy_address`` before the command, as in the README."""
@@ -113,9 +113,9 @@ class CommandTests(SynchronousTestCase):
     def test_call_that_fails(self) -> None:
         """The error of the service, whole."""
         self.micro("register", "service", self.definition(self.app()))
-        said = self.assert_fails("short and stout", "call", "go.micro.srv.x", "Say.Nothing")
+        said = self.assert_fails(1, "short and stout", "call", "go.micro.srv.x", "Say.Nothing")
         self.assertEqual(json.loads(said), FAULT)
-        self.assertEqual(json.loads(self.assert_fails("404", "call", "nobody", "Say.Hello"))["code"], 404)
+        self.assertEqual(json.loads(self.assert_fails(3, "404", "call", "nobody", "Say.Hello"))["code"], 404)
 
     def test_health_and_stats(self) -> None:
         """Every node is asked through the sidecar."""
@@ -132,21 +132,21 @@ class CommandTests(SynchronousTestCase):
         """Its row says what is wrong, and the exit code too."""
         self.micro("register", "service", self.definition(free_port()))
         done = self.micro("health", "go.micro.srv.x")
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 4)
         self.assertIn(b"refused", done.stdout)
         self.assertIn(b"x-1", done.stderr)
-        self.assert_fails("404", "health", "nobody")
+        self.assert_fails(3, "404", "health", "nobody")
 
     def test_faults(self) -> None:
         """Each in one line that says what is missing or wrong."""
-        self.assert_fails("require service definition", "register", "service")
-        self.assert_fails("require service and method", "call", "x")
-        self.assert_fails("require topic", "publish")
-        self.assert_fails("'frobnicate'", "frobnicate")
-        self.assert_fails("--nonsense", "list", "services", "--nonsense")
-        self.assert_fails("services", "list")
-        self.assert_fails("400", "register", "service", '{"name":')
-        self.assert_fails("micro sidecar", f"--proxy_address=127.0.0.1:{free_port()}", "list", "services")
+        self.assert_fails(2, "require service definition", "register", "service")
+        self.assert_fails(2, "require service and method", "call", "x")
+        self.assert_fails(2, "require topic", "publish")
+        self.assert_fails(2, "'frobnicate'", "frobnicate")
+        self.assert_fails(2, "--nonsense", "list", "services", "--nonsense")
+        self.assert_fails(2, "services", "list")
+        self.assert_fails(1, "400", "register", "service", '{"name":')
+        self.assert_fails(4, "micro sidecar", f"--proxy_address=127.0.0.1:{free_port()}", "list", "services")
 
     def test_help(self) -> None:
         """With and without being asked; micro's own flags are no command of the daemon."""
@@ -168,7 +168,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_client_commands_do_not_load_the_daemon(self) -> None:
         """They start as fast as Python does."""
-        code = "import sys, sidecar.cli.main, sidecar.cli.commands; sys.exit('twisted' in sys.modules)"
+        code = "import sys, sidecar.cli.run, sidecar.cli.commands.calls; sys.exit('twisted' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], env=environment(), timeout=120)
         self.assertEqual(done.returncode, 0)
 
@@ -222,7 +222,7 @@ class CommandTests(SynchronousTestCase):
 
 class FarewellTests(SynchronousTestCase):
     def test_subscribers_are_told(self) -> None:
-        """A daemon that stops ends subscriptions with a reason, exit code 1."""
+        """A daemon that stops ends subscriptions with a reason, exit code 4."""
         with running_daemon() as daemon:
             process = subprocess.Popen(
                 [script("micro"), f"--proxy_address=127.0.0.1:{daemon.port}", "subscribe", "news"],
@@ -233,7 +233,7 @@ class FarewellTests(SynchronousTestCase):
             process.stderr.readline()
             daemon.signal()
             self.assertIn(b"1001", process.communicate(timeout=60)[1])
-            self.assertEqual(process.returncode, 1)
+            self.assertEqual(process.returncode, 4)
             self.assertEqual(daemon.wait(), 0)
 
     def test_https(self) -> None:
@@ -258,5 +258,5 @@ class FarewellTests(SynchronousTestCase):
                 self.assertEqual(done.communicate(timeout=60)[0], b"hello\n")
             for words in (["list", "services"], ["subscribe", "news"]):
                 refused = run("micro", [address, *words])
-                self.assertEqual((refused.returncode, refused.stdout), (1, b""))
+                self.assertEqual((refused.returncode, refused.stdout), (4, b""))
                 self.assertIn(b"certificate", refused.stderr.lower())

@@ -130,18 +130,21 @@ class ArgumentsTests(SynchronousTestCase):
             "call --proxy_address x:1 S M -5",
             "call S M -5 --proxy_address x:1",
         ):
-            parsed = arguments.parse(line.split())
-            self.assertEqual((parsed.words, parsed.flags), (["call", "S", "M", "-5"], {"proxy_address": "x:1"}))
-        self.assertEqual(arguments.parse(["publish", "t", "--", "--body"]).words, ["publish", "t", "--body"])
-        self.assertRaises(arguments.Wrong, arguments.parse, ["--nonsense"])
-        self.assertRaises(arguments.Wrong, arguments.parse, ["list", "--proxy_address"])
+            parsed = arguments.parse(line.split(), {})
+            self.assertEqual((parsed.words, parsed.flags), (["S", "M", "-5"], {"proxy_address": ["x:1"]}))
+        self.assertEqual(arguments.parse(["publish", "t", "--", "--body"], {}).words, ["t", "--body"])
+        self.assertRaises(arguments.Wrong, arguments.parse, ["--nonsense"], {})
+        self.assertRaises(arguments.Wrong, arguments.parse, ["list", "services", "--proxy_address"], {})
 
     def test_where_the_sidecar_is(self) -> None:
         """Flag, then environment, then the default; an empty variable is none."""
-        flagged, plain = arguments.parse(["--proxy_address=a:1"]), arguments.parse([])
-        self.assertEqual(arguments.address(flagged, {"MICRO_PROXY_ADDRESS": "b:2"}), "a:1")
-        self.assertEqual(arguments.address(plain, {"MICRO_PROXY_ADDRESS": "b:2"}), "b:2")
-        self.assertEqual(arguments.address(plain, {"MICRO_PROXY_ADDRESS": ""}), "127.0.0.1:8081")
+
+        def address(line: str, variable: str) -> str:
+            return arguments.parse(line.split(), {"MICRO_PROXY_ADDRESS": variable}).text("proxy_address")
+
+        self.assertEqual(address("--proxy_address=a:1", "b:2"), "a:1")
+        self.assertEqual(address("", "b:2"), "b:2")
+        self.assertEqual(address("", ""), "127.0.0.1:8081")
 
     def test_addresses(self) -> None:
         """With and without a scheme, with a path, on a Unix socket; nonsense is refused."""

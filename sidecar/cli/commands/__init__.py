@@ -1,0 +1,1 @@
+"""The client commands, each a function from an invocation to its exit code."""

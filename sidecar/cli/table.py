@@ -1,0 +1,204 @@
+"""The one table of client commands and their flags: parsing, help, man page, completion and documents come from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: What a script can rely on: the exit codes of every client command.
+EXIT_CODES: tuple[tuple[int, str], ...] = (
+    (0, "it worked"),
+    (1, "the service answered an error of its own, or the sidecar refused"),
+    (2, "the command line makes no sense"),
+    (3, "there is no such service, topic, app or file"),
+    (4, "not reachable: no sidecar, no node, or nobody answered for it"),
+    (124, "it took longer than allowed"),
+    (130, "interrupted"),
+    (141, "whoever read the output closed it"),
+)
+OK, FAULT, USAGE, NOT_FOUND, UNAVAILABLE, TIMED_OUT, INTERRUPTED, BROKEN_PIPE = (code for code, _ in EXIT_CODES)
+
+
+@dataclass(frozen=True)
+class Option:
+    """A flag of a client command.
+
+    :ivar name: spelled with ``_``; people may write ``-``. :ivar metavar: what stands for its value; "" for a switch.
+    :ivar env: the environment variable that is read where the flag is not given.
+    :ivar choices: the values that there are, where they are few. :ivar repeatable: may be given several times.
+    :ivar short: its letter.
+    """
+
+    name: str
+    help: str
+    metavar: str = ""
+    default: str = ""
+    env: str = ""
+    choices: tuple[str, ...] = ()
+    repeatable: bool = False
+    short: str = ""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A client command.
+
+    :ivar words: what it is called: ``list services``. :ivar arguments: what follows, as help writes it.
+    :ivar summary: one line. :ivar run: ``module:function`` below ``sidecar.cli.commands``.
+    :ivar options: its own flags. :ivar details: more for its own help. :ivar aliases: its other names.
+    :ivar examples: command lines that work.
+    :ivar local: whether it talks to no sidecar.
+    """
+
+    words: str
+    arguments: str
+    summary: str
+    run: str
+    options: tuple[Option, ...] = ()
+    details: str = ""
+    aliases: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    local: bool = False
+
+
+#: Flags that every command takes.
+COMMON: tuple[Option, ...] = (
+    Option(
+        "proxy_address",
+        "the sidecar: host:port, https://host:port or unix:/path",
+        "ADDRESS",
+        "127.0.0.1:8081",
+        env="MICRO_PROXY_ADDRESS",
+    ),
+    Option("token_file", "holds the token to show to the sidecar, unless it is in $MICRO_TOKEN", "FILE"),
+    Option("ca_file", "authorities to trust on https, PEM", "FILE", env="MICRO_CA_FILE"),
+    Option("cert_file", "our certificate, where the sidecar wants one, PEM", "FILE"),
+    Option("key_file", "its key, PEM", "FILE"),
+    Option("insecure", "trust any certificate"),
+    Option("timeout", "how long to wait for an answer, such as 10 or 1m", "DURATION", "60"),
+    Option("help", "show this text", short="h"),
+    Option("version", "show the version", short="v"),
+)
+
+_OUTPUT = Option("output", "how to print data", "FORM", "table", choices=("table", "json", "yaml"))
+_FORMAT = Option("format", "print bodies, or whole messages", "FORM", "text", choices=("text", "json"))
+_QUEUE = Option("queue", "share the messages with others of this queue", "NAME")
+_COUNT = Option("count", "leave after this many", "N", "0")
+_FOLLOW = Option("follow", "connect again when the connection ends", short="f")
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "list services",
+        "",
+        "names of all services, one a line",
+        "services:list_services",
+        (_OUTPUT,),
+        aliases=("list service",),
+        examples=("micro --proxy_address=127.0.0.1:8081 list services",),
+    ),
+    Command("services", "", "all services with versions and numbers of nodes", "services:services", (_OUTPUT,)),
+    Command("nodes", "SERVICE", "the nodes of a service", "services:nodes", (_OUTPUT,)),
+    Command(
+        "get service",
+        "SERVICE",
+        "versions, nodes and endpoints of a service",
+        "services:get",
+        (_OUTPUT,),
+        aliases=("get services",),
+    ),
+    Command(
+        "register service",
+        "JSON",
+        "register a service by hand",
+        "services:register",
+        (Option("ttl", "take it out again after this time unless it is renewed, such as 30s", "DURATION"),),
+        aliases=("register services",),
+        examples=('micro register service \'{"name":"foo","nodes":[{"id":"foo-1","address":"127.0.0.1:9090"}]}\'',),
+    ),
+    Command(
+        "deregister service",
+        "JSON",
+        "take a service out by hand",
+        "services:deregister",
+        aliases=("deregister services",),
+    ),
+    Command(
+        "call",
+        "SERVICE METHOD [JSON]",
+        "call a method of a service",
+        "calls:call",
+        (
+            Option("explain", "print which nodes were tried, when, and how each attempt ended"),
+            Option("service_version", "call only nodes of this version", "VERSION"),
+            Option("metadata", "a header that goes along", "NAME=VALUE", repeatable=True),
+            Option("output", "how to print the answer", "FORM", "json", choices=("json", "yaml")),
+        ),
+        aliases=("query",),
+        examples=('micro call foo Say.Hello \'{"name": "John"}\'', "micro call --explain foo Say.Hello"),
+    ),
+    Command("health", "SERVICE", "ask every node of a service how it is", "calls:health", (_OUTPUT,)),
+    Command("stats", "SERVICE", "ask every node of a service for its numbers", "calls:stats", (_OUTPUT,)),
+    Command(
+        "publish",
+        "TOPIC [BODY]",
+        "publish a message; without BODY, standard input",
+        "messages:publish",
+        examples=('micro publish news \'{"hello": "world"}\'', "date | micro publish news"),
+    ),
+    Command(
+        "subscribe",
+        "TOPIC",
+        "print messages, one a line, until interrupted",
+        "messages:subscribe",
+        (_QUEUE, _FORMAT, _COUNT, _FOLLOW),
+        examples=("micro subscribe -f news",),
+    ),
+    Command(
+        "watch",
+        "[SERVICE]",
+        "print what comes and goes in the registry, as it happens",
+        "journal:watch",
+        (_OUTPUT, _COUNT),
+    ),
+    Command(
+        "log",
+        "[SERVICE]",
+        "what came and went in the registry, when and why",
+        "journal:log",
+        (
+            Option("since", "only what is newer: 1h, 30m, or a time such as 2026-11-25T03:00:00Z", "TIME"),
+            Option("reason", "only what happened for this reason", "REASON"),
+            Option("limit", "the newest this many", "N"),
+            _OUTPUT,
+        ),
+    ),
+    Command("tap", "[SERVICE]", "print calls as they pass", "live:tap", (_OUTPUT, _COUNT)),
+    Command("top", "", "services and nodes by rate, errors and latency, kept fresh", "live:top", (_COUNT,)),
+    Command(
+        "completion",
+        "SHELL",
+        "print the completion script of bash, zsh or fish",
+        "shell:completion",
+        local=True,
+        examples=("micro completion bash >~/.local/share/bash-completion/completions/micro",),
+    ),
+)
+
+
+def find(words: list[str]) -> tuple[Command, list[str]] | None:
+    """:returns: the command that ``words`` begin with, and the words after its name; the longest name wins."""
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        for command in COMMANDS:
+            if len(words) >= length and name in (command.words, *command.aliases):
+                return command, words[length:]
+    return None
+
+
+def option(name: str, command: Command | None = None) -> Option | None:
+    """:param name: with ``_``, or a letter. :param command: None for any command's flags.
+    :returns: the flag of that name, or None."""
+    own = command.options if command is not None else tuple(one for each in COMMANDS for one in each.options)
+    for each in (*own, *COMMON):
+        if name in (each.name, each.short):
+            return each
+    return None

@@ -1,0 +1,110 @@
+"""One table of commands: every command runs, helps, completes and stands in the manual."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sidecar.cli import arguments, help, manual, run, table
+from sidecar.cli.commands import shell
+
+
+class Table(SynchronousTestCase):
+    def test_every_command_has_its_function(self) -> None:
+        """No command of the table is without the function that it names."""
+        for command in table.COMMANDS:
+            self.assertTrue(callable(run.function(command)), command.words)
+
+    def test_every_command_has_help(self) -> None:
+        """``micro COMMAND --help`` names the command, its flags and what is after them; ``micro --help`` names all."""
+        for command in table.COMMANDS:
+            text = help.of(command)
+            self.assertIn(f"Usage: micro {command.words}", text)
+            for option in command.options:
+                self.assertIn(f"--{option.name}", text)
+            self.assertIn(command.words, help.overview())
+            for line in text.splitlines():
+                self.assertLessEqual(len(line), 120)
+
+    def test_names_are_unique(self) -> None:
+        """No name means two commands, no flag of a command hides a common one but ``output``'s like."""
+        names = [name for command in table.COMMANDS for name in (command.words, *command.aliases)]
+        self.assertEqual(sorted(names), sorted(set(names)))
+
+    def test_did_you_mean(self) -> None:
+        """A word or flag that is near a known one is answered with that one."""
+        for line, meant in (
+            ("serivces", "services"),
+            ("lits", "list"),
+            ("sidcar", "sidecar"),
+            ("subscribe t --queu=x", "--queue"),
+            ("call a B.C --explian", "--explain"),
+        ):
+            wrong = self.assertRaises(arguments.Wrong, arguments.parse, line.split(), {})
+            self.assertIn(f"did you mean {meant}?", str(wrong))
+
+    def test_flags_of_other_commands(self) -> None:
+        """A flag that only another command has is refused, and one that is given twice too."""
+        for line in ("publish t --queue=x", "call a B.C --timeout=1 --timeout=2", "list services --output=xml"):
+            self.assertRaises(arguments.Wrong, arguments.parse, line.split(), {})
+
+    def test_durations(self) -> None:
+        """Bare seconds and Go's units."""
+        for text, seconds in (("10", 10.0), ("2.5", 2.5), ("300ms", 0.3), ("1m", 60.0)):
+            self.assertEqual(arguments.parse(["services", f"--timeout={text}"], {}).seconds("timeout"), seconds)
+        for text in ("0", "-1", "soon", "¹"):
+            parsed = arguments.parse(["services", f"--timeout={text}"], {})
+            self.assertRaises(arguments.Wrong, parsed.seconds, "timeout")
+
+
+class Generated(SynchronousTestCase):
+    def test_bash(self) -> None:
+        """Bash takes the script and completes commands and flags from it."""
+        if shutil.which("bash") is None:
+            self.skipTest("not installed: bash")
+        program = shell.bash() + (
+            'complete_() { COMP_WORDS=(micro "$@"); COMP_CWORD=$#; COMPREPLY=(); compopt() { :; }; _micro; '
+            'echo "${COMPREPLY[@]}"; }\n'
+            "complete_ subs; complete_ list ''; complete_ call --expl\n"
+        )
+        done = subprocess.run(["bash", "-eu", "-c", program], capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.stdout.splitlines(), done.stderr), (["subscribe", "services", "--explain"], ""))
+
+    def test_other_shells(self) -> None:
+        """zsh and fish, where they are installed, find no fault with theirs."""
+        tried = 0
+        for name, script in (("zsh", shell.zsh()), ("fish", shell.fish())):
+            self.assertIn("subscribe", script)
+            if shutil.which(name) is not None:
+                done = subprocess.run([name, "-n"], input=script, capture_output=True, text=True, timeout=60)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), name)
+                tried += 1
+        if not tried:
+            self.skipTest("not installed: zsh, fish")
+
+    def test_manual_pages(self) -> None:
+        """Every command, flag and exit code stands in a manual page, which man's formatter takes without a warning."""
+        from sidecar.daemon.cmdline.flags import FLAGS
+
+        client, daemon = manual.micro(), manual.microsidecar()
+        for command in table.COMMANDS:
+            self.assertIn(command.words, client)
+        for flag in FLAGS:
+            self.assertIn(f"\\-\\-{flag.name}".replace("-", "-"), daemon)
+        if shutil.which("groff") is None:
+            self.skipTest("not installed: groff")
+        for page in (client, daemon):
+            done = subprocess.run(
+                ["groff", "-man", "-Tascii", "-wall"], input=page, capture_output=True, text=True, timeout=60
+            )
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_written(self) -> None:
+        """The command writes both pages into a directory."""
+        home = Path(self.mktemp())
+        home.mkdir()
+        manual.write(home)
+        self.assertEqual(sorted(path.name for path in home.iterdir()), ["micro.1", "microsidecar.8"])
