@@ -1,4 +1,4 @@
-"""The frozen values that every floor of the house speaks in. go-micro's names where go-micro has one."""
+"""The frozen values that all packages pass to one another; go-micro's names where go-micro has one."""
 
 from __future__ import annotations
 

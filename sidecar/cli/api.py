@@ -41,7 +41,7 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiAnswer:
     """A good answer. :ivar headers: by their names in lower case."""
 
     status: int
@@ -107,7 +107,7 @@ class Api:
 
     def call(
         self, call: dict[str, str], address: str | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> ApiAnswer:
         """:param call: the members of the body. :raises Failed: it failed; with the receipt, if one was asked for."""
         if address is not None:
             call = {**call, "address": address}
@@ -127,7 +127,7 @@ class Api:
 
     def request(
         self, method: str, where: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> ApiAnswer:
         """:param where: path and query. :raises Failed: there was no good answer."""
         connection = self._connection()
         try:
@@ -186,10 +186,10 @@ class Api:
                 code=UNAVAILABLE,
             ) from None
 
-    def _judged(self, answer: http.client.HTTPResponse, text: str) -> Answer:
+    def _judged(self, answer: http.client.HTTPResponse, text: str) -> ApiAnswer:
         headers = {name.lower(): value for name, value in answer.getheaders()}
         if 200 <= answer.status < 300:
-            return Answer(answer.status, headers, text)
+            return ApiAnswer(answer.status, headers, text)
         said = _explained(answer.status, answer.reason, text)
         receipt = headers.get("micro-receipt", "")
         raise Failed(said, text, _exit_code(answer.status, text), receipt)

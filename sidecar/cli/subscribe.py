@@ -46,7 +46,7 @@ class Wanted:
         return urlencode(asked)
 
 
-class Subscriber:
+class PrintingSubscriber:
     """Prints messages until it has enough, is interrupted, or the connection ends (and is not to be made again)."""
 
     def __init__(self, reactor: Any, api: Api, wanted: Wanted) -> None:
@@ -143,7 +143,7 @@ def subscribe(api: Api, wanted: Wanted) -> int:
     from twisted.internet import reactor as installed
 
     reactor: Any = installed  # a module to mypy
-    subscriber = Subscriber(reactor, api, wanted)
+    subscriber = PrintingSubscriber(reactor, api, wanted)
     reactor.callWhenRunning(subscriber.connect)
     reactor.addSystemEventTrigger("before", "shutdown", subscriber.leave)
     reactor.run()

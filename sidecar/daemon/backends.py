@@ -1,38 +1,22 @@
-"""Finds registries and brokers by their entry points: the only place that knows that there is more than one kind."""
+"""Makes the registry and the broker of the settings: the only place that knows that there is more than one kind."""
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import evolve
 from twisted.application import service
 from zope.interface.exceptions import BrokenImplementation, BrokenMethodImplementation, Invalid
 from zope.interface.verify import verifyObject
 
+from sidecar.daemon.cmdline.kinds import BROKERS, REGISTRIES, found, unknown
+from sidecar.daemon.cmdline.settings import Settings
 from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.model import BackendOptions
 
-if TYPE_CHECKING:
-    from sidecar.daemon.cmdline.settings import Settings
-
-#: The entry-point groups, where third parties add theirs.
-REGISTRIES = "microsidecar.registries"
-BROKERS = "microsidecar.brokers"
 #: What each group's factories have to make.
 _SEAMS: dict[str, Any] = {REGISTRIES: IRegistry, BROKERS: IBroker}
-
-
-@cache
-def _found(group: str) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=group)}
-
-
-def kinds(group: str) -> tuple[str, ...]:
-    """:returns: the names that ``--registry=`` (or ``--broker=``) takes, sorted."""
-    return tuple(sorted(_found(group)))
 
 
 def registries(settings: Settings, reactor: Any) -> IRegistry:
@@ -50,8 +34,8 @@ def registries(settings: Settings, reactor: Any) -> IRegistry:
         return only
     from sidecar.registry.multi import MultiRegistry
 
-    several: IRegistry = MultiRegistry(built, reactor)
-    return several
+    together: IRegistry = MultiRegistry(built, reactor)
+    return together
 
 
 def broker(settings: Settings, reactor: Any, registry: IRegistry) -> IBroker:
@@ -68,7 +52,7 @@ def broker(settings: Settings, reactor: Any, registry: IRegistry) -> IBroker:
 
 def _build(group: str, flag: str, options: BackendOptions) -> Any:
     kind = options.kind
-    point = _found(group).get(kind)
+    point = found(group).get(kind)
     if point is None:
         raise ConfigError(unknown(group, flag, kind))
     try:
@@ -102,9 +86,9 @@ def _lacks(seam: Any, built: Any) -> list[str]:
         lacks.append("it is no twisted.application.service.IService")
     try:
         verifyObject(seam, built)
-    except Invalid as found:
+    except Invalid as faults:
         # One fault is raised as it is, several together as a MultipleInvalid.
-        lacks += [_phrase(one, seam) for one in getattr(found, "exceptions", (found,))]
+        lacks += [_phrase(one, seam) for one in getattr(faults, "exceptions", (faults,))]
     return lacks
 
 
@@ -115,8 +99,3 @@ def _phrase(lack: Any, seam: Any) -> str:
     if isinstance(lack, BrokenImplementation):
         return f"it has no {lack.name.getName()}" if hasattr(lack.name, "getName") else f"it has no {lack.name}"
     return f"it does not say that it implements {seam.__name__}"
-
-
-def unknown(group: str, flag: str, kind: str) -> str:
-    """:returns: the sentence for a kind that nobody offers."""
-    return f"--{flag}={kind}: there is no such {flag}; there are {', '.join(kinds(group)) or 'none installed'}"

@@ -128,6 +128,6 @@ def _inbound(name: str, node: Node, plain: ITransport, registrar: Registrar, lim
     from sidecar.net.http2.server import SwitchFactory
     from sidecar.web.appserver import App, AppServerResource
 
-    room = AppServerResource(App(name, node, plain, registrar), limits.max_body)
-    http1: Any = SidecarSite(room, reactor, limits)
-    return SwitchFactory(http1, lambda: room.grpc(reactor, limits.idle_timeout))
+    resource = AppServerResource(App(name, node, plain, registrar), limits.max_body)
+    http1: Any = SidecarSite(resource, reactor, limits)
+    return SwitchFactory(http1, lambda: resource.grpc(reactor, limits.idle_timeout))

@@ -30,7 +30,7 @@ CANNOT_START = 1
 _MANY_FILES = 1_048_576
 
 
-class Options(options.Options):
+class TwistdOptions(options.Options):
     """The options as twistd's sub-command. Faults leave here: twistd would print the whole help over them."""
 
     def __init__(self) -> None:
@@ -40,6 +40,10 @@ class Options(options.Options):
         parse(super(), options or ())
         if "reactor" in self.flagged:
             leave(WRONG_USAGE, f"--reactor={self['reactor']}: give it to twistd: twistd --reactor=... microsidecar")
+
+
+#: As twistd looks for it.
+Options = TwistdOptions
 
 
 def parse(parser: Any, arguments: Sequence[str]) -> None:
@@ -61,7 +65,7 @@ def leave(code: int, sentence: str) -> None:
     raise SystemExit(code) from None
 
 
-def makeService(options: Options) -> service.IService:
+def makeService(options: TwistdOptions) -> service.IService:
     """twistd's plugin hook."""
     ensure()  # the default where twistd was given no --reactor
     from twisted.internet import reactor

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 from twisted.python.usage import UsageError
 
-from sidecar.daemon import backends
+from sidecar.daemon.cmdline.kinds import BROKERS, REGISTRIES, kinds, unknown
 from sidecar.daemon.cmdline.parsers import HostPort
 from sidecar.daemon.cmdline.settings import (
     DEFAULT_HOST,
@@ -128,10 +128,10 @@ def _tls(given: Source) -> TlsSettings:
 
 def _registries(given: Source) -> tuple[BackendOptions, ...]:
     wanted: tuple[str, ...] = given["registry"]
-    known = backends.kinds(backends.REGISTRIES)
+    known = kinds(REGISTRIES)
     for kind in wanted:
         if kind not in known:
-            raise UsageError(backends.unknown(backends.REGISTRIES, "registry", kind))
+            raise UsageError(unknown(REGISTRIES, "registry", kind))
         if wanted.count(kind) > 1:
             raise UsageError(f"--registry={','.join(wanted)}: {kind} is named twice")
     for item in given["registry_address"] or ():
@@ -143,8 +143,8 @@ def _registries(given: Source) -> tuple[BackendOptions, ...]:
 
 def _broker(given: Source) -> BackendOptions:
     kind = given["broker"].strip()
-    if kind not in backends.kinds(backends.BROKERS):
-        raise UsageError(backends.unknown(backends.BROKERS, "broker", kind))
+    if kind not in kinds(BROKERS):
+        raise UsageError(unknown(BROKERS, "broker", kind))
     return _engine(given, "broker", kind)
 
 

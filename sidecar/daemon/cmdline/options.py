@@ -15,7 +15,7 @@ from sidecar import __version__
 from sidecar.daemon.cmdline.build import Source, settings
 from sidecar.daemon.cmdline.flags import BY_NAME, FLAGS, GROUPS, Flag
 from sidecar.daemon.cmdline.settings import Settings
-from sidecar.daemon.cmdline.unsupported import ELSEWHERE
+from sidecar.daemon.cmdline.unsupported import UNSUPPORTED
 
 #: The word that may stand anywhere among the flags.
 WORD = "sidecar"
@@ -109,8 +109,8 @@ class Options(usage.Options):
         flag = BY_NAME.get(name)
         if flag is not None:
             return flag
-        if name in ELSEWHERE:
-            raise usage.UsageError(f"{argument} is not for the sidecar: {ELSEWHERE[name]}")
+        if name in UNSUPPORTED:
+            raise usage.UsageError(f"{argument} is not for the sidecar: {UNSUPPORTED[name]}")
         near = difflib.get_close_matches(name, BY_NAME, 1)
         meant = f"; did you mean --{near[0]}?" if near else f"; see {self._program} --help"
         raise usage.UsageError(f"{argument.partition('=')[0]} is not a flag{meant}")

@@ -16,7 +16,7 @@ _NO_TRANSPORT = (
     "leave it out: go-micro's http transport is spoken, and gRPC to nodes that ask for it; see --broker for NATS"
 )
 
-ELSEWHERE: dict[str, str] = {
+UNSUPPORTED: dict[str, str] = {
     "web_address": _NO_WEB,
     "web_namespace": _NO_WEB,
     "web_cors": "use --sidecar_cors",

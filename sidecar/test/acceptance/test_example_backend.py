@@ -13,16 +13,17 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from sidecar.daemon import backends
+from sidecar.daemon.cmdline import kinds
 from sidecar.daemon.cmdline.settings import BrokerSettings, RegistrySettings, Settings
 from sidecar.interfaces import IBroker
 from sidecar.model import BackendOptions
 from sidecar.test.contracts import broker as contract
 from sidecar.test.contracts.registry import RegistryContract
 from sidecar.test.doubles.programs.daemon import environment, running_daemon
-from sidecar.test.doubles.programs.process import checkout
+from sidecar.test.doubles.programs.process import checkout, not_installed
 
 EXAMPLE = checkout() / "docs" / "example-backend"
 SKIP = None if (EXAMPLE / "setup.cfg").exists() else f"not in a checkout: there is no {EXAMPLE}"
@@ -53,14 +54,14 @@ def installed(test: SynchronousTestCase) -> list[str]:
 def found(test: SynchronousTestCase) -> None:
     """Have this process find the example, and forget it when the test is over."""
     directories = installed(test)
-    backends._found.cache_clear()
+    kinds.found.cache_clear()
     sys.path[:0] = directories
 
     def forget() -> None:
         for directory in directories:
             sys.path.remove(directory)
         sys.modules.pop("microsidecar_example", None)
-        backends._found.cache_clear()
+        kinds.found.cache_clear()
 
     test.addCleanup(forget)
 
@@ -73,8 +74,11 @@ class Found(SynchronousTestCase):
 
     def test_names(self) -> None:
         """The flags offer it beside ours."""
-        self.assertLessEqual({"example", "memory"}, set(backends.kinds(backends.REGISTRIES)))
-        self.assertLessEqual({"example", "memory"}, set(backends.kinds(backends.BROKERS)))
+        reason = not_installed()
+        if reason is not None:
+            raise SkipTest(reason)
+        self.assertLessEqual({"example", "memory"}, set(kinds.kinds(kinds.REGISTRIES)))
+        self.assertLessEqual({"example", "memory"}, set(kinds.kinds(kinds.BROKERS)))
 
     def test_built(self) -> None:
         """Its factories are those that are called."""

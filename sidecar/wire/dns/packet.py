@@ -1,8 +1,8 @@
 """DNS packets as multicast DNS has them: names, questions, records. Pure.
 
-Packets of strangers come here first, so the reader is strict and bounded: names are cut at 255 octets and at a few
-pointers, records are counted. Twisted's own reader follows pointers without end. Written names are not compressed,
-which lets an answer be joined from a question's own bytes and records made once.
+Whatever anybody sends to the port comes here first, so it is read strictly and within bounds: names are cut at 255
+octets and at a few pointers, records are counted. Twisted's own reader follows pointers without end. Written names are
+not compressed, which lets an answer be joined from a question's own bytes and records made once.
 
 :source: RFC 1035 section 4, RFC 6762 section 18
 """

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.broker.memory import build as memory_broker
 from sidecar.daemon import backends
+from sidecar.daemon.cmdline import kinds
 from sidecar.daemon.cmdline.settings import BrokerSettings, RegistrySettings, Settings
 from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
@@ -58,7 +59,7 @@ def build_refusing(options: BackendOptions) -> None:
 
 class BackendsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        ours = backends._found
+        ours = kinds.found
 
         def found(group: str) -> dict[str, EntryPoint]:
             here = {
@@ -70,7 +71,8 @@ class BackendsTests(SynchronousTestCase):
             }
             return {**ours(group), **{name: EntryPoint(name, value, group) for name, value in here.items()}}
 
-        self.patch(backends, "_found", found)
+        self.patch(kinds, "found", found)
+        self.patch(backends, "found", found)
 
     def registry(self, *kinds: str) -> Any:
         engines = tuple(BackendOptions(kind=kind, addresses=("a:1",), password="p") for kind in kinds)
@@ -86,8 +88,8 @@ class BackendsTests(SynchronousTestCase):
 
     def test_ours_are_all_there(self) -> None:
         """Every engine that the flags name."""
-        self.assertLessEqual({"memory", "consul", "etcd", "mdns", "nats"}, set(backends.kinds(backends.REGISTRIES)))
-        self.assertLessEqual({"memory", "nats", "http"}, set(backends.kinds(backends.BROKERS)))
+        self.assertLessEqual({"memory", "consul", "etcd", "mdns", "nats"}, set(kinds.kinds(kinds.REGISTRIES)))
+        self.assertLessEqual({"memory", "nats", "http"}, set(kinds.kinds(kinds.BROKERS)))
 
     def test_a_third_party_is_given_everything(self) -> None:
         """What the flags said, and to brokers the registry in use."""

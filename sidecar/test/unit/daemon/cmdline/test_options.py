@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sidecar.daemon.cmdline.flags import BY_NAME, FLAGS
 from sidecar.daemon.cmdline.options import Leave, Options
 from sidecar.daemon.cmdline.settings import EndpointPort, Settings, TcpPort
-from sidecar.daemon.cmdline.unsupported import ELSEWHERE
+from sidecar.daemon.cmdline.unsupported import UNSUPPORTED
 from sidecar.test.doubles.programs.process import not_installed
 
 # Backends are found by their entry points, and the flags are read against those there are.
@@ -149,9 +149,9 @@ class FaultTests(SynchronousTestCase):
 
     def test_flags_of_others_say_what_to_use_instead(self) -> None:
         """Every flag of micro and go-micro exists here or is answered."""
-        for name in ELSEWHERE:
-            self.assert_fault([f"--{name}=x"], f"--{name}", ELSEWHERE[name])
-        self.assertFalse(set(ELSEWHERE) & set(BY_NAME))
+        for name in UNSUPPORTED:
+            self.assert_fault([f"--{name}=x"], f"--{name}", UNSUPPORTED[name])
+        self.assertFalse(set(UNSUPPORTED) & set(BY_NAME))
 
     def test_every_flag_of_the_original_is_known(self) -> None:
         """The flags of micro's binaries of 2016 to 2018, and of go-micro's."""
@@ -163,7 +163,7 @@ class FaultTests(SynchronousTestCase):
             client_pool_size client_pool_ttl server_version server_id server_advertise server_metadata broker
             broker_address registry registry_address selector server transport transport_address profile runtime"""
         for name in original.split():
-            self.assertTrue(name in BY_NAME or name in ELSEWHERE, name)
+            self.assertTrue(name in BY_NAME or name in UNSUPPORTED, name)
 
     def test_secrets_are_not_shown(self) -> None:
         """A password never reaches a message or a printed setting."""
