@@ -23,12 +23,14 @@ class Arguments:
 
     :ivar command: None where none is named. :ivar words: what follows its name.
     :ivar flags: by name with ``_``, the values of each in order; a switch has ``"true"``.
+    :ivar passed: flags of the daemon, as they were written, for a command that takes them.
     """
 
     command: table.Command | None = None
     words: list[str] = field(default_factory=list)
     flags: dict[str, list[str]] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
+    passed: list[str] = field(default_factory=list)
 
     def given(self, name: str) -> bool:
         """Whether the switch or flag ``name`` is there."""
@@ -82,6 +84,8 @@ def is_for_the_daemon(given: Sequence[str]) -> bool:
         name, equals, _ = _split(argument)
         option = table.option(name)
         if option is None:
+            if _passing(given):
+                return False
             if DAEMON in given:
                 return True
             flag = argument.partition("=")[0]
@@ -109,12 +113,13 @@ def is_for_a_client(given: Sequence[str]) -> bool:
 
 def parse(given: Sequence[str], environ: Mapping[str, str]) -> Arguments:
     """:raises Wrong: an unknown command or flag, a flag without its value or with one that there is not."""
+    given, passed = _without_daemon_flags(given) if _passing(given) else (given, [])
     words, flags = _split_up(given)
     if words[:1] == ["registry"]:
         words = words[1:]
     if words[:1] == ["help"]:
         words, flags = words[1:], [*flags, ("--help", "help", None)]
-    found = Arguments(environ=environ)
+    found = Arguments(environ=environ, passed=passed)
     if words:
         named = table.find(words)
         if named is None:
@@ -131,6 +136,40 @@ def parse(given: Sequence[str], environ: Mapping[str, str]) -> Arguments:
             raise Wrong(f"{written} is given twice; once is enough")
         values.append("true" if value is None else value)
     return found
+
+
+def _passing(given: Sequence[str]) -> bool:
+    """Whether a command is named that takes the daemon's flags: its name comes before any ``--`` and other command."""
+    for argument in given:
+        if argument == "--" or argument == DAEMON:
+            return False
+        for command in table.COMMANDS:
+            if argument == command.words.split()[0]:
+                return command.passes
+    return False
+
+
+def _without_daemon_flags(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """:returns: the command line without the flags that only the daemon has, and those flags."""
+    # Imported here: only the few commands that take them need the daemon's table.
+    from sidecar.daemon.cmdline.flags import BY_NAME
+
+    own: list[str] = []
+    passed: list[str] = []
+    waiting = iter(given)
+    for argument in waiting:
+        if argument == "--":
+            own += [argument, *waiting]
+            break
+        name, equals, _ = _split(argument)
+        flag = BY_NAME.get(name) if argument.startswith("--") and table.option(name) is None else None
+        if flag is None:
+            own.append(argument)
+            continue
+        passed.append(argument)
+        if not equals and not flag.switch:
+            passed += [value for value in [next(waiting, None)] if value is not None]
+    return own, passed
 
 
 def _split_up(given: Sequence[str]) -> tuple[list[str], list[tuple[str, str, str | None]]]:

@@ -47,6 +47,7 @@ class Command:
     :ivar options: its own flags. :ivar details: more for its own help. :ivar aliases: its other names.
     :ivar examples: command lines that work.
     :ivar local: whether it talks to no sidecar.
+    :ivar passes: whether it takes the daemon's own flags too.
     """
 
     words: str
@@ -58,6 +59,7 @@ class Command:
     aliases: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     local: bool = False
+    passes: bool = False
 
 
 #: Flags that every command takes.
@@ -173,6 +175,21 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("tap", "[SERVICE]", "print calls as they pass", "live:tap", (_OUTPUT, _COUNT)),
     Command("top", "", "services and nodes by rate, errors and latency, kept fresh", "live:top", (_COUNT,)),
+    Command(
+        "doctor",
+        "",
+        "look for what can be wrong with a sidecar and around it, and say how to mend it",
+        "doctor:doctor",
+        (_OUTPUT,),
+        details="Takes the flags of the sidecar (or --config) and looks at its port, engines, apps, certificates, "
+        "clocks, descriptors and data directory; with --proxy_address alone it asks a sidecar that runs. Exits with 0 "
+        "when all is well and with 1 when something was found.",
+        examples=(
+            "micro doctor --server_name=foo --server_address=127.0.0.1:9090",
+            "micro doctor --proxy_address=127.0.0.1:8081",
+        ),
+        passes=True,
+    ),
     Command(
         "completion",
         "SHELL",

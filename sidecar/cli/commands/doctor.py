@@ -1,0 +1,56 @@
+"""``micro doctor``: looks at a sidecar's settings, or at one that runs, and says what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from twisted.python import usage
+
+from sidecar.cli.arguments import Wrong
+from sidecar.cli.doctor import app, backends, certificates, port, process, sidecar
+from sidecar.cli.doctor.finding import Finding, as_data, report
+from sidecar.cli.invocation import Invocation, coloured
+from sidecar.daemon.cmdline.options import Leave, Options
+from sidecar.daemon.cmdline.settings import Settings
+
+
+def doctor(invocation: Invocation) -> int:
+    """:returns: 0 where all is well, 1 where something was found."""
+    given = invocation.arguments
+    if given.given("proxy_address") and not given.passed:
+        findings = list(sidecar.examine(invocation.api))
+    else:
+        findings = list(examine(_settings(given.passed, dict(given.environ))))
+    invocation.show(as_data(findings), report(findings, coloured(sys.stdout)))
+    return int(any(each.level == "fault" for each in findings))
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Everything that ``settings`` name, before a sidecar is started with them."""
+    yield from port.examine(settings.listen)
+    for engine in settings.registry.engines:
+        yield from backends.examine("registry", engine)
+    yield from backends.examine("broker", settings.broker.engine)
+    for each in settings.apps:
+        yield from app.examine(each)
+    if settings.tls.enabled:
+        yield from certificates.examine("certificate", settings.tls.cert_file, settings.tls.key_file)
+        if settings.tls.client_ca_file:
+            yield from certificates.examine("client authority", settings.tls.client_ca_file)
+    for role, engine in (*(("registry", one) for one in settings.registry.engines), ("broker", settings.broker.engine)):
+        for file, key in ((engine.ca_file, ""), (engine.cert_file, engine.key_file)):
+            if file:
+                yield from certificates.examine(f"{role} certificate", file, key)
+    yield from process.examine(getattr(settings, "data_dir", "") or "")
+
+
+def _settings(passed: list[str], environ: dict[str, str]) -> Settings:
+    options = Options(environ, program="micro doctor")
+    try:
+        options.parseOptions(passed)
+    except usage.UsageError as error:
+        raise Wrong(str(error)) from None
+    except Leave as asked:
+        raise Wrong(asked.text) from None
+    return options.settings
