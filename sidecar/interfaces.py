@@ -10,7 +10,18 @@ from collections.abc import Callable, Iterator
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from sidecar.model import BackendState, Call, Caller, CallPolicy, Change, Message, Node, Reply, Service
+from sidecar.model import UNSAID, BackendState, Call, Caller, CallPolicy, Cause, Change, Message, Node, Reply, Service
+
+
+class IWatcher(Interface):
+    """Whoever is told of changes. Neither method is ever called inside the call that caused the change, and what one
+    raises is logged and keeps nobody else from hearing."""
+
+    def changed(change: Change) -> None:
+        """Nodes of a service came, altered or went."""
+
+    def invalidated(name: str) -> None:
+        """Forget what you know of the service ``name`` and ask again: it may have changed, and nobody can say how."""
 
 
 class IWatch(Interface):
@@ -23,16 +34,21 @@ class IWatch(Interface):
 class IRegistry(Interface):
     """Where services are found. Backends are also ``twisted.application.service.IService``."""
 
-    def register(service: Service, ttl: float | None) -> Deferred[None]:
+    def register(service: Service, ttl: float | None, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
         """Register every node of ``service``; again renews.
 
         :param ttl: seconds until the nodes expire unless renewed, or None for ever.
+        :param caller: who asks for it. :param cause: why, for those who watch.
         :returns: fires with None when the engine took it.
         :raises EngineUnavailable: it did not; nothing is kept of a first registration.
         """
 
-    def deregister(service: Service) -> Deferred[None]:
-        """Take the nodes of ``service`` (known by name and node id) out. Unknown ones are no error."""
+    def deregister(service: Service, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
+        """Take the nodes of ``service`` (known by name and node id) out. Unknown ones are no error.
+
+        :param caller: who asks for it. :param cause: why, for those who watch: a check that failed, a drain.
+        :raises EngineUnavailable: they are still there.
+        """
 
     def get(name: str) -> Deferred[tuple[Service, ...]]:
         """:returns: fires with one Service a version. :raises NotFound: there is none of that name."""
@@ -40,11 +56,11 @@ class IRegistry(Interface):
     def list() -> Deferred[tuple[str, ...]]:
         """:returns: fires with the names of all services, sorted."""
 
-    def watch(notify: Callable[[Change], None]) -> IWatch:
-        """Call ``notify`` for each change of any service that this registry follows: all of them where the engine
-        tells of all, and at least each one that was ever asked for by ``get`` (found or not).
+    def watch(watcher: IWatcher) -> IWatch:
+        """Tell ``watcher`` of each change of any service that this registry follows: all of them where the engine tells
+        of all, and at least each one that was ever asked for by ``get`` (found or not).
 
-        ``notify`` is never called inside the call that caused the change.
+        Where the engine cannot say what changed, ``watcher`` is told which name to forget.
         """
 
     def state() -> BackendState:

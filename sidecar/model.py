@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 #: Shared by every value without metadata, so that 100,000 nodes do not carry 100,000 empty dicts.
 EMPTY: Mapping[str, str] = MappingProxyType({})
@@ -85,6 +85,10 @@ class Caller:
     address: str = ""
     authenticated_by: str = ""
 
+    def __str__(self) -> str:
+        """Who it was, as a :class:`Change` tells it."""
+        return f"caller {self.name or self.address}".rstrip()
+
 
 #: Somebody who showed no credentials, or this sidecar itself.
 ANONYMOUS: Final = Caller()
@@ -150,16 +154,83 @@ class CallPolicy:
     retry: Literal["safe", "error", "never"] = "safe"
 
 
-@frozen
-class Change:
-    """Something happened to a service.
+Action = Literal["create", "update", "delete"]
 
-    :ivar action: ``create``, ``update``, ``delete`` (deregistered), or ``expired`` (its TTL ran out).
-    :ivar service: the service at one version, with just the nodes that changed.
+#: Why something changed in a registry: the closed list.
+Reason = Literal[
+    "registered",
+    "changed",
+    "deregistered",
+    "expired",
+    "check failed",
+    "check passed",
+    "drained",
+    "maintenance",
+    "restored",
+    "engine",
+]
+
+#: The reason of an action of which nothing else is known.
+NATURAL: Final[Mapping[Action, Reason]] = MappingProxyType(
+    {"create": "registered", "update": "changed", "delete": "deregistered"}
+)
+
+
+@frozen
+class Cause:
+    """Why a registration is made or taken out, as far as whoever does it knows.
+
+    :ivar reason: None leaves it to the action: ``registered``, ``changed`` or ``deregistered``.
+    :ivar detail: in words: what a check answered, what an engine said.
+    :ivar by: who: ``caller NAME``, ``check``, ``ttl``, ``drain``, ``engine etcd``; "" leaves it to the caller's name.
     """
 
-    action: Literal["create", "update", "delete", "expired"]
-    service: Service
+    reason: Reason | None = None
+    detail: str = ""
+    by: str = ""
+
+    def asked_by(self, caller: Caller) -> Cause:
+        """This cause, with ``caller`` as who did it where it does not say."""
+        return self if self.by else evolve(self, by=str(caller))
+
+
+#: Nothing is said of why.
+UNSAID: Final = Cause()
+
+
+def _has_nodes(change: Change, attribute: object, service: Service) -> None:
+    if not service.nodes:
+        raise ValueError(f"a Change of {service.name!r} without nodes; use invalidated(name)")
+
+
+@frozen
+class Change:
+    """What happened to nodes of a service. There is no Change without nodes.
+
+    :ivar action: they came, altered, or went.
+    :ivar service: the service at one version, with just the nodes that changed.
+    :ivar reason: why, of a closed list.
+    :ivar detail: why in words, "" where there is no more to say.
+    :ivar by: who did it: ``caller NAME``, ``check``, ``ttl``, ``drain``, ``engine etcd``; "" where it is not known.
+    :ivar time: when it was noticed, in seconds since the epoch. Changes that differ in nothing else are equal.
+    """
+
+    action: Action
+    service: Service = field(validator=_has_nodes)
+    reason: Reason
+    detail: str = ""
+    by: str = ""
+    time: float = field(default=0.0, eq=False)
+
+    @classmethod
+    def of(cls, action: Action, service: Service, cause: Cause = UNSAID) -> Change:
+        """A change whose time is not told yet."""
+        return cls(action, service, cause.reason or NATURAL[action], cause.detail, cause.by)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Those that changed; never empty."""
+        return self.service.nodes
 
 
 @frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,8 +14,11 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sidecar.errors import EngineUnavailable, NotFound, TopicInvalid
-from sidecar.interfaces import IBroker, IRegistry, ISubscription, IWatch
-from sidecar.model import BackendOptions, BackendState, Caller, Change, Message, Node, Service
+from sidecar.interfaces import IBroker, IRegistry, ISubscription, IWatch, IWatcher
+from sidecar.model import UNSAID, Action, BackendOptions, BackendState, Caller, Cause, Change, Message, Node, Service
+
+#: Why a node goes whose time is over.
+EXPIRED = Cause("expired", by="ttl")
 
 # --- The registry ---------------------------------------------------------------------------------------------------
 
@@ -39,7 +43,7 @@ class _Entry:
 @implementer(IWatch)
 @define(eq=False)
 class _Watch:
-    notify: Callable[[Change], None]
+    watcher: IWatcher
     _watches: list[_Watch]
 
     def cancel(self) -> None:
@@ -68,7 +72,7 @@ class ExampleRegistry(service.Service):
             for entry in entries.values():
                 entry.keep()
 
-    def register(self, service: Service, ttl: float | None) -> Deferred[None]:
+    def register(self, service: Service, ttl: float | None, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
         about = evolve(service, nodes=())
         entries = self._entries.setdefault(service.name, {})
         for node in service.nodes:
@@ -77,21 +81,21 @@ class ExampleRegistry(service.Service):
             if old is not None:
                 old.keep()
             if ttl is not None:
-                new.expiry = self._reactor.callLater(ttl, self._remove, new, "expired")
+                new.expiry = self._reactor.callLater(ttl, self._remove, new, EXPIRED)
             if old is None:
-                self._tell("create", new)
+                self._tell("create", new, cause.asked_by(caller))
             elif old.service != new.service:
-                self._tell("update", new)
+                self._tell("update", new, cause.asked_by(caller))
         if not entries:
             del self._entries[service.name]
         return succeed(None)
 
-    def deregister(self, service: Service) -> Deferred[None]:
+    def deregister(self, service: Service, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
         for node in service.nodes:
             entry = self._entries.get(service.name, {}).get(node.id)
             if entry is not None:
                 entry.keep()
-                self._remove(entry, "delete")
+                self._remove(entry, cause.asked_by(caller))
         return succeed(None)
 
     def get(self, name: str) -> Deferred[tuple[Service, ...]]:
@@ -105,30 +109,31 @@ class ExampleRegistry(service.Service):
     def list(self) -> Deferred[tuple[str, ...]]:
         return succeed(tuple(sorted(self._entries)))
 
-    def watch(self, notify: Callable[[Change], None]) -> IWatch:
-        watch = _Watch(notify, self._watches)
+    def watch(self, watcher: IWatcher) -> IWatch:
+        watch = _Watch(watcher, self._watches)
         self._watches.append(watch)
         return watch
 
     def state(self) -> BackendState:
         return BackendState("example")
 
-    def _remove(self, entry: _Entry, action: Any) -> None:
+    def _remove(self, entry: _Entry, cause: Cause) -> None:
         entries = self._entries[entry.about.name]
         del entries[entry.node.id]
         if not entries:
             del self._entries[entry.about.name]
-        self._tell(action, entry)
+        self._tell("delete", entry, cause)
 
-    def _tell(self, action: Any, entry: _Entry) -> None:
+    def _tell(self, action: Action, entry: _Entry, cause: Cause) -> None:
         # Later: never inside the call that caused it.
         for watch in self._watches:
-            self._reactor.callLater(0, self._notify, watch, Change(action, entry.service))
+            change = evolve(Change.of(action, entry.service, cause), time=time.time())
+            self._reactor.callLater(0, self._notify, watch, change)
 
     def _notify(self, watch: _Watch, change: Change) -> None:
         if watch.live:
             try:
-                watch.notify(change)
+                watch.watcher.changed(change)
             except Exception:
                 self.log.failure("A watcher failed on a change of {name}", name=change.service.name)
 

@@ -15,12 +15,14 @@ from zope.interface import implementer
 from sidecar.health.threshold import CheckResult, Threshold
 from sidecar.interfaces import IAppHealth, IRegistry
 from sidecar.lifecycle import PeriodicService
-from sidecar.model import Service
+from sidecar.model import ANONYMOUS, Cause, Service
 
 #: Seconds before a refused registration is tried again, doubling from the first to the last.
 FIRST_RETRY, LAST_RETRY = 0.25, 4.0
 #: Seconds that the registry may take to let us go.
 DEREGISTER_TIMEOUT = 5.0
+#: Why the app leaves with us.
+LEAVING = Cause("drained", "the sidecar is stopping", "drain")
 
 
 class IProbe(Protocol):
@@ -68,6 +70,8 @@ class Registrar(service.Service):
         #: Whether the registry should have the app, and whether it has: None while that is not known.
         self._wanted = False
         self._registered: bool | None = False
+        #: Why the registry should have it, or not.
+        self._cause = Cause(by="sidecar")
         self._reconciling: Deferred[None] | None = None
         self._loops: list[PeriodicService] = []
         if renewal is not None:
@@ -106,7 +110,8 @@ class Registrar(service.Service):
             return
         self.log.info("Deregistering {id}: {why}", id=self._id, why="the sidecar is stopping")
         try:
-            await self._registry.deregister(self._app).addTimeout(DEREGISTER_TIMEOUT, self._clock)
+            leaving = self._registry.deregister(self._app, ANONYMOUS, LEAVING)
+            await leaving.addTimeout(DEREGISTER_TIMEOUT, self._clock)
             self._registered = False
         except Exception as error:
             # The engine is away: with a TTL it forgets the app by itself, and we have to go in any case.
@@ -129,9 +134,9 @@ class Registrar(service.Service):
             self._registered = None
             try:
                 if wanted:
-                    await self._registry.register(self._app, self._ttl)
+                    await self._registry.register(self._app, self._ttl, ANONYMOUS, self._cause)
                 else:
-                    await self._registry.deregister(self._app)
+                    await self._registry.deregister(self._app, ANONYMOUS, self._cause)
             except defer.CancelledError:
                 raise
             except Exception as error:
@@ -177,7 +182,9 @@ class Registrar(service.Service):
             return
         if not self._threshold.healthy:
             self.log.warn("Deregistering {id}: {why}", id=self._id, why=result.detail)
+            self._cause = Cause("check failed", result.detail, "check")
             self._want(False)
         elif before is False:
             self.log.info("Registering {id}: {why}", id=self._id, why=result.detail)
+            self._cause = Cause("check passed", result.detail, "check")
             self._want(True)

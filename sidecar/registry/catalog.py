@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from attrs import define, evolve, field
 
-from sidecar.model import Change, Node, Service
+from sidecar.model import UNSAID, Action, Cause, Change, Node, Service
 
 
 @define(eq=False)
@@ -57,13 +56,14 @@ class Catalog:
             self._names = tuple(sorted(self._services))
         return self._names
 
-    def put(self, service: Service) -> list[Change]:
+    def put(self, service: Service, cause: Cause = UNSAID) -> list[Change]:
         """Add or renew the nodes of ``service``.
 
+        :param cause: why, for what is told.
         :returns: a ``create`` with the nodes that were not there, an ``update`` with those that are not as they were;
             nothing for a pure renewal.
         """
-        changes = self._put(self._headed(service))
+        changes = self._put(self._headed(service), cause)
         self._prune(service.name, service.version)
         return changes
 
@@ -79,7 +79,7 @@ class Catalog:
                 return evolve(service, metadata=metadata, endpoints=endpoints)
         return service
 
-    def _put(self, service: Service) -> list[Change]:
+    def _put(self, service: Service, cause: Cause) -> list[Change]:
         version = self._version(service)
         altered = not version.headed_like(service)
         if altered:
@@ -102,10 +102,13 @@ class Catalog:
         if version.service is service:
             # All that it holds came just now (or with the old head): spare a second copy of the nodes.
             version.fresh = len(version.nodes) == len(service.nodes)
-        return [*_change("create", service, created), *_change("update", service, updated)]
+        return [*_change("create", service, created, cause), *_change("update", service, updated, cause)]
 
-    def drop(self, name: str, ids: Iterable[str], action: Literal["delete", "expired"]) -> list[Change]:
-        """Take nodes out. :returns: one Change a version that lost some; unknown ids make none."""
+    def drop(self, name: str, ids: Iterable[str], cause: Cause = UNSAID) -> list[Change]:
+        """Take nodes out; unknown ids are no error.
+
+        :param cause: why, for what is told. :returns: one Change a version that lost some.
+        """
         gone: dict[str, tuple[Service, list[Node]]] = {}
         for identity in ids:
             taken = self._take(name, identity)
@@ -114,11 +117,12 @@ class Catalog:
                 gone.setdefault(version.service.version, (version.service, []))[1].append(node)
         if gone:
             self._prune(name)
-        return [change for service, nodes in gone.values() for change in _change(action, service, nodes)]
+        return [change for service, nodes in gone.values() for change in _change("delete", service, nodes, cause)]
 
-    def replace(self, name: str, services: Iterable[Service]) -> list[Change]:
+    def replace(self, name: str, services: Iterable[Service], cause: Cause = UNSAID) -> list[Change]:
         """Make ``services`` all that is known of ``name``. A version may stand without nodes.
 
+        :param cause: why, for what is told.
         :returns: what changed against what was known.
         """
         wanted = tuple(services)
@@ -129,9 +133,9 @@ class Catalog:
             for identity in version.nodes
             if identity not in staying
         ]
-        changes = self.drop(name, leaving, "delete")
+        changes = self.drop(name, leaving, cause)
         for service in wanted:
-            changes += self._put(service)
+            changes += self._put(service, cause)
         versions = {service.version for service in wanted}
         kept = tuple(
             version for version in self._services.get(name, ()) if version.nodes or version.service.version in versions
@@ -172,5 +176,5 @@ class Catalog:
             self._names = None
 
 
-def _change(action: Literal["create", "update", "delete", "expired"], like: Service, nodes: list[Node]) -> list[Change]:
-    return [Change(action, evolve(like, nodes=tuple(nodes)))] if nodes else []
+def _change(action: Action, like: Service, nodes: list[Node], cause: Cause) -> list[Change]:
+    return [Change.of(action, evolve(like, nodes=tuple(nodes)), cause)] if nodes else []

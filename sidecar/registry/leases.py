@@ -8,6 +8,11 @@ from typing import Generic, TypeVar
 
 from attrs import define, field
 
+from sidecar.model import Cause
+
+#: Why a node goes whose time is over.
+EXPIRED = Cause("expired", by="ttl")
+
 K = TypeVar("K", bound=Hashable)
 
 
@@ -25,25 +30,25 @@ class Leases(Generic[K]):
     def __len__(self) -> int:
         return len(self._deadlines)
 
-    def hold(self, key: K, deadline: float) -> None:
-        """Let ``key`` last until ``deadline``, whatever it was given before."""
+    def set(self, key: K, deadline: float) -> None:
+        """Have ``key`` run out at ``deadline``, whatever it was given before."""
         self._deadlines[key] = deadline
         alarm = self._alarms.get(key)
         if alarm is None or deadline < alarm:
             self._schedule(key, deadline)
 
-    def release(self, key: K) -> None:
-        """Forget ``key``. One that is not held is no error."""
+    def remove(self, key: K) -> None:
+        """Forget ``key``. One that is not there is no error."""
         if self._deadlines.pop(key, None) is not None:
             del self._alarms[key]
             self._tidy()
 
     def deadline(self, key: K) -> float | None:
-        """When ``key`` runs out, or None where it is not held."""
+        """When ``key`` runs out, or None where it has none."""
         return self._deadlines.get(key)
 
     def next(self) -> float | None:
-        """The time of the first deadline, or None where nothing is held."""
+        """The time of the first deadline, or None where there is none."""
         while self._heap:
             alarm, _, key = self._heap[0]
             if self._alarms.get(key) != alarm:
@@ -71,7 +76,7 @@ class Leases(Generic[K]):
         self._tidy()
 
     def _tidy(self) -> None:
-        """Keep void entries from outnumbering live ones, whatever pattern of holding and releasing comes."""
+        """Keep void entries from outnumbering live ones, whatever pattern of setting and removing comes."""
         if len(self._heap) > 2 * len(self._alarms) + 64:
             self._heap = [entry for entry in self._heap if self._alarms.get(entry[2]) == entry[0]]
             heapq.heapify(self._heap)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from attrs import evolve, frozen
@@ -14,32 +15,38 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sidecar.errors import EngineUnavailable, NotFound, SidecarError
-from sidecar.interfaces import IRegistry, IWatch
+from sidecar.interfaces import IRegistry, IWatch, IWatcher
 from sidecar.lifecycle import PeriodicService
-from sidecar.model import BackendState, Change, Node, Service
-from sidecar.registry.watchers import Watchers
+from sidecar.model import UNSAID, BackendState, Caller, Cause, Change, Node, Service
+from sidecar.registry.watchers import CallbackWatcher, Watchers
 
-#: Seconds between attempts to bring an engine what it missed.
-REPEAT = 2.0
-#: Writes that are owed at most, to all engines together; the oldest is given up for a new one.
-MOST_OWED = 10_000
+#: Seconds between attempts to write to an engine what it missed.
+RETRY = 2.0
+#: Writes that are pending at most, for all engines together; the oldest is given up for a new one.
+MAX_PENDING = 10_000
 
 
 @frozen
 class PendingWrite:
-    """A write that an engine did not take. :ivar ttl: as given, with ``until`` the time at which it would have expired.
-    :ivar gone: it was a deregistration."""
+    """A write that an engine did not take yet.
+
+    :ivar caller: who asked for it. :ivar cause: why.
+    :ivar ttl: as given, with ``until`` the time at which it would have expired.
+    :ivar gone: it was a deregistration.
+    """
 
     service: Service
-    ttl: float | None
-    until: float | None
-    gone: bool
+    caller: Caller
+    cause: Cause
+    ttl: float | None = None
+    until: float | None = None
+    gone: bool = False
 
 
 @implementer(IRegistry)
 class MultiRegistry(services.MultiService):
-    """A write holds when one engine took it, and is brought to the others until they take it too. A read is what any of
-    them knows; the first one named wins where two know the same node."""
+    """Several registries as one. A write holds when one engine took it, and is repeated at the others until they take
+    it too. A read is what any of them knows; the first one named wins where two know the same node."""
 
     log = Logger()
 
@@ -51,17 +58,16 @@ class MultiRegistry(services.MultiService):
         self._watches: list[IWatch] = []
         # Which engines told of a node, so that its coming and going is told once.
         self._known: dict[tuple[str, str], set[int]] = {}
-        self._owed: dict[tuple[int, str, str], PendingWrite] = {}
+        self._pending: dict[tuple[int, str, str], PendingWrite] = {}
         for registry in self._registries:
             services.IService(registry).setServiceParent(self)
-        PeriodicService(clock, REPEAT, self._repeat, "bringing engines what they missed", now=False).setServiceParent(
-            self
-        )
+        PeriodicService(clock, RETRY, self._retry, "repeating what engines missed", now=False).setServiceParent(self)
 
     def startService(self) -> None:
         super().startService()
         for index, registry in enumerate(self._registries):
-            self._watches.append(registry.watch(lambda change, index=index: self._changed(index, change)))  # type: ignore[misc]
+            watcher: IWatcher = CallbackWatcher(partial(self._changed, index), self._watchers.invalidate)
+            self._watches.append(registry.watch(watcher))
 
     def stopService(self) -> Deferred[Any]:
         watches, self._watches = self._watches, []
@@ -72,71 +78,66 @@ class MultiRegistry(services.MultiService):
 
     # --- Writing ----------------------------------------------------------------------------------------------------
 
-    def register(self, service: Service, ttl: float | None) -> Deferred[None]:
+    def register(self, service: Service, ttl: float | None, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
         until = None if ttl is None else self._clock.seconds() + ttl
-        return self._write(service, PendingWrite(service, ttl, until, False))
+        return Deferred.fromCoroutine(self._write(PendingWrite(service, caller, cause, ttl, until)))
 
-    def deregister(self, service: Service) -> Deferred[None]:
-        return self._write(service, PendingWrite(service, None, None, True))
+    def deregister(self, service: Service, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._write(PendingWrite(service, caller, cause, gone=True)))
 
-    def _write(self, service: Service, wanted: PendingWrite) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._write_all(service, wanted))
-
-    async def _write_all(self, service: Service, wanted: PendingWrite) -> None:
+    async def _write(self, write: PendingWrite) -> None:
+        service = write.service
         for index in range(len(self._registries)):
-            self._settled(index, service)
-        outcomes = await self._of_all(lambda registry: self._hand(registry, wanted))
+            for node in service.nodes:
+                self._pending.pop((index, service.name, node.id), None)
+        outcomes = await self._of_all(lambda registry: self._write_to(registry, write))
         failures = [(index, outcome) for index, outcome in enumerate(outcomes) if isinstance(outcome, Failure)]
         if len(failures) == len(outcomes):
             failures[0][1].raiseException()
         for index, failure in failures:
             state = self._registries[index].state()
             if failure.check(EngineUnavailable):
-                self._owe(index, wanted)
+                self._remember(index, write)
             else:
                 self.log.warn(
                     "{kind} does not take {name}: {why}", kind=state.kind, name=service.name, why=failure.value
                 )
 
-    def _hand(self, registry: IRegistry, wanted: PendingWrite) -> Deferred[None]:
-        if wanted.gone:
-            return registry.deregister(wanted.service)
-        left = None if wanted.until is None else wanted.until - self._clock.seconds()
-        return registry.register(wanted.service, left if wanted.ttl is not None else None)
+    def _write_to(self, registry: IRegistry, write: PendingWrite) -> Deferred[None]:
+        if write.gone:
+            return registry.deregister(write.service, write.caller, write.cause)
+        left = None if write.until is None else write.until - self._clock.seconds()
+        return registry.register(write.service, left, write.caller, write.cause)
 
-    def _owe(self, index: int, wanted: PendingWrite) -> None:
-        for node in wanted.service.nodes:
-            if len(self._owed) >= MOST_OWED:
-                del self._owed[next(iter(self._owed))]
-            key = (index, wanted.service.name, node.id)
-            self._owed[key] = evolve(wanted, service=evolve(wanted.service, nodes=(node,)))
+    def _remember(self, index: int, write: PendingWrite) -> None:
+        for node in write.service.nodes:
+            if len(self._pending) >= MAX_PENDING:
+                del self._pending[next(iter(self._pending))]
+            key = (index, write.service.name, node.id)
+            self._pending[key] = evolve(write, service=evolve(write.service, nodes=(node,)))
 
-    def _settled(self, index: int, service: Service) -> None:
-        for node in service.nodes:
-            self._owed.pop((index, service.name, node.id), None)
+    def _retry(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._retry_all())
 
-    def _repeat(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._bring())
-
-    async def _bring(self) -> None:
+    async def _retry_all(self) -> None:
         unreachable: set[int] = set()
-        for key, wanted in list(self._owed.items()):
+        for key, write in list(self._pending.items()):
             index = key[0]
-            if index in unreachable or self._owed.get(key) is not wanted:
+            if index in unreachable or self._pending.get(key) is not write:
                 continue
-            if wanted.until is not None and wanted.until <= self._clock.seconds():
-                del self._owed[key]
+            if write.until is not None and write.until <= self._clock.seconds():
+                del self._pending[key]
                 continue
             try:
-                await self._hand(self._registries[index], wanted)
+                await self._write_to(self._registries[index], write)
             except EngineUnavailable:
                 unreachable.add(index)
                 continue
             except SidecarError as error:
                 kind = self._registries[index].state().kind
                 self.log.warn("{kind} does not take {name}: {why}", kind=kind, name=key[1], why=error)
-            if self._owed.get(key) is wanted:
-                del self._owed[key]
+            if self._pending.get(key) is write:
+                del self._pending[key]
 
     # --- Reading ----------------------------------------------------------------------------------------------------
 
@@ -177,16 +178,16 @@ class MultiRegistry(services.MultiService):
 
     # --- News -------------------------------------------------------------------------------------------------------
 
-    def watch(self, notify: Callable[[Change], None]) -> IWatch:
-        return cast(IWatch, self._watchers.add(notify))
+    def watch(self, watcher: IWatcher) -> IWatch:
+        return cast(IWatch, self._watchers.add(watcher))
 
     def _changed(self, index: int, change: Change) -> None:
         """Tell of a node when its first engine has it, when one changed it, and when its last engine lost it."""
         news: list[Node] = []
-        for node in change.service.nodes:
+        for node in change.nodes:
             key = (change.service.name, node.id)
             tellers = self._known.get(key)
-            if change.action in ("delete", "expired"):
+            if change.action == "delete":
                 if tellers is not None:
                     tellers.discard(index)
                 if not tellers:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sidecar.errors import ConfigError, EngineUnavailable, NoNodes
-from sidecar.interfaces import IRegistry, ISelector, IWatch
+from sidecar.interfaces import IRegistry, ISelector, IWatch, IWatcher
 from sidecar.model import Change, Node, Service
 from sidecar.rpc.strategy import STRATEGIES, Candidates, order, rest
 
@@ -42,7 +42,7 @@ class _Lookup:
     outdated: bool = False
 
 
-@implementer(ISelector)
+@implementer(ISelector, IWatcher)
 class Selector(service.Service):
     """Chooses from memory. The registry is asked about a service when it is called first, and again after a change."""
 
@@ -64,7 +64,7 @@ class Selector(service.Service):
 
     def startService(self) -> None:
         super().startService()
-        self._watch = self._registry.watch(self._changed)
+        self._watch = self._registry.watch(self)
 
     def stopService(self) -> None:
         super().stopService()
@@ -121,8 +121,10 @@ class Selector(service.Service):
 
     # --- Keeping true -----------------------------------------------------------------------------------------------
 
-    def _changed(self, change: Change) -> None:
-        name = change.service.name
+    def changed(self, change: Change) -> None:
+        self.invalidated(change.service.name)
+
+    def invalidated(self, name: str) -> None:
         entry = self._known.get(name)
         if entry is not None:
             entry.stale = True

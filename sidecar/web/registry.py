@@ -8,10 +8,11 @@ from typing import Literal
 import orjson
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
 from sidecar.errors import BadRequest
-from sidecar.interfaces import IRegistry, IWatch
-from sidecar.model import Change, Service
+from sidecar.interfaces import IRegistry, IWatch, IWatcher
+from sidecar.model import ANONYMOUS, Change, Service
 from sidecar.web.params import body, query
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request, of_json
@@ -36,6 +37,7 @@ class RegistryQuery:
     form: Form | None
 
 
+@implementer(IWatcher)
 @define(eq=False)
 class Descriptions:
     """Encoded descriptions of services, kept until the service changes."""
@@ -44,6 +46,12 @@ class Descriptions:
     _bytes: int = field(default=0, init=False)
     #: Goes up with every change, so that an answer which was asked for before one is not kept after it.
     generation: int = field(default=0, init=False)
+
+    def changed(self, change: Change) -> None:
+        self.forget(change.service.name)
+
+    def invalidated(self, name: str) -> None:
+        self.forget(name)
 
     def get(self, name: str, form: Form, stale: bool) -> Answer | None:
         return self._kept.get((name, form, stale))
@@ -115,7 +123,7 @@ class RegistryResource(MethodResource):
 
     def _describe(self, name: str, form: Form) -> Deferred[Answer]:
         if self._watch is None:
-            self._watch = self._registry.watch(self._changed)
+            self._watch = self._registry.watch(self._descriptions)
         generation = self._descriptions.generation
 
         def encode(versions: tuple[Service, ...]) -> Answer:
@@ -137,7 +145,7 @@ class RegistryResource(MethodResource):
         lifetime = _ttl(query(request.uri).one("ttl"))
         service = services.decode(body(request, self._max_body), "register", self._make_id)
         try:
-            await self._registry.register(service, lifetime)
+            await self._registry.register(service, lifetime, ANONYMOUS)
         finally:
             # The watch tells it too, but a turn later: a caller who reads right after must see what was written.
             self._descriptions.forget(service.name)
@@ -146,13 +154,10 @@ class RegistryResource(MethodResource):
     async def _deregister(self, request: Request) -> Answer:
         service = services.decode(body(request, self._max_body), "deregister", self._make_id)
         try:
-            await self._registry.deregister(service)
+            await self._registry.deregister(service, ANONYMOUS)
         finally:
             self._descriptions.forget(service.name)
         return Answer(b"{}")
-
-    def _changed(self, change: Change) -> None:
-        self._descriptions.forget(change.service.name)
 
     def _stale(self) -> bool:
         return self._registry.state().stale_since is not None

@@ -156,23 +156,26 @@ class Health:
 
     :ivar services: one a version, with the nodes that may be called; a version of which all are critical has none.
     :ivar present: the ids of all that is registered, critical or malformed as it may be.
+    :ivar critical: what the failing check says, by the id of its node.
     """
 
     services: tuple[Service, ...]
     present: frozenset[str]
+    critical: Mapping[str, str]
 
 
-def health(body: bytes, name: str, complain: Callable[[str, str], None], content: Callable[[str], None]) -> Health:
+def health(body: bytes, name: str, report: Callable[[str, str], None], clear: Callable[[str], None]) -> Health:
     """Read the answer of ``GET /v1/health/service/<name>``.
 
-    :param complain: told the id of a record that cannot be read and why; the others are read all the same.
-    :param content: told the id of each that could.
+    :param report: told the id of a record that cannot be read and why; the others are read all the same.
+    :param clear: told the id of each that could.
     :raises MalformedRecord: the answer as a whole is not what Consul answers.
     """
     entries = _json(body, list)
     heads: dict[str, Service] = {}
     nodes: dict[str, dict[str, Node]] = {}
     present = set()
+    failing: dict[str, str] = {}
     for index, entry in enumerate(entries):
         record = f"#{index}"
         try:
@@ -180,20 +183,27 @@ def health(body: bytes, name: str, complain: Callable[[str, str], None], content
             present.add(record)
             service, node, critical = _entry(entry, name)
         except MalformedRecord as error:
-            complain(record, str(error))
+            report(record, str(error))
             continue
         except (KeyError, TypeError, AttributeError):
-            complain(record, "is not an entry of a health answer")
+            report(record, "is not an entry of a health answer")
             continue
-        content(record)
+        clear(record)
         heads.setdefault(service.version, service)
-        if not critical:
+        if critical is not None:
+            failing[node.id] = critical
+        else:
             nodes.setdefault(service.version, {})[node.id] = node
     found = tuple(evolve(head, nodes=tuple(nodes.get(version, {}).values())) for version, head in heads.items())
-    return Health(found, frozenset(present))
+    return Health(found, frozenset(present), failing)
 
 
-def _entry(entry: Any, name: str) -> tuple[Service, Node, bool]:
+def ran_out(output: str) -> bool:
+    """Whether a failing check failed because nobody renewed it. :source: Consul ``agent/checks/check.go``"""
+    return "TTL expired" in output
+
+
+def _entry(entry: Any, name: str) -> tuple[Service, Node, str | None]:
     record = entry["Service"]
     identity = record["ID"]
     if not isinstance(identity, str) or not identity:
@@ -208,8 +218,11 @@ def _entry(entry: Any, name: str) -> tuple[Service, Node, bool]:
         address, port = services.address(host, record.get("Port"))
     except ValueError as error:
         raise MalformedRecord(str(error)) from None
-    critical = any(check.get("Status") == "critical" for check in entry.get("Checks") or ())
-    return Service(name, version, endpoints=endpoints), Node(identity, address, port, {**plain, **metadata}), critical
+    critical = next((check for check in entry.get("Checks") or () if check.get("Status") == "critical"), None)
+    why = (
+        None if critical is None else f"{critical.get('Name') or 'check'}: {critical.get('Output') or 'critical'}"[:300]
+    )
+    return Service(name, version, endpoints=endpoints), Node(identity, address, port, {**plain, **metadata}), why
 
 
 def catalog(body: bytes) -> tuple[str, ...]:

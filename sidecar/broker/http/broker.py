@@ -24,7 +24,7 @@ from sidecar.broker.http.subscriptions import RENEWAL, Subscription, Subscriptio
 from sidecar.broker.local import LocalSubscriber, deliver
 from sidecar.broker.outgoing import addressed
 from sidecar.errors import CallerError, EngineUnavailable, NotFound, SidecarError, TooLarge, TopicInvalid
-from sidecar.interfaces import IBroker, IRegistry, ISubscription, IWatch
+from sidecar.interfaces import IBroker, IRegistry, ISubscription, IWatch, IWatcher
 from sidecar.lifecycle import PeriodicService
 from sidecar.model import BackendOptions, BackendState, Caller, Change, Message, Service
 from sidecar.net.client.fetcher import Fetcher
@@ -39,7 +39,7 @@ MAX_NAME = 400
 QUIET = 10.0
 
 
-@implementer(IBroker)
+@implementer(IBroker, IWatcher)
 @define(eq=False, slots=False, init=False)
 class HttpBroker(service.MultiService):
     """Posts each message to whoever the registry names, in the dialect that each of them speaks, and takes posts of all
@@ -74,7 +74,7 @@ class HttpBroker(service.MultiService):
 
     def startService(self) -> None:
         self._receiver.start()
-        self._watch = self._registry.watch(self._changed)
+        self._watch = self._registry.watch(self)
         super().startService()
 
     def stopService(self) -> Deferred[None]:
@@ -230,12 +230,19 @@ class HttpBroker(service.MultiService):
     def _received(self, topic: str, identity: str, message: Message) -> None:
         deliver(self._subscriptions.members(identity, topic), topic, message)
 
-    def _changed(self, change: Change) -> None:
+    def changed(self, change: Change) -> None:
         """The subscribers of a topic may be others now."""
         self._forget_subscribers(change.service.name)
         self._forget_subscribers(change.service.name.removeprefix("topic:"))
         for node in change.service.nodes:
             self._forget_subscribers(node.metadata.get("topic", ""))
+
+    def invalidated(self, name: str) -> None:
+        """Any subscriber that is registered under ``name`` may have come or gone."""
+        self._changes += 1
+        for topic in list(self._known):
+            if any(wire.service_name(dialect, topic) == name for dialect in wire.Dialect):
+                del self._known[topic]
 
     def _forget_subscribers(self, topic: str) -> None:
         self._changes += 1

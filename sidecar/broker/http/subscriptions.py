@@ -13,11 +13,14 @@ from twisted.logger import Logger
 from sidecar.broker.local import LocalSubscriber, LocalSubscribers
 from sidecar.errors import SidecarError
 from sidecar.interfaces import IRegistry
-from sidecar.model import Service
+from sidecar.model import ANONYMOUS, Cause, Service
 from sidecar.wire import httpbroker as wire
 
 #: Seconds that a record lasts, and between two renewals: go-micro's.
 TTL, RENEWAL = 60.0, 30.0
+
+#: Who does it, for those who watch the registry.
+SUBSCRIBED = Cause(by="broker")
 
 
 @define(eq=False)
@@ -141,12 +144,12 @@ class Subscriptions:
 
     async def _register(self, subscription: Subscription, dialect: wire.Dialect) -> None:
         if subscription.open:
-            await self._registry.register(subscription.records[dialect], TTL)
+            await self._registry.register(subscription.records[dialect], TTL, ANONYMOUS, SUBSCRIBED)
             if not subscription.open:  # closed meanwhile: its deregistration may have come first
                 await self._deregister(subscription.records[dialect])
 
     async def _deregister(self, record: Service) -> None:
-        error = await outcome(self._registry.deregister(record))
+        error = await outcome(self._registry.deregister(record, ANONYMOUS, SUBSCRIBED))
         if error is not None:
             self.log.debug("{name} stays until its TTL is over: {why}", name=record.name, why=error)
 

@@ -109,14 +109,14 @@ class LastSeen:
         self.lost(name, ids)
         return ids
 
-    def expire(self, now: float) -> Iterator[tuple[str, list[str]]]:
-        """Forget and return the nodes that were silent for too long, by name."""
+    def expire(self, now: float) -> Iterator[tuple[str, list[str], float]]:
+        """Forget and return the nodes that were silent for too long, by name, with the seconds that was."""
         for name in list(self._seen):
             patience = ASKED_PATIENCE if name in self._followed else ANNOUNCED_PATIENCE
             ids = [identity for identity, seen in self._seen[name].items() if seen + patience <= now]
             if ids:
                 self.lost(name, ids)
-                yield name, ids
+                yield name, ids, patience
 
     def excuse(self, now: float) -> None:
         """Nobody could be heard for a while: count all silence from now."""

@@ -25,6 +25,7 @@ from sidecar.net import multicast
 from sidecar.net.multicast import MulticastGroup
 from sidecar.net.ratelimit import TokenBuckets
 from sidecar.registry.peers.registry import PeerRegistry
+from sidecar.registry.peers.transport import PeerListener
 from sidecar.wire.dns import mdns as wire
 
 #: Packets of one sender that are looked at, a second and at once. One machine may hold hundreds of services.
@@ -35,8 +36,8 @@ PROBES, PROBE_GAP = 3, 0.05
 
 
 @define(eq=False)
-class _Place:
-    """What is said of one instance, in one packet a domain. :ivar later: announcements that are still to come."""
+class _Told:
+    """What is told of one instance, in one packet a domain. :ivar later: announcements that are still to come."""
 
     records: tuple[wire.Records, ...]
     goodbyes: tuple[wire.Records, ...]
@@ -49,7 +50,7 @@ class MdnsTransport(service.Service):
     log = Logger()
     kind: str = "mdns"
     heartbeat: float | None = None
-    _chorus: PeerRegistry
+    _listener: PeerListener
 
     def __init__(self, reactor: Any, interface: str, host: str) -> None:
         """:param interface: the IP address of the interface to use, "" for the default.
@@ -58,15 +59,15 @@ class MdnsTransport(service.Service):
         self._group = MulticastGroup(reactor, wire.GROUP, wire.PORT, interface, self._received)
         self._host = host
         self._gate = TokenBuckets(RATE, BURST)
-        self._nodes: dict[tuple[str, str], _Place] = {}
-        self._lists: dict[str, _Place] = {}
+        self._nodes: dict[tuple[str, str], _Told] = {}
+        self._lists: dict[str, _Told] = {}
 
     # --- PeerTransport ---------------------------------------------------------------------------------------------
 
-    def join(self, chorus: PeerRegistry) -> IService:
-        self._chorus = chorus
-        speaking: IService = self
-        return speaking
+    def attach(self, listener: PeerListener) -> IService:
+        self._listener = listener
+        started: IService = self
+        return started
 
     def startService(self) -> None:
         super().startService()
@@ -74,8 +75,8 @@ class MdnsTransport(service.Service):
 
     def stopService(self) -> Deferred[Any]:
         super().stopService()
-        for place in [*self._nodes.values(), *self._lists.values()]:
-            _hush(place)
+        for told in [*self._nodes.values(), *self._lists.values()]:
+            _cancel_later(told)
         return self._group.stop()
 
     def state(self) -> tuple[bool, str]:
@@ -86,21 +87,21 @@ class MdnsTransport(service.Service):
         for node in service.nodes:
             wire.node_records(service, node, wire.DOMAINS[0], self._host)
 
-    def ask(self, name: str) -> Deferred[None]:
-        return maybeDeferred(self._ask, name)
+    def query(self, name: str) -> Deferred[None]:
+        return maybeDeferred(self._query, name)
 
-    def ask_names(self) -> Deferred[None]:
-        return maybeDeferred(self._ask, wire.LISTING)
+    def query_names(self) -> Deferred[None]:
+        return maybeDeferred(self._query, wire.LISTING)
 
     def announce(self, service: Service, news: bool) -> Deferred[None]:
         return maybeDeferred(self._announce, service, news)
 
-    def retract(self, service: Service) -> Deferred[None]:
-        return maybeDeferred(self._retract, service)
+    def withdraw(self, service: Service) -> Deferred[None]:
+        return maybeDeferred(self._withdraw, service)
 
     # --- what goes out ----------------------------------------------------------------------------------------------
 
-    def _ask(self, name: str) -> None:
+    def _query(self, name: str) -> None:
         for domain in wire.DOMAINS:
             try:
                 packet = wire.question(f"{name}.{domain}")
@@ -112,35 +113,33 @@ class MdnsTransport(service.Service):
         for node in service.nodes:
             key = (service.name, node.id)
             if news or key not in self._nodes:
-                _hush(self._nodes.get(key))
-                place = self._nodes[key] = self._node_place(service, node)
-                self._introduce(place)
+                _cancel_later(self._nodes.get(key))
+                told = self._nodes[key] = self._node_told(service, node)
+                self._introduce(told)
         if service.name not in self._lists:
-            place = self._lists[service.name] = self._list_place(service.name)
-            self._introduce(place)
+            told = self._lists[service.name] = self._list_told(service.name)
+            self._introduce(told)
 
-    def _introduce(self, place: _Place) -> None:
+    def _introduce(self, told: _Told) -> None:
         """Probe, then announce, each thrice; the first probe now, so that what cannot be sent is known."""
         when = 0.0
-        self._tell(wire.probe, place.records)
+        self._tell(wire.probe, told.records)
         for _ in range(PROBES - 1):
             when += random.uniform(0.0, PROBE_GAP)
-            place.later.append(self._clock.callLater(when, self._tell_quietly, wire.probe, place.records))
+            told.later.append(self._clock.callLater(when, self._tell_quietly, wire.probe, told.records))
         for pause in ANNOUNCED:
-            place.later.append(
-                self._clock.callLater(when + pause, self._tell_quietly, wire.announcement, place.records)
-            )
+            told.later.append(self._clock.callLater(when + pause, self._tell_quietly, wire.announcement, told.records))
 
-    def _retract(self, service: Service) -> None:
+    def _withdraw(self, service: Service) -> None:
         for node in service.nodes:
-            place = self._nodes.pop((service.name, node.id), None)
-            if place is not None:
-                _hush(place)
-                self._tell(wire.announcement, place.goodbyes)
-        if not self._chorus.ours(service.name):
+            told = self._nodes.pop((service.name, node.id), None)
+            if told is not None:
+                _cancel_later(told)
+                self._tell(wire.announcement, told.goodbyes)
+        if not self._listener.own(service.name):
             listed = self._lists.pop(service.name, None)
             if listed is not None:
-                _hush(listed)
+                _cancel_later(listed)
                 self._tell(wire.announcement, listed.goodbyes)
 
     def _tell(self, make: Callable[[wire.Records], bytes], all_records: tuple[wire.Records, ...]) -> None:
@@ -154,14 +153,14 @@ class MdnsTransport(service.Service):
             # Nobody waits for this one, and who asks is answered.
             self.log.debug("mdns: {error}", error=error)
 
-    def _node_place(self, service: Service, node: Node) -> _Place:
-        return _Place(
+    def _node_told(self, service: Service, node: Node) -> _Told:
+        return _Told(
             tuple(wire.node_records(service, node, domain, self._host) for domain in wire.DOMAINS),
             tuple(wire.node_records(service, node, domain, self._host, 0) for domain in wire.DOMAINS),
         )
 
-    def _list_place(self, name: str) -> _Place:
-        return _Place(
+    def _list_told(self, name: str) -> _Told:
+        return _Told(
             tuple(wire.listing_records(name, domain, self._host) for domain in wire.DOMAINS),
             tuple(wire.listing_records(name, domain, self._host, 0) for domain in wire.DOMAINS),
         )
@@ -179,14 +178,14 @@ class MdnsTransport(service.Service):
             self._answer(packet, sender)
             return
         for name in wire.names(packet):
-            self._chorus.named(name)
-        for found in wire.sightings(packet):
-            if isinstance(found, wire.Trouble):
-                self._chorus.complain(f"{found.instance} (from {sender[0]})", found.why)
+            self._listener.on_name(name)
+        for found in wire.read_nodes(packet):
+            if isinstance(found, wire.MalformedNode):
+                self._listener.report_malformed(f"{found.instance} (from {sender[0]})", found.why)
             elif found.gone:
-                self._chorus.parted(found.service.name, [node.id for node in found.service.nodes])
+                self._listener.on_goodbye(found.service.name, [node.id for node in found.service.nodes])
             else:
-                self._chorus.heard(found.service)
+                self._listener.on_announced(found.service)
 
     def _answer(self, packet: wire.Packet, sender: tuple[str, int]) -> None:
         for question in packet.questions:
@@ -207,24 +206,24 @@ class MdnsTransport(service.Service):
             return []
         which = wire.DOMAINS.index(domain)
         if name == wire.LISTING and question.type in (wire.PTR, wire.ANY):
-            return [place.records[which] for place in self._lists.values()]
-        ours = self._chorus.ours(name)
-        if ours and question.type in (wire.PTR, wire.ANY):
-            places = [self._nodes.get((name, node.id)) for own in ours for node in own.nodes]
-            return [place.records[which] for place in places if place is not None]
+            return [told.records[which] for told in self._lists.values()]
+        own = self._listener.own(name)
+        if own and question.type in (wire.PTR, wire.ANY):
+            told = [self._nodes.get((name, node.id)) for each in own for node in each.nodes]
+            return [each.records[which] for each in told if each is not None]
         return [
-            place.records[which]
-            for (owner, identity), place in self._nodes.items()
+            told.records[which]
+            for (owner, identity), told in self._nodes.items()
             if name.endswith(owner) and f"{identity}.{owner}" == name
         ]
 
 
-def _hush(place: _Place | None) -> None:
-    if place is not None:
-        for call in place.later:
+def _cancel_later(told: _Told | None) -> None:
+    if told is not None:
+        for call in told.later:
             if call.active():
                 call.cancel()
-        place.later.clear()
+        told.later.clear()
 
 
 def _host_name() -> str:
@@ -246,6 +245,6 @@ def build(options: BackendOptions) -> IRegistry:
         except ValueError:
             raise ConfigError(f"the interface {options.interface!r} is not an IPv4 address of this machine") from None
     multicast.check(wire.GROUP, wire.PORT, options.interface)
-    voice = MdnsTransport(options.reactor, options.interface, _host_name())
-    registry: IRegistry = PeerRegistry(options.reactor, voice)
+    transport = MdnsTransport(options.reactor, options.interface, _host_name())
+    registry: IRegistry = PeerRegistry(options.reactor, transport)
     return registry

@@ -20,6 +20,7 @@ from sidecar.model import BackendOptions, Service
 from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.registry.peers.registry import PeerRegistry
+from sidecar.registry.peers.transport import PeerListener
 from sidecar.wire import natsregistry as wire
 
 #: Seconds between two announcements of what is ours: go-micro's.
@@ -34,11 +35,11 @@ class NatsTransport:
     kind: str = "nats"
     heartbeat: float | None = HEARTBEAT
     _inbox: str = field(factory=lambda: f"_INBOX.{uuid.uuid4().hex}", init=False)
-    _chorus: PeerRegistry = field(init=False)
+    _listener: PeerListener = field(init=False)
 
-    def join(self, chorus: PeerRegistry) -> IService:
-        self._chorus = chorus
-        self._link.on_change(lambda connected: chorus.came() if connected else chorus.went())
+    def attach(self, listener: PeerListener) -> IService:
+        self._listener = listener
+        self._link.on_change(lambda connected: listener.on_up() if connected else listener.on_down())
         interests = [
             *(Interest(subject, self._asked) for subject in wire.QUERY),
             *(Interest(subject, self._told) for subject in wire.WATCH),
@@ -55,16 +56,16 @@ class NatsTransport:
     def check(self, service: Service) -> None:
         """Whatever is a service can be told of here."""
 
-    def ask(self, name: str) -> Deferred[None]:
+    def query(self, name: str) -> Deferred[None]:
         return self._say(wire.query(name), f"{self._inbox}.get")
 
-    def ask_names(self) -> Deferred[None]:
+    def query_names(self) -> Deferred[None]:
         return self._say(wire.query(None), f"{self._inbox}.list")
 
     def announce(self, service: Service, news: bool) -> Deferred[None]:
         return self._say(wire.broadcast("create", service))
 
-    def retract(self, service: Service) -> Deferred[None]:
+    def withdraw(self, service: Service) -> Deferred[None]:
         return self._say(wire.broadcast("delete", service))
 
     def _say(self, said: Iterable[tuple[str, bytes]], reply: str = "") -> Deferred[None]:
@@ -80,12 +81,12 @@ class NatsTransport:
         try:
             query = wire.decode_query(body)
         except MalformedRecord as error:
-            self._chorus.complain(f"a question on {subject}", str(error))
+            self._listener.report_malformed(f"a question on {subject}", str(error))
             return
         if query is None:
             return
-        for name in self._chorus.our_names() if query.name is None else (query.name,):
-            for service in self._chorus.ours(name):
+        for name in self._listener.own_names() if query.name is None else (query.name,):
+            for service in self._listener.own(name):
                 # A lost connection is told elsewhere; who asked will ask again.
                 self._link.publish(reply, wire.answer(service)).addErrback(_expected)
 
@@ -93,23 +94,23 @@ class NatsTransport:
         try:
             service = wire.decode_answer(body)
         except MalformedRecord as error:
-            self._chorus.complain(f"an answer ({_names(body)})", str(error))
+            self._listener.report_malformed(f"an answer ({_names(body)})", str(error))
             return
-        self._chorus.named(service.name)
-        self._chorus.heard(service)
+        self._listener.on_name(service.name)
+        self._listener.on_announced(service)
 
     def _told(self, subject: str, reply: str, body: bytes) -> None:
         try:
             told = wire.decode_broadcast(body)
         except MalformedRecord as error:
-            self._chorus.complain(f"a message on {subject} ({_names(body)})", str(error))
+            self._listener.report_malformed(f"a message on {subject} ({_names(body)})", str(error))
             return
         if told is None:
             return
         if told.gone:
-            self._chorus.parted(told.service.name, [node.id for node in told.service.nodes])
+            self._listener.on_goodbye(told.service.name, [node.id for node in told.service.nodes])
         else:
-            self._chorus.heard(told.service)
+            self._listener.on_announced(told.service)
 
 
 def _all_said(results: list[tuple[bool, Any]]) -> None:

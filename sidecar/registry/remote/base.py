@@ -1,8 +1,8 @@
-"""What the registries of remote engines share: a mirror to read from, holdings to look after, news to pass on."""
+"""What the registries of remote engines share: a mirror to read from, registrations to look after, news to pass on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from random import Random
 from typing import Any, cast
 
@@ -12,11 +12,12 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from sidecar.errors import EngineUnavailable, NotFound
-from sidecar.interfaces import IWatch
+from sidecar.interfaces import IWatch, IWatcher
 from sidecar.lifecycle import TaskGroup
-from sidecar.model import BackendState, Change, Service
+from sidecar.model import UNSAID, BackendState, Caller, Cause, Change, Service
 from sidecar.net.client.fetcher import Fetcher
-from sidecar.registry.remote.failover import Engine
+from sidecar.registry.leases import EXPIRED
+from sidecar.registry.remote.failover import FailoverClient
 from sidecar.registry.remote.mirror import Mirror
 from sidecar.registry.remote.registrations import Registration, Registrations
 from sidecar.registry.watchers import Watchers
@@ -37,15 +38,16 @@ class RemoteRegistry(services.Service):
     #: register again within five, go-micro services at their next heartbeat, every thirty.
     grace = 40.0
 
-    def __init__(self, clock: Any, random: Random, agent: Fetcher, engine: Engine) -> None:
+    def __init__(self, clock: Any, random: Random, agent: Fetcher, client: FailoverClient) -> None:
         self._clock = clock
         self._random = random
         self._agent = agent
-        self._engine = engine
+        self._client = client
+        self._engine = f"engine {self.kind}"
         self._mirror = Mirror()
         self._watchers = Watchers(clock)
         self._tasks = TaskGroup()
-        self._ours = Registrations(clock, random, self)
+        self._own = Registrations(clock, random, self)
         self._connected = False
         self._detail = "not asked yet"
         self._grace_timer: IDelayedCall | None = None
@@ -53,7 +55,7 @@ class RemoteRegistry(services.Service):
 
     def startService(self) -> None:
         super().startService()
-        self._ours.startService()
+        self._own.startService()
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
@@ -62,33 +64,33 @@ class RemoteRegistry(services.Service):
     async def _stop(self) -> None:
         self._end_grace()
         await self._tasks.stop()
-        await self._ours.stopService()
+        await self._own.stopService()
         await self._agent.close()
 
     # --- IRegistry ----------------------------------------------------------------------------------------------------
 
-    def register(self, service: Service, ttl: float | None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._ours.hold(service, ttl))
+    def register(self, service: Service, ttl: float | None, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._own.register(service, ttl, cause.asked_by(caller)))
 
-    def deregister(self, service: Service) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._ours.release(service))
+    def deregister(self, service: Service, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._own.deregister(service, cause.asked_by(caller)))
 
-    def watch(self, notify: Callable[[Change], None]) -> IWatch:
-        return cast(IWatch, self._watchers.add(notify))
+    def watch(self, watcher: IWatcher) -> IWatch:
+        return cast(IWatch, self._watchers.add(watcher))
 
     def state(self) -> BackendState:
         return BackendState(self.kind, self._connected, self._mirror.stale_since, self._detail)
 
-    # --- ours.Engine, as far as all engines are alike -----------------------------------------------------------------
+    # --- RegistrationStore, as far as all engines are alike -----------------------------------------------------------
 
-    async def write(self, holding: Registration, *, renew: bool) -> None:
+    async def write(self, registration: Registration, *, renew: bool) -> None:
         raise NotImplementedError
 
-    async def erase(self, name: str, identity: str, lease: int) -> None:
+    async def delete(self, name: str, identity: str, lease: int, cause: Cause) -> None:
         raise NotImplementedError
 
     def expired(self, name: str, identity: str) -> None:
-        self._tell(self._mirror.drop(name, (identity,), "expired"))
+        self._tell(self._mirror.drop(name, (identity,), EXPIRED))
 
     # --- Coming and going of the engine -------------------------------------------------------------------------------
 
@@ -108,12 +110,12 @@ class RemoteRegistry(services.Service):
         back = self._mirror.found() or restarted
         self._connected, self._detail = True, ""
         if first:
-            self.log.info("Registry {kind} at {base}", kind=self.kind, base=self._engine.base)
+            self.log.info("Registry {kind} at {base}", kind=self.kind, base=self._client.base)
         if back:
-            self.log.info("{kind} at {base} is back", kind=self.kind, base=self._engine.base)
+            self.log.info("{kind} at {base} is back", kind=self.kind, base=self._client.base)
             self._end_grace()
             self._grace_timer = self._clock.callLater(self.grace, self._grace_over)
-            self._ours.restore()
+            self._own.restore(Cause("restored", f"{self.kind} came back", self._engine))
         if self._returning:
             # In a turn of its own: whoever waits may well stop us, and with us the task that is just telling this.
             self._clock.callLater(0, self._return_all)
@@ -122,6 +124,10 @@ class RemoteRegistry(services.Service):
         returning, self._returning = self._returning, []
         for waiting in returning:
             waiting.callback(None)
+
+    def _missing(self) -> Cause:
+        """Why a node goes that did not come back with the engine."""
+        return Cause("engine", f"not there any more since {self.kind} came back", self._engine)
 
     @property
     def _gentle(self) -> bool:
@@ -135,9 +141,9 @@ class RemoteRegistry(services.Service):
 
     def _grace_over(self) -> None:
         self._grace_timer = None
-        self._settle()
+        self._reconcile()
 
-    def _settle(self) -> None:
+    def _reconcile(self) -> None:
         """From now on what is missing on the engine is gone."""
 
     def _returned(self) -> Deferred[None]:
@@ -146,17 +152,14 @@ class RemoteRegistry(services.Service):
         self._returning.append(waiting)
         return waiting
 
-    # --- News and complaints ------------------------------------------------------------------------------------------
+    # --- News and malformed records -----------------------------------------------------------------------------------
 
     def _tell(self, changes: Iterable[Change]) -> None:
         self._watchers.tell(changes)
 
-    def _complain(self, record: str, why: str) -> None:
-        if self._mirror.complain(record, why):
+    def _report_malformed(self, record: str, why: str) -> None:
+        if self._mirror.report_malformed(record, why):
             self.log.warn("{kind}: {record} is malformed and left out: {why}", kind=self.kind, record=record, why=why)
-
-    def _content(self, record: str) -> None:
-        self._mirror.content(record)
 
     def _from_mirror(self, name: str) -> tuple[Service, ...]:
         found = self._mirror.get(name)

@@ -2,70 +2,30 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import partial
 from random import Random
-from typing import Any, Final
+from typing import Any
 
-from attrs import define, evolve
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from sidecar.errors import EngineUnavailable, MalformedRecord, NotFound
 from sidecar.interfaces import IRegistry
-from sidecar.model import BackendOptions, Change, Service
+from sidecar.model import BackendOptions, Cause, Service
 from sidecar.net.client.fetcher import Fetcher, Response
 from sidecar.net.client.tls import TrustOptions
 from sidecar.registry.catalog import Catalog
 from sidecar.registry.remote import consulapi as api
 from sidecar.registry.remote.base import RemoteRegistry, not_reachable
 from sidecar.registry.remote.consulapi import PATIENCE, ConsulApi
-from sidecar.registry.remote.failover import Engine, Refused, base_urls
+from sidecar.registry.remote.consulknown import FOLLOWED, KnownService, KnownServices
+from sidecar.registry.remote.consulquery import BlockingQueries
+from sidecar.registry.remote.failover import ErrorAnswer, FailoverClient, base_urls
 from sidecar.registry.remote.overlay import WriteOverlay
 from sidecar.registry.remote.registrations import Registration
+from sidecar.waiting import AskOnce, Freshness
 from sidecar.wire import consul as wire
-
-#: Services followed by a blocking query each. Consul takes 200 connections from one host, all its sidecars together.
-_FOLLOWED = 48
-#: Seconds for which one that was asked for keeps its place.
-_KEPT = 60.0
-#: Services whose nodes, or whose absence, are remembered.
-_REMEMBERED = 65_536
-#: Seconds between two queries of one loop at least, and as a multiple of what reading an answer took.
-_SPACING: Final = 0.02
-_SPACING_FACTOR: Final = 5.0
-#: Seconds between attempts to reach Consul, at first and at most.
-_BACKOFF: Final = (0.05, 1.0)
-
-
-@define(eq=False)
-class _Known:
-    """A service that was asked for.
-
-    :ivar asked: when it was last, in seconds of the clock.
-    :ivar task: follows it; None where nobody does, and ``doubtful`` tells whether something may have changed since.
-    """
-
-    name: str
-    asked: float = 0.0
-    doubtful: bool = False
-    task: Deferred[None] | None = None
-
-
-@define(eq=False)
-class _Backoff:
-    """Pauses that grow."""
-
-    _random: Random
-    _next: float = _BACKOFF[0]
-
-    def reset(self) -> None:
-        self._next = _BACKOFF[0]
-
-    def pause(self) -> float:
-        pause, self._next = self._next, min(self._next * 2, _BACKOFF[1])
-        return pause * self._random.uniform(0.5, 1.0)
 
 
 @implementer(IRegistry)
@@ -76,37 +36,39 @@ class ConsulRegistry(RemoteRegistry):
 
     def __init__(self, reactor: Any, random: Random, agent: Fetcher, bases: tuple[str, ...], token: str = "") -> None:
         """:param bases: URLs in the order to try them."""
-        super().__init__(reactor, random, agent, Engine("consul", reactor, agent, bases))
-        self._api = ConsulApi(self._engine, random, token)
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        #: Those of them with a task, in the order in which they were asked for.
-        self._followed: OrderedDict[str, _Known] = OrderedDict()
-        self._limit = _FOLLOWED
-        self._lookups: dict[str, list[Deferred[None]]] = {}
+        super().__init__(reactor, random, agent, FailoverClient("consul", reactor, agent, bases))
+        self._api = ConsulApi(self._client, random, token)
+        self._queries = BlockingQueries(reactor, random, self._api)
+        self._known = KnownServices()
+        self._lookups: AskOnce[str, None] = AskOnce()
         self._writes = WriteOverlay()
-        #: How often something changed that nobody follows.
-        self._woken = 0
+        #: Of whatever nobody follows.
+        self._fresh = Freshness()
         self._names: tuple[str, ...] = ()
         self._listed: frozenset[str] = frozenset()
         self._names_asked = -1
+        self._catalog_index = 0
+        self._critical_index = 0
         #: Nodes that were seen to be well since Consul came back: those are awaited no more.
         self._well: dict[str, set[str]] = {}
         #: The catalog could not be had the last time, so that what we hear may be from a Consul that began anew.
-        self._shaky = False
+        self._catalog_failed = False
 
     def startService(self) -> None:
         super().startService()
         self._tasks.run(self._follow_names(), "Watching Consul's catalog")
         self._tasks.run(self._follow_criticals(), "Watching Consul's checks")
 
+    def stopService(self) -> Deferred[None]:
+        self._lookups.fail(EngineUnavailable("the registry is stopping"))
+        return super().stopService()
+
     # --- Reading ------------------------------------------------------------------------------------------------------
 
     def get(self, name: str) -> Deferred[tuple[Service, ...]]:
         known = self._known.get(name)
-        if known is not None and (not known.doubtful or self._mirror.stale_since is not None):
-            known.asked = self._clock.seconds()
-            if known.task is not None:
-                self._followed.move_to_end(name)
+        if known is not None and (not known.stale or self._mirror.stale_since is not None):
+            self._known.asked(known, self._clock.seconds())
             try:
                 return succeed(self._from_mirror(name))
             except NotFound as error:
@@ -129,7 +91,7 @@ class ConsulRegistry(RemoteRegistry):
         return self._all_names()
 
     def _all_names(self) -> tuple[str, ...]:
-        """What the catalog said, and, while it cannot say, what is held."""
+        """What the catalog said, and, while it cannot say, what is registered here."""
         if self._mirror.stale_since is None:
             return self._names
         return tuple(sorted({*self._names, *self._mirror.names()}))
@@ -145,255 +107,231 @@ class ConsulRegistry(RemoteRegistry):
 
     def _look_up(self, name: str) -> Deferred[None]:
         """Ask for ``name`` now; whoever else asks meanwhile waits for the same answer."""
-        waiters = self._lookups.get(name)
-        first = waiters is None
-        if waiters is None:
-            waiters = self._lookups[name] = []
-        waiting: Deferred[None] = Deferred(lambda gone: waiters.remove(gone) if gone in waiters else None)
-        waiters.append(waiting)
-        if first:
-            self._tasks.run(self._inquire(name), f"Looking up {name}")
-        return waiting
+        return self._lookups.ask(name, partial(self._begin_look_up, name))
+
+    def _begin_look_up(self, name: str) -> Deferred[None]:
+        # Whoever waits is told in a turn of its own, and may stop us then.
+        answered: Deferred[None] = Deferred()
+
+        async def look_up() -> None:
+            problem: Exception | None = None
+            try:
+                await self._ask(name)
+            except (EngineUnavailable, MalformedRecord) as error:
+                problem = error
+            self._clock.callLater(0, _answer, answered, problem)
+
+        self._tasks.run(look_up(), f"Looking up {name}")
+        return answered
 
     def _look_up_quietly(self, name: str) -> None:
         """Look ``name`` up for the sake of who watches; where that fails, whoever asks next is told."""
         self._look_up(name).addErrback(lambda failure: failure.trap(EngineUnavailable, MalformedRecord) and None)
 
-    async def _inquire(self, name: str) -> None:
-        waiters = self._lookups[name]
-        asked, woken = self._writes.tick(), self._woken
-        known = self._known.get(name) or _Known(name)
-        known.asked, known.doubtful = self._clock.seconds(), True
-        self._remember(known)
-        problem: Exception | None = None
-        try:
-            response = await self._api.read(api.health_of(name))
-            known.doubtful = self._take_health(name, response, asked)
-            if known.task is None and self._mirror.get(name):
-                self._follow(known, api.index_of(response))
-        except (EngineUnavailable, MalformedRecord) as error:
-            problem = error
-        finally:
-            del self._lookups[name]
-        if known.task is None and woken != self._woken:
-            self._stir(known)  # the answer may be from before whatever it was
-        # In a turn of its own: whoever waits may stop us.
-        self._clock.callLater(0, _settle, tuple(waiters), problem)
-
-    def _remember(self, known: _Known) -> None:
-        self._known[known.name] = known
-        self._known.move_to_end(known.name)
-        while len(self._known) > _REMEMBERED:
-            _, gone = self._known.popitem(last=False)
+    async def _ask(self, name: str) -> None:
+        asked, fresh = self._writes.tick(), self._fresh.asked()
+        known = self._known.get(name) or KnownService(name)
+        known.asked, known.stale = self._clock.seconds(), True
+        for gone in self._known.remember(known):
             self._unfollow(gone)
             self._writes.forget(gone.name)
             self._mirror.forget(gone.name)
-            self._tell([Change("update", Service(gone.name))])
+            self._watchers.invalidate(gone.name)
+        try:
+            response = await self._api.read(api.health_of(name))
+            known.stale = self._take_health(known, response, asked)
+            if known.task is None and self._mirror.get(name):
+                self._follow(known, api.index_of(response))
+        finally:
+            if known.task is None and not self._fresh.holds(fresh):
+                self._invalidate(known)  # the answer may be from before whatever it was
 
-    def _take_health(self, name: str, response: Response, asked: int) -> bool:
+    def _take_health(self, known: KnownService, response: Response, asked: int) -> bool:
         """Put an answer into the mirror. :returns: whether it has to be asked for again."""
-        found = wire.health(response.body, name, self._complain, self._content)
-        shelf = Catalog()
-        shelf.replace(name, found.services)
-        doubtful = self._writes.lay_over(name, shelf, asked)
-        if self._gentle or self._shaky:
+        name = known.name
+        found = wire.health(response.body, name, self._report_malformed, self._mirror.clear_malformed)
+        catalog = Catalog()
+        catalog.replace(name, found.services)
+        again = self._writes.apply(name, catalog, asked)
+        cause = Cause(by=self._engine)
+        if self._gentle or self._catalog_failed:
             well = self._well.setdefault(name, set())
             well.update(node.id for service in found.services for node in service.nodes)
             for service in self._mirror.get(name):
-                awaited = tuple(node for node in service.nodes if node.id not in well and not shelf.has(name, node.id))
+                awaited = tuple(
+                    node for node in service.nodes if node.id not in well and not catalog.has(name, node.id)
+                )
                 if awaited:
-                    shelf.put(evolve(service, nodes=awaited))
+                    catalog.put(evolve(service, nodes=awaited))
         else:
-            for holding in self._ours.held(name):
-                identity = holding.key[1]
+            for registration in self._own.of(name):
+                identity = registration.key[1]
                 if identity not in found.present and not self._writes.has(name, identity):
-                    self._tasks.run(self._missed(holding), f"Asking why {identity} is gone")
-        self._tell(self._mirror.replace(name, shelf.get(name)))
-        return doubtful
+                    self._tasks.run(self._missed(registration), f"Asking why {identity} is gone")
+        for identity, output in found.critical.items():
+            if not catalog.has(name, identity):
+                self._tell(self._mirror.drop(name, (identity,), self._failed(output)))
+        for service in catalog.get(name):
+            recovered = tuple(node for node in service.nodes if node.id in known.critical)
+            if recovered:
+                self._tell(self._mirror.put(evolve(service, nodes=recovered), Cause("check passed", "", self._engine)))
+        known.critical = frozenset(found.critical)
+        self._tell(self._mirror.replace(name, catalog.get(name), cause))
+        return again
 
-    async def _missed(self, holding: Registration) -> None:
+    def _failed(self, output: str) -> Cause:
+        """Why a node goes whose check is critical."""
+        return Cause("expired" if wire.ran_out(output) else "check failed", output, self._engine)
+
+    async def _missed(self, registration: Registration) -> None:
         """A node of ours is not in the catalog. Somebody took it out, unless the agent has it and is only late."""
-        name, identity = holding.key
+        name, identity = registration.key
         try:
             if await self._api.has(identity):
                 return
         except EngineUnavailable:
             return  # when it is back everything is written again
-        if not self._gentle and not self._shaky and self._ours.holds(name, identity) is holding:
-            self._ours.dismiss(name, identity)
+        if not self._gentle and not self._catalog_failed and self._own.get(name, identity) is registration:
+            self._own.forget(name, identity)
 
     # --- Following ----------------------------------------------------------------------------------------------------
 
-    def _follow(self, known: _Known, index: int) -> None:
+    def _follow(self, known: KnownService, index: int) -> None:
         """Follow ``known`` where there is room for one more, or one that nobody asked for lately."""
-        if len(self._followed) >= self._limit:
-            oldest = next(iter(self._followed.values()))
-            if self._clock.seconds() - oldest.asked < _KEPT:
-                return
-            self._unfollow(oldest)
-            self._doubt(oldest)
-        self._followed[known.name] = known
-        known.task = self._tasks.run(self._keep_up(known, index), f"Following {known.name}")
+        room = self._known.room(self._clock.seconds())
+        if not room:
+            return
+        if isinstance(room, KnownService):
+            self._unfollow(room)
+            self._invalidate(room)
+        self._known.follow(known, self._tasks.run(self._keep_up(known, index), f"Following {known.name}"))
 
-    def _unfollow(self, known: _Known) -> None:
-        self._followed.pop(known.name, None)
-        task, known.task = known.task, None
+    def _unfollow(self, known: KnownService) -> None:
+        task = self._known.unfollow(known)
         if task is not None:
             task.cancel()
 
-    async def _keep_up(self, known: _Known, index: int) -> None:
+    async def _keep_up(self, known: KnownService, index: int) -> None:
         """Follow one service by blocking queries."""
-        backoff = _Backoff(self._random)
-        path = api.health_of(known.name)
-        while True:
-            asked = self._writes.tick()
-            try:
-                response = await self._api.poll(path, index)
-                began = self._clock.seconds()
-                doubtful = self._take_health(known.name, response, asked)
-            except (EngineUnavailable, MalformedRecord) as error:
-                index = 0
-                if isinstance(error, Refused) and error.status == 429:
-                    self._step_back(known)
-                    return
-                if self._mirror.stale_since is not None:
-                    await self._returned()
-                else:
-                    await deferLater(self._clock, backoff.pause())
-                continue
-            backoff.reset()
-            index = 0 if doubtful else api.next_index(index, response)
-            await self._rest(began)
 
-    def _step_back(self, known: _Known) -> None:
+        def failed(error: Exception) -> bool:
+            if isinstance(error, ErrorAnswer) and error.status == 429:
+                self._step_back(known)
+                return False
+            return True
+
+        take = partial(self._take_health, known)
+        await self._queries.follow(api.health_of(known.name), index, self._writes.tick, take, failed, self._until_back)
+
+    def _step_back(self, known: KnownService) -> None:
         """Consul takes no more connections from this host: follow one service less."""
-        self._followed.pop(known.name)
-        known.task = None
-        self._limit = max(1, len(self._followed))
-        self._doubt(known)
+        self._known.unfollow(known)
+        self._known.limit = limit = max(1, len(self._known.followed()))
+        self._invalidate(known)
         self.log.warn(
             "Consul limits the connections from this host: following {limit} services, others are looked up when they "
             "are called (see http_max_conns_per_client)",
-            limit=self._limit,
+            limit=limit,
         )
 
-    def _doubt(self, known: _Known) -> None:
+    def _invalidate(self, known: KnownService) -> None:
         """What is known of this one may be outdated: it is to be looked up again, by those too who keep its nodes."""
-        known.doubtful = True
+        known.stale = True
         if known.name in self._mirror:
-            self._tell([Change("update", Service(known.name))])
+            self._watchers.invalidate(known.name)
 
     async def _follow_names(self) -> None:
         """Follow the catalog: the names, whether Consul is there, and that something changed."""
-        index, last, backoff = 0, 0, _Backoff(self._random)
-        while True:
-            asked = self._writes.tick()
-            try:
-                response = await self._api.poll(api.CATALOG, index)
-                began = self._clock.seconds()
-                self._take_names(wire.catalog(response.body), asked)
-            except (EngineUnavailable, MalformedRecord) as error:
-                # A connection that broke is the engine's loss only if it cannot be had again at once.
-                if self._shaky or not last:
-                    self._lost(error)
-                self._shaky, index = True, 0
-                await deferLater(self._clock, backoff.pause())
-                continue
-            backoff.reset()
-            found = api.index_of(response)
-            if not self._gentle or found < last:
-                self._well.clear()
-            self._found(restarted=0 < found < last)
-            self._shaky = False
-            if found != last:
-                self._wake()
-            index, last = api.next_index(index, response), found
-            await self._rest(began)
+        await self._queries.follow(api.CATALOG, 0, self._writes.tick, self._take_catalog, self._catalog_lost)
+
+    def _take_catalog(self, response: Response, asked: int) -> bool:
+        self._take_names(wire.catalog(response.body), asked)
+        last, found = self._catalog_index, api.index_of(response)
+        if not self._gentle or found < last:
+            self._well.clear()
+        self._found(restarted=0 < found < last)
+        self._catalog_failed, self._catalog_index = False, found
+        if found != last:
+            self._invalidate_unfollowed()
+        return False
+
+    def _catalog_lost(self, error: Exception) -> bool:
+        # A connection that broke is the engine's loss only if it cannot be had again at once.
+        if self._catalog_failed or not self._catalog_index:
+            self._lost(error)
+        self._catalog_failed = True
+        return True
 
     async def _follow_criticals(self) -> None:
         """Follow the critical checks, of which the catalog tells nothing."""
-        index, backoff = 0, _Backoff(self._random)
-        while True:
-            try:
-                response = await self._api.poll(api.CRITICAL, index)
-            except EngineUnavailable:
-                index = 0
-                if self._mirror.stale_since is not None:
-                    await self._returned()
-                else:
-                    await deferLater(self._clock, backoff.pause())
-                continue
-            backoff.reset()
-            if api.index_of(response) != index:
-                self._wake()
-            index = api.next_index(index, response)
-            await deferLater(self._clock, _SPACING)
+        await self._queries.follow(api.CRITICAL, 0, self._writes.tick, self._take_criticals, away=self._until_back)
+
+    def _take_criticals(self, response: Response, asked: int) -> bool:
+        found = api.index_of(response)
+        if found != self._critical_index:
+            self._invalidate_unfollowed()
+        self._critical_index = found
+        return False
 
     def _take_names(self, names: tuple[str, ...], asked: int) -> None:
         if asked > self._names_asked:
             self._names, self._names_asked = tuple(sorted(names)), asked
             self._listed = frozenset(names)
 
-    def _wake(self) -> None:
+    def _invalidate_unfollowed(self) -> None:
         """Something changed: what nobody follows is to be looked up again before it is answered."""
-        self._woken += 1
-        for known in [known for known in self._known.values() if known.task is None]:
-            self._stir(known)
+        self._fresh.changed()
+        for known in self._known.unfollowed():
+            if not known.stale:
+                self._invalidate(known)
+            if known.name in self._listed and known.name not in self._mirror and known.name not in self._lookups:
+                self._look_up_quietly(known.name)  # it was asked for in vain, and is there now
 
-    def _stir(self, known: _Known) -> None:
-        if not known.doubtful:
-            self._doubt(known)
-        if known.name in self._listed and known.name not in self._mirror and known.name not in self._lookups:
-            self._look_up_quietly(known.name)  # it was asked for in vain, and is there now
+    def _until_back(self) -> Deferred[None] | None:
+        return self._returned() if self._mirror.stale_since is not None else None
 
     def _lost(self, error: Exception) -> None:
         super()._lost(error)
         self._well.clear()
 
-    def _settle(self) -> None:
+    def _reconcile(self) -> None:
         self._well.clear()
-        for known in tuple(self._followed.values()):
+        for known in self._known.followed():
             self._unfollow(known)
             self._follow(known, 0)
-        self._wake()
-
-    async def _rest(self, began: float) -> None:
-        """Let others come to their right after an answer that took long to read, and a busy service gather its news."""
-        spent = self._clock.seconds() - began
-        await deferLater(self._clock, max(_SPACING, spent * _SPACING_FACTOR))
+        self._invalidate_unfollowed()
 
     # --- Writing ------------------------------------------------------------------------------------------------------
 
-    async def write(self, holding: Registration, *, renew: bool) -> None:
-        service, (node,) = holding.service, holding.service.nodes
-        if renew and holding.ttl is not None and await self._api.passing(node.id):
+    async def write(self, registration: Registration, *, renew: bool) -> None:
+        service, (node,) = registration.service, registration.service.nodes
+        if renew and registration.ttl is not None and await self._api.passing(node.id):
             return
-        await self._api.register(service, node, holding.ttl)
+        await self._api.register(service, node, registration.ttl)
         self._writes.wrote(service.name, node.id, service, keep=service.name in self._known)
-        self._tell(self._mirror.put(service))
-        if service.name not in self._known and len(self._followed) < self._limit // 2:
+        self._tell(self._mirror.put(service, registration.cause))
+        if service.name not in self._known and not self._known.half_full():
             # To hear of it when somebody else takes it out.
             self._look_up_quietly(service.name)
 
-    async def erase(self, name: str, identity: str, lease: int) -> None:
+    async def delete(self, name: str, identity: str, lease: int, cause: Cause) -> None:
         await self._api.deregister(identity)
         self._writes.wrote(name, identity, None, keep=name in self._known)
-        self._tell(self._mirror.drop(name, (identity,), "delete"))
+        self._tell(self._mirror.drop(name, (identity,), cause))
 
 
-def _settle(waiters: tuple[Deferred[None], ...], problem: Exception | None) -> None:
-    for waiting in waiters:
-        if waiting.called:
-            continue
-        if problem is None:
-            waiting.callback(None)
-        else:
-            waiting.errback(problem)
+def _answer(answered: Deferred[None], problem: Exception | None) -> None:
+    if answered.called:
+        return  # everybody who waited has left
+    if problem is None:
+        answered.callback(None)
+    else:
+        answered.errback(problem)
 
 
 def build(options: BackendOptions) -> ConsulRegistry:
     """The backend behind ``--registry=consul``. :raises ConfigError: an address or a certificate cannot be used."""
     bases = base_urls("consul", options.addresses, "127.0.0.1", 8500, options.tls)
     trust = TrustOptions(options.ca_file, options.cert_file, options.key_file)
-    agent = Fetcher(options.reactor, timeout=PATIENCE, tls=trust, idle=_FOLLOWED)
+    agent = Fetcher(options.reactor, timeout=PATIENCE, tls=trust, idle=FOLLOWED)
     return ConsulRegistry(options.reactor, Random(), agent, bases, options.token)

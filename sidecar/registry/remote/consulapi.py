@@ -11,7 +11,7 @@ import orjson
 from sidecar.errors import BadRequest
 from sidecar.model import Node, Service
 from sidecar.net.client.fetcher import Response, excerpt
-from sidecar.registry.remote.failover import Engine, Refused
+from sidecar.registry.remote.failover import ErrorAnswer, FailoverClient
 from sidecar.wire import consul as wire
 
 #: Seconds for anything but waiting.
@@ -26,9 +26,9 @@ CRITICAL = "/v1/health/state/critical"
 class ConsulApi:
     """Asks an agent of Consul's."""
 
-    def __init__(self, engine: Engine, random: Random, token: str) -> None:
+    def __init__(self, client: FailoverClient, random: Random, token: str) -> None:
         """:param token: of an ACL, "" for none."""
-        self._engine = engine
+        self._client = client
         self._random = random
         self._headers = {"X-Consul-Token": token} if token else {}
 
@@ -45,7 +45,7 @@ class ConsulApi:
         query = f"?index={index}&wait={wait:.0f}s" if index else ""
         # Consul itself adds up to a sixteenth to the wait.
         timeout = PATIENCE + (wait * 17 / 16 if index else 0)
-        return self._taken(await self._engine.ask_once("GET", path + query, self._headers, timeout=timeout), path)
+        return self._taken(await self._client.ask_once("GET", path + query, self._headers, timeout=timeout), path)
 
     async def register(self, service: Service, node: Node, ttl: float | None) -> None:
         """Register in full, passing. :raises EngineUnavailable: it was not taken. :raises BadRequest: it never is."""
@@ -57,36 +57,36 @@ class ConsulApi:
             raise BadRequest(f"consul cannot keep this service: {excerpt(response.body)}")
         self._taken(response, path)
         if ttl is not None and not await self.passing(node.id):
-            raise Refused(f"consul lost the check of {node.id} at once", 404)
+            raise ErrorAnswer(f"consul lost the check of {node.id} at once", 404)
 
     async def passing(self, identity: str) -> bool:
         """Say that a node with a TTL is well. :returns: whether its check is known."""
         path = f"/v1/agent/check/pass/service:{quote(identity, safe='')}"
-        response = await self._ask("PUT", path, settles=_known_or_not)
+        response = await self._ask("PUT", path, accept=_known_or_not)
         return not _unknown(response) and bool(self._taken(response, path))
 
     async def deregister(self, identity: str) -> None:
         """Take a node out; one that is not there is no error."""
         path = f"/v1/agent/service/deregister/{quote(identity, safe='')}"
-        response = await self._ask("PUT", path, settles=_known_or_not)
+        response = await self._ask("PUT", path, accept=_known_or_not)
         if not _unknown(response):
             self._taken(response, path)
 
     async def has(self, identity: str) -> bool:
         """Whether the agent has this node, be it in the catalog or not yet."""
         path = f"/v1/agent/service/{quote(identity, safe='')}"
-        response = await self._ask("GET", path, settles=_known_or_not)
+        response = await self._ask("GET", path, accept=_known_or_not)
         return not _unknown(response) and bool(self._taken(response, path))
 
     async def _ask(self, method: str, path: str, body: bytes = b"", **options: Any) -> Response:
-        return await self._engine.ask(method, path, self._headers, body, timeout=PATIENCE, **options)
+        return await self._client.ask(method, path, self._headers, body, timeout=PATIENCE, **options)
 
     def _taken(self, response: Response, path: str) -> Response:
-        """:raises Refused: the answer is not a good one."""
+        """:raises ErrorAnswer: the answer is not a good one."""
         if response.status != 200:
             hint = "; check the token (CONSUL_HTTP_TOKEN)" if response.status in (401, 403) else ""
             said = f"{response.status} {excerpt(response.body)}{hint}"
-            raise Refused(f"consul refuses {path}: {said}", response.status)
+            raise ErrorAnswer(f"consul refuses {path}: {said}", response.status)
         return response
 
 

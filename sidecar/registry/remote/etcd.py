@@ -15,13 +15,14 @@ from zope.interface import implementer
 
 from sidecar.errors import EngineUnavailable, MalformedRecord
 from sidecar.interfaces import IRegistry
-from sidecar.model import BackendOptions, Service
+from sidecar.model import BackendOptions, Cause, Service
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.net.client.tls import TrustOptions
 from sidecar.registry.remote.base import RemoteRegistry, not_reachable
 from sidecar.registry.remote.etcdapi import PATIENCE, Compacted, EtcdApi
-from sidecar.registry.remote.failover import Engine, base_urls
+from sidecar.registry.remote.failover import FailoverClient, base_urls
 from sidecar.registry.remote.registrations import Registration
+from sidecar.waiting import Backoff
 from sidecar.wire import etcd as wire
 
 #: Seconds between looks at whether the engine still lives: a watch on a frozen engine is silent for ever.
@@ -55,13 +56,15 @@ class EtcdRegistry(RemoteRegistry):
         password: str = "",
     ) -> None:
         """:param bases: URLs in the order to try them."""
-        super().__init__(reactor, random, agent, Engine("etcd", reactor, agent, bases))
-        self._api = EtcdApi(self._engine, username, password)
+        super().__init__(reactor, random, agent, FailoverClient("etcd", reactor, agent, bases))
+        self._api = EtcdApi(self._client, username, password)
+        #: Why something changes of which we are told by etcd alone.
+        self._told = Cause(by=self._engine)
         self._keys: dict[str, _Known] = {}
         #: Keys that an engine which came back does not have (yet).
-        self._ghosts: set[str] = set()
+        self._absent: set[str] = set()
         #: Keys that we deleted, with the revision, until the watch is past it.
-        self._tombs: dict[str, int] = {}
+        self._tombstones: dict[str, int] = {}
         self._revision = 0
         self._mirrored = False
 
@@ -95,18 +98,17 @@ class EtcdRegistry(RemoteRegistry):
 
     async def _keep_up(self) -> None:
         """Read everything, follow what changes, and begin again when the thread is lost."""
-        pause = _BACKOFF[0]
+        backoff = Backoff(*_BACKOFF, self._random)
         while True:
             try:
                 await self._resync()
-                pause = _BACKOFF[0]
+                backoff.reset()
                 await self._follow()
             except Compacted as error:
                 self.log.info("Reading everything from etcd again: {why}", why=str(error))
             except (EngineUnavailable, MalformedRecord) as error:
                 self._lost(error)
-            await deferLater(self._clock, pause * self._random.uniform(0.5, 1.0))
-            pause = min(pause * 2, _BACKOFF[1])
+            await deferLater(self._clock, backoff.pause())
 
     async def _follow(self) -> None:
         """Watch for as long as etcd is there, from the last revision seen, whatever becomes of a connection."""
@@ -130,10 +132,10 @@ class EtcdRegistry(RemoteRegistry):
         records, revision = await self._api.everything()
         back = self._mirror.stale_since is not None or revision < self._revision
         # Where etcd began anew its revisions did too, and what we know of them means nothing any more.
-        self._tombs = {} if back else {key: each for key, each in self._tombs.items() if each > revision}
+        self._tombstones = {} if back else {key: each for key, each in self._tombstones.items() if each > revision}
         before, self._keys = self._keys, {}
         for record in records:
-            self._put(record, before.get(record.key))
+            self._put(record, before.get(record.key), self._told)
         self._revision, self._mirrored = revision, True
         self._found(restarted=back)
         for key, known in before.items():
@@ -143,9 +145,9 @@ class EtcdRegistry(RemoteRegistry):
                 self._keys[key] = known  # written by us since the reading began
             elif self._gentle:
                 self._keys[key] = _Known(0, known.name, known.ids)
-                self._ghosts.add(key)
+                self._absent.add(key)
             else:
-                self._vanish(known)
+                self._drop(known, self._missing() if back else self._told)
 
     async def _watch(self) -> None:
         """Follow changes until the stream ends, or the engine stops answering."""
@@ -167,96 +169,96 @@ class EtcdRegistry(RemoteRegistry):
             raise Compacted(f"it is at revision {progress.revision} and was at {self._revision}")
         for event in progress.events:
             if isinstance(event, wire.Record):
-                self._put(event, self._keys.get(event.key))
+                self._put(event, self._keys.get(event.key), self._told)
             else:
                 self._deleted(*event)
         self._revision = max(self._revision, progress.revision)
-        self._tombs = {key: revision for key, revision in self._tombs.items() if revision > self._revision}
+        self._tombstones = {key: revision for key, revision in self._tombstones.items() if revision > self._revision}
 
-    def _put(self, record: wire.Record, before: _Known | None) -> None:
+    def _put(self, record: wire.Record, before: _Known | None, cause: Cause) -> None:
         if record.key in self._keys and self._keys[record.key].revision >= record.revision:
             return
-        if self._tombs.get(record.key, 0) >= record.revision:
+        if self._tombstones.get(record.key, 0) >= record.revision:
             return
-        self._ghosts.discard(record.key)
+        self._absent.discard(record.key)
         try:
             service = record.service()
         except MalformedRecord as error:
-            self._complain(record.key, str(error))
+            self._report_malformed(record.key, str(error))
             self._keys.pop(record.key, None)
             if before is not None:
-                self._vanish(before)
+                self._drop(before, Cause("engine", f"its record is malformed: {error}", self._engine))
             return
-        self._content(record.key)
+        self._mirror.clear_malformed(record.key)
         known = _Known(record.revision, service.name, tuple(node.id for node in service.nodes))
         if before is not None:
             gone = before.ids if before.name != known.name else [each for each in before.ids if each not in known.ids]
-            self._tell(self._mirror.drop(before.name, gone, "delete"))
+            self._tell(self._mirror.drop(before.name, gone, cause))
         self._keys[record.key] = known
-        self._tell(self._mirror.put(service))
+        self._tell(self._mirror.put(service, cause))
 
     def _deleted(self, key: str, revision: int) -> None:
-        self._content(key)
+        self._mirror.clear_malformed(key)
         known = self._keys.get(key)
         if known is None or known.revision > revision:
             return
         del self._keys[key]
-        self._ghosts.discard(key)
-        self._vanish(known)
+        self._absent.discard(key)
+        self._drop(known, self._told)
         for identity in known.ids:
-            holding = self._ours.holds(known.name, identity)
-            if holding is not None:
-                self._tasks.run(self._missed(holding), f"Asking why {identity} is gone")
+            registration = self._own.get(known.name, identity)
+            if registration is not None:
+                self._tasks.run(self._missed(registration), f"Asking why {identity} is gone")
 
-    def _vanish(self, known: _Known) -> None:
-        self._tell(self._mirror.drop(known.name, known.ids, "delete"))
+    def _drop(self, known: _Known, cause: Cause) -> None:
+        self._tell(self._mirror.drop(known.name, known.ids, cause))
 
-    def _settle(self) -> None:
-        ghosts, self._ghosts = self._ghosts, set()
-        for key in ghosts:
+    def _reconcile(self) -> None:
+        absent, self._absent = self._absent, set()
+        for key in absent:
             known = self._keys.pop(key, None)
             if known is not None:
-                self._vanish(known)
+                self._drop(known, self._missing())
 
-    async def _missed(self, holding: Registration) -> None:
+    async def _missed(self, registration: Registration) -> None:
         """A key of ours was deleted. Somebody deregistered it, unless its lease is gone: then etcd let it lapse."""
-        name, identity = holding.key
+        name, identity = registration.key
         try:
-            lapsed = holding.lease and not await self._api.keep_alive(holding.lease)
+            lapsed = registration.lease and not await self._api.keep_alive(registration.lease)
         except EngineUnavailable:
             return  # when it is back everything is written again
         if lapsed:
-            await self._ours.rewrite(name, identity)
+            await self._own.rewrite(name, identity, Cause("restored", "etcd let its lease lapse", self._engine))
         elif wire.key(name, identity) not in self._keys:
-            self._ours.dismiss(name, identity)
+            self._own.forget(name, identity)
 
     # --- Writing ------------------------------------------------------------------------------------------------------
 
-    async def write(self, holding: Registration, *, renew: bool) -> None:
-        name, identity = holding.key
+    async def write(self, registration: Registration, *, renew: bool) -> None:
+        name, identity = registration.key
         key = wire.key(name, identity)
-        if renew and holding.lease and key in self._keys and await self._api.keep_alive(holding.lease):
+        if renew and registration.lease and key in self._keys and await self._api.keep_alive(registration.lease):
             return
-        former, lease = holding.lease, 0
-        if holding.ttl is not None:
-            lease = await self._api.grant(math.ceil(holding.ttl))
-        value = wire.value(holding.service, holding.service.nodes[0])
+        former, lease = registration.lease, 0
+        if registration.ttl is not None:
+            lease = await self._api.grant(math.ceil(registration.ttl))
+        value = wire.value(registration.service, registration.service.nodes[0])
         revision = await self._api.put(key, value, lease)
-        holding.lease = lease
-        self._put(wire.Record(key, value, revision, lease), self._keys.get(key))
+        registration.lease = lease
+        self._put(wire.Record(key, value, revision, lease), self._keys.get(key), registration.cause)
         if former:
             self._tasks.run(self._api.revoke(former), "Giving a lease back")
 
-    async def erase(self, name: str, identity: str, lease: int) -> None:
+    async def delete(self, name: str, identity: str, lease: int, cause: Cause) -> None:
         key = wire.key(name, identity)
         revision = await self._api.delete(key)
         known = self._keys.get(key)
         if known is not None and known.revision <= revision:
             del self._keys[key]
-            self._ghosts.discard(key)
-            self._vanish(known)
+            self._absent.discard(key)
+            self._drop(known, cause)
             if revision > self._revision:
-                self._tombs[key] = revision
+                self._tombstones[key] = revision
         if lease:
             self._tasks.run(self._api.revoke(lease), "Giving a lease back")
 

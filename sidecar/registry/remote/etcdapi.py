@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from sidecar.errors import BadRequest, EngineUnavailable, MalformedRecord
 from sidecar.net.client.fetcher import Response
-from sidecar.registry.remote.failover import MAX_ANSWER, Engine, Refused
+from sidecar.registry.remote.failover import MAX_ANSWER, ErrorAnswer, FailoverClient
 from sidecar.wire import etcd as wire
 
 #: Seconds for anything but watching.
@@ -30,9 +30,9 @@ class EtcdApi:
 
     log = Logger()
 
-    def __init__(self, engine: Engine, username: str, password: str) -> None:
+    def __init__(self, client: FailoverClient, username: str, password: str) -> None:
         """:param username: "" for an etcd without users."""
-        self._engine = engine
+        self._client = client
         self._username = username
         self._password = password
         self._token = ""
@@ -84,7 +84,7 @@ class EtcdApi:
                     progress(wire.read_progress(line))
 
         body = wire.watch(wire.PREFIX, revision)
-        await self._engine.stream("/v3/watch", await self._headers(), body, receive, timeout=PATIENCE)
+        await self._client.stream("/v3/watch", await self._headers(), body, receive, timeout=PATIENCE)
 
     # --- Leases -------------------------------------------------------------------------------------------------------
 
@@ -137,10 +137,10 @@ class EtcdApi:
             raise Compacted(why)
         if code == wire.INVALID_ARGUMENT and path == "/v3/kv/put" and "user name" not in why:
             raise BadRequest(f"etcd cannot keep this service: {why}")
-        raise Refused(f"POST {path}: etcd answered {response.status}: {why}", response.status)
+        raise ErrorAnswer(f"POST {path}: etcd answered {response.status}: {why}", response.status)
 
     async def _post(self, path: str, headers: dict[str, str], body: bytes, timeout: float) -> Response:
-        return await self._engine.ask("POST", path, headers, body, timeout=timeout, settles=_speaks)
+        return await self._client.ask("POST", path, headers, body, timeout=timeout, accept=_speaks)
 
 
 def _speaks(response: Response) -> bool:

@@ -15,7 +15,7 @@ from sidecar.net.client.fetcher import Fetcher, Response, excerpt
 MAX_ANSWER = 64 * 1024 * 1024
 
 
-class Refused(EngineUnavailable):
+class ErrorAnswer(EngineUnavailable):
     """The engine answered, but not what was asked for. :ivar status: what it answered."""
 
     def __init__(self, detail: str, status: int) -> None:
@@ -54,8 +54,8 @@ def _answered(response: Response) -> bool:
 
 
 @define(eq=False)
-class Engine:
-    """An engine behind one or more base URLs. The one that answered last is asked first."""
+class FailoverClient:
+    """Asks an engine that is at one or more base URLs. The one that answered last is asked first."""
 
     kind: str
     _clock: IReactorTime
@@ -75,12 +75,12 @@ class Engine:
         body: bytes = b"",
         *,
         timeout: float,
-        settles: Callable[[Response], bool] = _answered,
+        accept: Callable[[Response], bool] = _answered,
     ) -> Response:
         """Ask one address after the other until one answers.
 
         :param timeout: seconds for all of them together.
-        :param settles: whether an answer counts as one.
+        :param accept: whether an answer counts as one.
         :raises EngineUnavailable: none did; the message tells each one's reason.
         """
         deadline = self._clock.seconds() + timeout
@@ -92,7 +92,7 @@ class Engine:
             if left <= 0:
                 break
             try:
-                return await self.ask_once(method, path, headers, body, timeout=min(left, share), settles=settles)
+                return await self.ask_once(method, path, headers, body, timeout=min(left, share), accept=accept)
             except EngineUnavailable as error:
                 reasons[str(error)] = None
         raise EngineUnavailable(f"{self.kind} cannot be reached: {'; '.join(reasons)}")
@@ -105,11 +105,11 @@ class Engine:
         body: bytes = b"",
         *,
         timeout: float,
-        settles: Callable[[Response], bool] = _answered,
+        accept: Callable[[Response], bool] = _answered,
     ) -> Response:
         """Ask the current address; where that fails the next one is current.
 
-        :raises EngineUnavailable: it did not answer; :class:`Refused` where it answered that it cannot.
+        :raises EngineUnavailable: it did not answer; :class:`ErrorAnswer` where it answered that it cannot.
         """
         asked = self._current
         try:
@@ -117,12 +117,14 @@ class Engine:
                 method, self.base + path, headers, body, timeout=timeout, max_body=MAX_ANSWER
             )
         except RequestFailed as error:
-            self._turn(asked)
+            self._failed(asked)
             raise EngineUnavailable(str(error)) from error
-        if not settles(response):
-            self._turn(asked)
+        if not accept(response):
+            self._failed(asked)
             said = excerpt(response.body)
-            raise Refused(f"{method} {self._bases[asked]}{path}: answered {response.status}: {said}", response.status)
+            raise ErrorAnswer(
+                f"{method} {self._bases[asked]}{path}: answered {response.status}: {said}", response.status
+            )
         return response
 
     async def stream(
@@ -138,13 +140,13 @@ class Engine:
             await self._agent.stream("POST", self.base + path, receive, headers, body, timeout)
         except RequestFailed as error:
             if isinstance(error, RequestTimeout):
-                self._turn(asked)
+                self._failed(asked)
             raise EngineUnavailable(str(error)) from error
 
-    def turn(self) -> None:
+    def next_address(self) -> None:
         """Try the next address next time."""
-        self._turn(self._current)
+        self._failed(self._current)
 
-    def _turn(self, failed: int) -> None:
+    def _failed(self, failed: int) -> None:
         if self._current == failed:
             self._current = (failed + 1) % len(self._bases)

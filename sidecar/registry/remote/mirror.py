@@ -6,22 +6,22 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
-from sidecar.model import Change, Service
+from sidecar.model import Service
 from sidecar.registry.catalog import Catalog
 
 
 @define(eq=False)
 class Mirror(Catalog):
-    """A shelf that knows whether it is up to date."""
+    """A catalog that knows whether it is up to date, and what of it could not be read."""
 
     #: Seconds since the epoch when the engine was lost, or None while what is here is fresh.
     stale_since: float | None = None
     #: What could not be read, by record, so that each is logged once and not at every poll.
-    _complaints: dict[str, str] = field(factory=dict)
+    _malformed: dict[str, str] = field(factory=dict)
 
-    def forget(self, name: str) -> list[Change]:
-        """Nothing is known of ``name`` any more. :returns: the deletes."""
-        return self.replace(name, ())
+    def forget(self, name: str) -> None:
+        """Nothing is known of ``name`` any more, which does not say that it is gone."""
+        self.replace(name, ())
 
     def lost(self, now: float) -> bool:
         """The engine does not answer. :param now: seconds since the epoch. :returns: whether that is news."""
@@ -35,29 +35,29 @@ class Mirror(Catalog):
         news, self.stale_since = self.stale_since is not None, None
         return news
 
-    def complain(self, record: str, why: str) -> bool:
+    def report_malformed(self, record: str, why: str) -> bool:
         """Note that ``record`` is malformed. :returns: whether that was not known yet."""
-        if self._complaints.get(record) == why:
+        if self._malformed.get(record) == why:
             return False
-        if len(self._complaints) >= MAX_COMPLAINTS:
-            self._complaints.pop(next(iter(self._complaints)))
-        self._complaints[record] = why
+        if len(self._malformed) >= MAX_MALFORMED:
+            self._malformed.pop(next(iter(self._malformed)))
+        self._malformed[record] = why
         return True
 
-    def content(self, record: str) -> None:
+    def clear_malformed(self, record: str) -> None:
         """``record`` is well, or gone."""
-        self._complaints.pop(record, None)
+        self._malformed.pop(record, None)
 
 
 #: Malformed records remembered.
-MAX_COMPLAINTS = 1000
+MAX_MALFORMED = 1000
 
 
 def merged(services: Iterable[Service]) -> tuple[Service, ...]:
     """One service a version out of records that hold a node or so each; of differing heads the last holds."""
-    shelf = Catalog()
+    catalog = Catalog()
     name = ""
     for service in services:
         name = service.name
-        shelf.put(service)
-    return shelf.get(name)
+        catalog.put(service)
+    return catalog.get(name)

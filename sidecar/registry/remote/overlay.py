@@ -43,7 +43,7 @@ class WriteOverlay:
     def forget(self, name: str) -> None:
         self._writes.pop(name, None)
 
-    def lay_over(self, name: str, answer: Catalog, asked: int) -> bool:
+    def apply(self, name: str, answer: Catalog, asked: int) -> bool:
         """Correct ``answer``, which was asked for at tick ``asked``.
 
         :returns: whether anything was written since: the next answer is to say what became of it.
@@ -53,7 +53,7 @@ class WriteOverlay:
             if write.at <= asked:
                 del writes[identity]
             elif write.service is None:
-                answer.drop(name, (identity,), "delete")
+                answer.drop(name, (identity,))
             else:
                 answer.put(write.service)
         if not writes:

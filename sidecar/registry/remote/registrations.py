@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, Protocol
@@ -10,14 +10,14 @@ from typing import Any, Protocol
 from attrs import define, evolve
 from twisted.application import service as services
 from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from sidecar.errors import CallerError, EngineUnavailable
 from sidecar.lifecycle import TaskGroup, all_of
-from sidecar.model import Service
-from sidecar.registry.leases import Leases
+from sidecar.model import UNSAID, Cause, Service
+from sidecar.registry.leases import EXPIRED, Leases
+from sidecar.waiting import Alarm, Backoff
 
 #: Writes under way at once, whoever asked for them: engines limit their connections.
 _AT_ONCE = 16
@@ -25,10 +25,8 @@ _AT_ONCE = 16
 _LONGEST_QUEUE = 10.0
 #: Seconds between attempts at what the engine did not take, at first and at most.
 _BACKOFF = (0.1, 1.0)
-#: Seconds of one timer: epoll takes no more than 24 days.
-_LONGEST_WAIT = 86400.0
 #: Nodes to be taken out when the engine is back.
-_MAX_DEBTS = 100_000
+_MAX_OVERDUE = 100_000
 
 Key = tuple[str, str]
 
@@ -40,127 +38,131 @@ class Registration:
     :ivar service: with just this node.
     :ivar ttl: seconds, None for ever.
     :ivar lease: what the engine calls its lease; 0 for none.
+    :ivar cause: why it is written, for those who watch.
     """
 
     service: Service
     ttl: float | None
     lease: int = 0
+    cause: Cause = UNSAID
 
     @property
     def key(self) -> Key:
         return self.service.name, self.service.nodes[0].id
 
 
-class Engine(Protocol):
-    """Where holdings are written to."""
+class RegistrationStore(Protocol):
+    """Where registrations are written to."""
 
-    async def write(self, holding: Registration, *, renew: bool) -> None:
+    async def write(self, registration: Registration, *, renew: bool) -> None:
         """:param renew: it was written like this before, and may be there still.
         :raises EngineUnavailable: it was not taken. :raises BadRequest: it never will be."""
 
-    async def erase(self, name: str, identity: str, lease: int) -> None:
-        """:raises EngineUnavailable: it was not."""
+    async def delete(self, name: str, identity: str, lease: int, cause: Cause) -> None:
+        """:raises EngineUnavailable: it was not done."""
 
     def expired(self, name: str, identity: str) -> None:
-        """The lease is over: nobody must get to see the node any more. ``erase`` follows."""
+        """The lease is over: nobody must get to see the node any more. ``delete`` follows."""
 
 
 class Registrations(services.Service):
-    """Holds nodes on the engine until they are released, expire, or are taken out by somebody else.
+    """Keeps nodes on the engine until they are deregistered, expire, or are taken out by somebody else.
 
     When it stops, what was registered stays: the apps are still there, and leases run out by themselves.
     """
 
     log = Logger()
 
-    def __init__(self, clock: Any, random: Random, engine: Engine) -> None:
+    def __init__(self, clock: Any, random: Random, store: RegistrationStore) -> None:
         self._clock = clock
         self._random = random
-        self._engine = engine
-        self._holdings: dict[str, dict[str, Registration]] = {}
+        self._store = store
+        self._registered: dict[str, dict[str, Registration]] = {}
         self._leases: Leases[Key] = Leases()
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Alarm(clock, self._ring)
         self._turns: dict[Key, DeferredLock] = {}
         self._places = DeferredSemaphore(_AT_ONCE)
         #: Nodes whose time was over while the engine was away, with their leases.
-        self._debts: dict[Key, int] = {}
+        self._overdue: dict[Key, int] = {}
         self._tasks = TaskGroup()
-        self._paying = False
+        self._retrying = False
         self._restoring: Deferred[None] | None = None
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        if self._alarm is not None and self._alarm.active():
-            self._alarm.cancel()
-        self._alarm = None
+        self._alarm.cancel()
         return Deferred.fromCoroutine(self._tasks.stop())
 
     def __len__(self) -> int:
-        return sum(len(held) for held in self._holdings.values())
+        return sum(len(registered) for registered in self._registered.values())
 
-    def held(self, name: str) -> tuple[Registration, ...]:
-        """What is held under ``name``."""
-        return tuple(self._holdings.get(name, {}).values())
+    def of(self, name: str) -> tuple[Registration, ...]:
+        """What is registered under ``name``."""
+        return tuple(self._registered.get(name, {}).values())
 
-    def holds(self, name: str, identity: str) -> Registration | None:
-        return self._holdings.get(name, {}).get(identity)
+    def get(self, name: str, identity: str) -> Registration | None:
+        return self._registered.get(name, {}).get(identity)
 
     # --- What callers ask for -----------------------------------------------------------------------------------------
 
-    async def hold(self, service: Service, ttl: float | None) -> None:
+    async def register(self, service: Service, ttl: float | None, cause: Cause) -> None:
         """Have every node of ``service`` on the engine, for ``ttl`` seconds from when it took it.
 
-        :raises EngineUnavailable: it did not. A node that is held as it is keeps its place and its time starts anew:
-            the app is alive, and is to be found as soon as the engine is.
+        :raises EngineUnavailable: it did not. A node that is registered as it is keeps its place and its time starts
+            anew: the app is alive, and is to be found as soon as the engine is.
         """
-        await all_of((self._hold(evolve(service, nodes=(node,)), ttl) for node in service.nodes), _AT_ONCE)
+        nodes = (evolve(service, nodes=(node,)) for node in service.nodes)
+        await all_of((self._register(each, ttl, cause) for each in nodes), _AT_ONCE)
 
-    async def release(self, service: Service) -> None:
-        """Take every node of ``service`` out, held or not. :raises EngineUnavailable: nothing was changed."""
-        await all_of((self._release(service.name, node.id) for node in service.nodes), _AT_ONCE)
+    async def deregister(self, service: Service, cause: Cause) -> None:
+        """Take every node of ``service`` out, registered here or not.
 
-    async def _hold(self, service: Service, ttl: float | None) -> None:
+        :raises EngineUnavailable: nothing was changed.
+        """
+        await all_of((self._deregister(service.name, node.id, cause) for node in service.nodes), _AT_ONCE)
+
+    async def _register(self, service: Service, ttl: float | None, cause: Cause) -> None:
         key = (service.name, service.nodes[0].id)
         async with self._turn(key):
-            known = self.holds(*key)
+            known = self.get(*key)
             same = known is not None and known.service == service and known.ttl == ttl
-            holding = known if known is not None and same else Registration(service, ttl, known.lease if known else 0)
+            if known is not None and same:
+                registration = known
+            else:
+                registration = Registration(service, ttl, known.lease if known else 0, cause)
             try:
-                await self._engine.write(holding, renew=same)
+                await self._store.write(registration, renew=same)
             except EngineUnavailable:
                 if same:
-                    self._start(holding)
+                    self._set_deadline(registration)
                 raise
-            self._keep(holding)
+            name, identity = key
+            self._registered.setdefault(name, {})[identity] = registration
+            self._overdue.pop(key, None)
+            self._set_deadline(registration)
 
-    async def _release(self, name: str, identity: str) -> None:
+    async def _deregister(self, name: str, identity: str, cause: Cause) -> None:
         async with self._turn((name, identity)):
-            held = self.holds(name, identity)
-            await self._engine.erase(name, identity, held.lease if held else 0)
-            self.dismiss(name, identity)
-            self._debts.pop((name, identity), None)
+            known = self.get(name, identity)
+            await self._store.delete(name, identity, known.lease if known else 0, cause)
+            self.forget(name, identity)
+            self._overdue.pop((name, identity), None)
 
-    def dismiss(self, name: str, identity: str) -> None:
-        """Hold this node no more: somebody took it out of the engine."""
-        held = self._holdings.get(name)
-        if held is not None and held.pop(identity, None) is not None:
-            self._leases.release((name, identity))
-            if not held:
-                del self._holdings[name]
-            self._wind()
+    def forget(self, name: str, identity: str) -> None:
+        """Look after this node no more: somebody took it out of the engine."""
+        registered = self._registered.get(name)
+        if registered is not None and registered.pop(identity, None) is not None:
+            self._leases.remove((name, identity))
+            if not registered:
+                del self._registered[name]
+            self._set_alarm()
 
-    def _keep(self, holding: Registration) -> None:
-        name, identity = holding.key
-        self._holdings.setdefault(name, {})[identity] = holding
-        self._debts.pop(holding.key, None)
-        self._start(holding)
-
-    def _start(self, holding: Registration) -> None:
-        if holding.ttl is None:
-            self._leases.release(holding.key)
+    def _set_deadline(self, registration: Registration) -> None:
+        if registration.ttl is None:
+            self._leases.remove(registration.key)
         else:
-            self._leases.hold(holding.key, self._clock.seconds() + holding.ttl)
-        self._wind()
+            self._leases.set(registration.key, self._clock.seconds() + registration.ttl)
+        self._set_alarm()
 
     @asynccontextmanager
     async def _turn(self, key: Key) -> AsyncIterator[None]:
@@ -190,92 +192,82 @@ class Registrations(services.Service):
 
     # --- Leases that run out ------------------------------------------------------------------------------------------
 
-    def _wind(self) -> None:
-        deadline = self._leases.next()
-        if self._alarm is not None and self._alarm.active():
-            self._alarm.cancel()
-        self._alarm = None
-        if deadline is not None and self.running:
-            wait = min(max(0.0, deadline - self._clock.seconds()), _LONGEST_WAIT)
-            self._alarm = self._clock.callLater(wait, self._ring)
+    def _set_alarm(self) -> None:
+        self._alarm.set(self._leases.next() if self.running else None)
 
     def _ring(self) -> None:
-        self._alarm = None
         for name, identity in self._leases.expire(self._clock.seconds()):
-            held = self._holdings[name]
-            holding = held.pop(identity)
-            if not held:
-                del self._holdings[name]
-            self._engine.expired(name, identity)
-            if len(self._debts) < _MAX_DEBTS:
-                self._debts[name, identity] = holding.lease
-        self._wind()
-        if self._debts:
-            self._pay()
+            registered = self._registered[name]
+            registration = registered.pop(identity)
+            if not registered:
+                del self._registered[name]
+            self._store.expired(name, identity)
+            if len(self._overdue) < _MAX_OVERDUE:
+                self._overdue[name, identity] = registration.lease
+        self._set_alarm()
+        if self._overdue:
+            self.retry_deregistrations()
 
-    def _pay(self) -> None:
+    def retry_deregistrations(self) -> None:
         """Take out what is over, again and again until the engine has taken it."""
-        if not self._paying:
-            self._paying = True
-            self._tasks.run(self._pay_all(), "Taking expired nodes out of the engine")
+        if not self._retrying:
+            self._retrying = True
+            self._tasks.run(self._retry_deregistrations(), "Taking expired nodes out of the engine")
 
-    async def _pay_all(self) -> None:
+    async def _retry_deregistrations(self) -> None:
+        backoff = Backoff(*_BACKOFF, self._random)
         try:
-            for pause in self._pauses():
-                await all_of([self._pay_one(key) for key in self._debts], _AT_ONCE)
-                if not self._debts:
+            while True:
+                await all_of([self._delete_overdue(key) for key in self._overdue], _AT_ONCE)
+                if not self._overdue:
                     return
-                await deferLater(self._clock, pause)
+                await deferLater(self._clock, backoff.pause())
         finally:
-            self._paying = False
+            self._retrying = False
 
-    async def _pay_one(self, key: Key) -> None:
+    async def _delete_overdue(self, key: Key) -> None:
         async with self._turn(key):
-            lease = self._debts.get(key)
+            lease = self._overdue.get(key)
             if lease is None:
                 return  # registered again, or taken out, meanwhile
             try:
-                await self._engine.erase(*key, lease)
+                await self._store.delete(*key, lease, EXPIRED)
             except EngineUnavailable:
-                return  # stays a debt
-            self._debts.pop(key, None)
+                return  # stays overdue
+            self._overdue.pop(key, None)
 
     # --- An engine that forgot ----------------------------------------------------------------------------------------
 
-    def restore(self) -> None:
+    def restore(self, cause: Cause) -> None:
         """The engine is back, and may have forgotten: write everything again, until it has taken all of it."""
         if self._restoring is not None:
             self._restoring.cancel()
-        self._restoring = self._tasks.run(self._restore(), "Registering again after the engine came back")
+        self._restoring = self._tasks.run(self._restore(cause), "Registering again after the engine came back")
 
-    async def _restore(self) -> None:
-        left = {holding.key for held in self._holdings.values() for holding in held.values()}
+    async def _restore(self, cause: Cause) -> None:
+        left = {each.key for registered in self._registered.values() for each in registered.values()}
         if left:
             self.log.info("Registering {count} nodes again", count=len(left))
-        for pause in self._pauses():
-            await all_of([self._rewrite(key, left) for key in tuple(left)], _AT_ONCE)
+        backoff = Backoff(*_BACKOFF, self._random)
+        while True:
+            await all_of([self._rewrite(key, cause, left) for key in tuple(left)], _AT_ONCE)
             if not left:
                 return
-            await deferLater(self._clock, pause)
+            await deferLater(self._clock, backoff.pause())
 
-    async def rewrite(self, name: str, identity: str) -> None:
+    async def rewrite(self, name: str, identity: str, cause: Cause) -> None:
         """The engine lost this one: write it again."""
-        await self._rewrite((name, identity), set())
+        await self._rewrite((name, identity), cause, set())
 
-    async def _rewrite(self, key: Key, left: set[Key]) -> None:
+    async def _rewrite(self, key: Key, cause: Cause, left: set[Key]) -> None:
         async with self._turn(key):
-            holding = self.holds(*key)
-            if holding is not None:
+            registration = self.get(*key)
+            if registration is not None:
+                registration.cause = cause
                 try:
-                    await self._engine.write(holding, renew=False)
+                    await self._store.write(registration, renew=False)
                 except EngineUnavailable:
                     return
                 except CallerError as error:
                     self.log.warn("{id} cannot be registered again: {error}", id=key[1], error=str(error))
             left.discard(key)
-
-    def _pauses(self) -> Iterator[float]:
-        pause, most = _BACKOFF
-        while True:
-            yield pause * self._random.uniform(0.5, 1.0)
-            pause = min(pause * 2, most)

@@ -10,7 +10,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import provider
 
 from sidecar.errors import EngineUnavailable, NotFound
-from sidecar.model import Node, Service
+from sidecar.model import ANONYMOUS, Node, Service
 from sidecar.test.contracts.registry import a_service, sleep
 from sidecar.test.doubles.servers.base import LOOP
 
@@ -83,7 +83,7 @@ class OutageContract:
         """The engine is gone: reads go on with the last answer and say so, writes and unknown reads are refused."""
         registry = await self._registry()
         service = a_service(nodes=2)
-        await registry.register(service, 60.0)
+        await registry.register(service, 60.0, ANONYMOUS)
         ids = {node.id for node in service.nodes}
         await self._becomes(registry, service.name, ids)
         await self.engine_gone()
@@ -91,13 +91,13 @@ class OutageContract:
         assert not registry.state().connected and registry.state().detail
         assert await self._ids(registry, service.name) == ids
         assert service.name in await registry.list()
-        await self._refused(registry.register, a_service(), None)
-        await self._refused(registry.deregister, service)
+        await self._refused(registry.register, a_service(), None, ANONYMOUS)
+        await self._refused(registry.deregister, service, ANONYMOUS)
         assert await self._ids(registry, service.name) == ids
         await self.engine_back(wiped=False)
         await self._fresh(registry)
         assert registry.state().connected
-        await registry.register(a_service(), None)
+        await registry.register(a_service(), None, ANONYMOUS)
 
     async def test_comes_back_empty(self) -> None:
         """The engine forgot everything: what was registered here is there again, and nobody misses it meanwhile."""
@@ -110,8 +110,8 @@ class OutageContract:
     async def _missed_by_nobody(self, *, wiped: bool) -> None:
         here, there = await self._registry(), await self._registry()
         lasting, leased = a_service(), a_service()
-        await here.register(lasting, None)
-        await here.register(leased, 60.0)
+        await here.register(lasting, None, ANONYMOUS)
+        await here.register(leased, 60.0, ANONYMOUS)
         wanted = {service.name: {service.nodes[0].id} for service in (lasting, leased)}
         for registry in (here, there):
             for name, ids in wanted.items():
@@ -143,21 +143,21 @@ class OutageContract:
         """A renewal that the engine cannot take is refused, and keeps the node in its place all the same."""
         registry = await self._registry()
         kept, lapsing = a_service(), a_service()
-        await registry.register(kept, 4.0)
-        await registry.register(lapsing, 4.0)
+        await registry.register(kept, 4.0, ANONYMOUS)
+        await registry.register(lapsing, 4.0, ANONYMOUS)
         await self._becomes(registry, kept.name, {kept.nodes[0].id})
         await self._becomes(registry, lapsing.name, {lapsing.nodes[0].id})
         await self.engine_gone()
         await self._stale(registry)
         for _ in range(3):
-            await self._refused(registry.register, kept, 4.0)
+            await self._refused(registry.register, kept, 4.0, ANONYMOUS)
             await sleep(1.5)
         assert await self._ids(registry, kept.name) == {kept.nodes[0].id}
         assert await self._ids(registry, lapsing.name) == set()
-        await self._refused(registry.register, kept, 4.0)
+        await self._refused(registry.register, kept, 4.0, ANONYMOUS)
         await self.engine_back(wiped=False)
         await self._fresh(registry)
-        await registry.register(kept, 60.0)
+        await registry.register(kept, 60.0, ANONYMOUS)
         other = await self._registry()
         await self._becomes(other, kept.name, {kept.nodes[0].id})
         await self._becomes(other, lapsing.name, set())
@@ -167,7 +167,7 @@ class OutageContract:
         registry = await self._registry()
         stranger = await self.make_registry()
         service = a_service()
-        await stranger.register(service, None)
+        await stranger.register(service, None, ANONYMOUS)
         await self._becomes(registry, service.name, {service.nodes[0].id})
         await stranger.stopService()
         await self.engine_gone()
@@ -179,10 +179,10 @@ class OutageContract:
         """What another client took out stays out, though it was registered here and the engine forgot everything."""
         here, there = await self._registry(), await self._registry()
         service, witness = a_service(), a_service()
-        await here.register(service, None)
-        await here.register(witness, None)
+        await here.register(service, None, ANONYMOUS)
+        await here.register(witness, None, ANONYMOUS)
         await self._becomes(here, service.name, {service.nodes[0].id})
-        await there.deregister(service)
+        await there.deregister(service, ANONYMOUS)
         await self._becomes(here, service.name, set())
         await sleep(0.5)
         await self.engine_gone()
@@ -206,17 +206,17 @@ class OutageContract:
         self.addCleanup(globalLogPublisher.removeObserver, hear)  # type: ignore[attr-defined]
         registry = await self._registry()
         service = a_service()
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         records = await self.put_rubbish(service.name)
         await self._becomes(registry, service.name, {service.nodes[0].id})
         another = evolve(a_service(), name=service.name)
-        await registry.register(another, None)
+        await registry.register(another, None, ANONYMOUS)
         await self._becomes(registry, service.name, {service.nodes[0].id, another.nodes[0].id})
         assert service.name in await registry.list()
         for _ in range(100):
             if len(lines) >= len(records):
                 break
             await sleep(0.05)
-        await registry.deregister(Service(service.name, nodes=(Node(another.nodes[0].id, "", 0),)))
+        await registry.deregister(Service(service.name, nodes=(Node(another.nodes[0].id, "", 0),)), ANONYMOUS)
         await self._becomes(registry, service.name, {service.nodes[0].id})
         assert sorted(lines) == sorted(records), f"{sorted(lines)} is not {sorted(records)}"

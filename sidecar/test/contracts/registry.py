@@ -14,7 +14,9 @@ from zope.interface.verify import verifyObject
 
 from sidecar.errors import NotFound
 from sidecar.interfaces import IRegistry, IWatch
-from sidecar.model import Change, Endpoint, Node, Service, Value
+from sidecar.model import ANONYMOUS, Caller, Cause, Change, Endpoint, Node, Service, Value
+from sidecar.registry.watchers import CallbackWatcher
+from sidecar.test.doubles.watcher import RecordingWatcher
 
 #: Seconds until a promise that has no time of its own counts as broken.
 PATIENCE = 20.0
@@ -95,7 +97,7 @@ class RegistryContract:
         """It is an IRegistry, and so is what it gives."""
         registry = await self._registry()
         verifyObject(IRegistry, registry)
-        watch = registry.watch(lambda change: None)
+        watch = registry.watch(RecordingWatcher())
         verifyObject(IWatch, watch)
         watch.cancel()
         watch.cancel()
@@ -123,7 +125,7 @@ class RegistryContract:
         """Version, endpoints, and every node with its address and metadata come back as they were given."""
         registry = await self._registry()
         service = a_service(nodes=3)
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         (found,) = await registry.get(service.name)
         assert (found.name, found.version, found.endpoints) == (service.name, service.version, service.endpoints)
         key = lambda node: node.id  # noqa: E731  # a sort key, used twice in the next line
@@ -134,7 +136,7 @@ class RegistryContract:
         registry = await self._registry()
         service = evolve(a_service(), version="", endpoints=())
         service = evolve(service, nodes=(evolve(service.nodes[0], metadata={}),))
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         (found,) = await registry.get(service.name)
         assert (found.version, found.endpoints) == ("", ())
         assert found.nodes == service.nodes
@@ -145,7 +147,7 @@ class RegistryContract:
         tail = uuid.uuid4().hex[:8]
         for name in (f"topic:x.{tail}", f"with space {tail}", f"ünï {tail}", f"a/b?c=d&e#{tail}"):
             service = a_service(name)
-            await registry.register(service, None)
+            await registry.register(service, None, ANONYMOUS)
             assert await self.nodes(registry, name) == {service.nodes[0].id}, name
             assert name in await registry.list(), name
 
@@ -154,7 +156,7 @@ class RegistryContract:
         registry = await self._registry()
         service = a_service()
         service = evolve(service, nodes=(evolve(service.nodes[0], address="::1"),))
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         (found,) = await registry.get(service.name)
         assert (found.nodes[0].address, found.nodes[0].port) == ("::1", service.nodes[0].port)
 
@@ -165,7 +167,7 @@ class RegistryContract:
         one, two = a_service(f"b.{tail}"), a_service(f"a.{tail}")
         again = evolve(a_service(f"b.{tail}"), version="2")
         for service in (one, two, again):
-            await registry.register(service, None)
+            await registry.register(service, None, ANONYMOUS)
         names = await registry.list()
         assert list(names) == sorted(names), names
         assert [name for name in names if tail in name] == [f"a.{tail}", f"b.{tail}"], names
@@ -175,8 +177,8 @@ class RegistryContract:
         registry = await self._registry()
         one = a_service(version="1", nodes=2)
         two = a_service(one.name, version="2")
-        await registry.register(one, None)
-        await registry.register(two, None)
+        await registry.register(one, None, ANONYMOUS)
+        await registry.register(two, None, ANONYMOUS)
         found = {service.version: {node.id for node in service.nodes} for service in await registry.get(one.name)}
         assert found == {"1": {node.id for node in one.nodes}, "2": {two.nodes[0].id}}, found
 
@@ -187,17 +189,17 @@ class RegistryContract:
         registry = await self._registry()
         one, two = a_service(version="1"), a_service("", version="1")
         two = evolve(two, name=one.name)
-        await registry.register(one, None)
-        await registry.register(two, None)
+        await registry.register(one, None, ANONYMOUS)
+        await registry.register(two, None, ANONYMOUS)
         assert await self.nodes(registry, one.name) == {one.nodes[0].id, two.nodes[0].id}
 
     async def test_register_again_alters(self) -> None:
         """A node that is registered again elsewhere has moved, to another version too."""
         registry = await self._registry()
         service = a_service()
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         moved = evolve(service, version="2", nodes=(evolve(service.nodes[0], port=4242),))
-        await registry.register(moved, None)
+        await registry.register(moved, None, ANONYMOUS)
 
         async def check() -> bool:
             found = [each for each in await registry.get(service.name) if each.nodes]
@@ -209,24 +211,24 @@ class RegistryContract:
         """Deregistering takes out the named nodes and no other; their ids are all it needs."""
         registry = await self._registry()
         service = a_service(nodes=3)
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         bare = Service(service.name, nodes=tuple(Node(node.id, "", 0) for node in service.nodes[:2]))
-        await registry.deregister(bare)
+        await registry.deregister(bare, ANONYMOUS)
         assert await self.nodes(registry, service.name) == {service.nodes[2].id}
 
     async def test_deregister_last(self) -> None:
         """With its last node the service is gone, from the list as well."""
         registry = await self._registry()
         service = a_service()
-        await registry.register(service, 60.0)
-        await registry.deregister(service)
+        await registry.register(service, 60.0, ANONYMOUS)
+        await registry.deregister(service, ANONYMOUS)
         assert await self.nodes(registry, service.name) == set()
         assert service.name not in await registry.list()
 
     async def test_deregister_unknown(self) -> None:
         """Deregistering what is not there is no error."""
         registry = await self._registry()
-        await registry.deregister(a_service())
+        await registry.deregister(a_service(), ANONYMOUS)
 
     # --- Time -----------------------------------------------------------------------------------------------------
 
@@ -234,7 +236,7 @@ class RegistryContract:
         """A node is there until its TTL is over, and then is gone."""
         registry = await self._registry()
         service = a_service()
-        await registry.register(service, self.ttl)
+        await registry.register(service, self.ttl, ANONYMOUS)
         await self.pass_time(self.ttl * 0.5)
         assert await self.nodes(registry, service.name) == {service.nodes[0].id}
         await self.pass_time(self.ttl * 0.5 + 0.1)
@@ -244,10 +246,10 @@ class RegistryContract:
         """Registering again starts the TTL anew."""
         registry = await self._registry()
         service = a_service()
-        await registry.register(service, self.ttl)
+        await registry.register(service, self.ttl, ANONYMOUS)
         for _ in range(3):
             await self.pass_time(self.ttl * 0.5)
-            await registry.register(service, self.ttl)
+            await registry.register(service, self.ttl, ANONYMOUS)
         await self.pass_time(self.ttl * 0.4)
         assert await self.nodes(registry, service.name) == {service.nodes[0].id}
 
@@ -255,8 +257,8 @@ class RegistryContract:
         """A node registered again without a TTL stays."""
         registry = await self._registry()
         service = a_service()
-        await registry.register(service, self.ttl)
-        await registry.register(service, None)
+        await registry.register(service, self.ttl, ANONYMOUS)
+        await registry.register(service, None, ANONYMOUS)
         await self.pass_time(self.ttl + 0.5)
         assert await self.nodes(registry, service.name) == {service.nodes[0].id}
 
@@ -265,8 +267,8 @@ class RegistryContract:
         registry = await self._registry()
         brief = a_service()
         lasting = evolve(a_service(), name=brief.name)
-        await registry.register(lasting, None)
-        await registry.register(brief, self.ttl)
+        await registry.register(lasting, None, ANONYMOUS)
+        await registry.register(brief, self.ttl, ANONYMOUS)
         await self.pass_time(self.ttl + 0.1)
         await self._becomes(registry, brief.name, {lasting.nodes[0].id})
 
@@ -274,7 +276,7 @@ class RegistryContract:
 
     async def _watched(self, registry: Any) -> list[Change]:
         seen: list[Change] = []
-        watch = registry.watch(seen.append)
+        watch = registry.watch(RecordingWatcher(seen))
         self.addCleanup(watch.cancel)  # type: ignore[attr-defined]
         return seen
 
@@ -295,27 +297,46 @@ class RegistryContract:
         (node,) = service.nodes
         await self.nodes(registry, service.name)
         seen = await self._watched(registry)
-        await registry.register(service, 60.0)
+        await registry.register(service, 60.0, ANONYMOUS)
         change = await self._seen(seen, "create", node.id)
         assert change.service.name == service.name and change.service.nodes == (node,), change
-        await registry.register(service, 60.0)
-        await registry.register(evolve(service, nodes=(evolve(node, port=4242),)), 60.0)
+        await registry.register(service, 60.0, ANONYMOUS)
+        await registry.register(evolve(service, nodes=(evolve(node, port=4242),)), 60.0, ANONYMOUS)
         change = await self._seen(seen, "update", node.id)
         assert change.service.nodes[0].port == 4242
-        await registry.deregister(service)
+        await registry.deregister(service, ANONYMOUS)
         await self._seen(seen, "delete", node.id)
-        ours = [change.action for change in seen if change.service.name == service.name]
-        assert ours == ["create", "update", "delete"], ours
+        ours = [(change.action, change.reason) for change in seen if change.service.name == service.name]
+        expected = [("create", "registered"), ("update", "changed"), ("delete", "deregistered")]
+        assert ours == expected, ours
 
-    async def test_watch_hears_expiry(self) -> None:
-        """A TTL that runs out reaches watchers as ``expired``, though nobody asks."""
+    async def test_why(self) -> None:
+        """A watcher hears why, by whom and when, in the words of whoever did it; no change is without nodes."""
         registry = await self._registry()
         service = a_service()
         await self.nodes(registry, service.name)
         seen = await self._watched(registry)
-        await registry.register(service, self.ttl)
+        alice = Caller("alice", address="127.0.0.1", authenticated_by="token")
+        await registry.register(service, None, alice)
+        change = await self._seen(seen, "create", service.nodes[0].id)
+        assert (change.reason, change.by) == ("registered", "caller alice"), change
+        failed = Cause("check failed", "http://127.0.0.1:9090/ok answered 503, 3 of 3", "check")
+        await registry.deregister(service, ANONYMOUS, failed)
+        change = await self._seen(seen, "delete", service.nodes[0].id)
+        assert (change.reason, change.detail, change.by) == (failed.reason, failed.detail, "check"), change
+        assert all(change.nodes for change in seen), seen
+        assert all(change.time > 1_700_000_000 for change in seen), seen
+
+    async def test_watch_hears_expiry(self) -> None:
+        """A TTL that runs out reaches watchers with the reason ``expired``, though nobody asks."""
+        registry = await self._registry()
+        service = a_service()
+        await self.nodes(registry, service.name)
+        seen = await self._watched(registry)
+        await registry.register(service, self.ttl, ANONYMOUS)
         await self.pass_time(self.ttl + 0.1)
-        await self._seen(seen, "expired", service.nodes[0].id)
+        change = await self._seen(seen, "delete", service.nodes[0].id)
+        assert (change.reason, change.by) == ("expired", "ttl"), change
 
     async def test_watch_is_not_reentrant(self) -> None:
         """No watcher is called inside the call that caused the change."""
@@ -324,10 +345,10 @@ class RegistryContract:
         await self.nodes(registry, service.name)
         inside = False
         found: list[bool] = []
-        watch = registry.watch(lambda change: found.append(inside))
+        watch = registry.watch(CallbackWatcher(lambda change: found.append(inside), lambda name: None))
         self.addCleanup(watch.cancel)  # type: ignore[attr-defined]
         inside = True
-        registering: Deferred[None] = registry.register(service, None)
+        registering: Deferred[None] = registry.register(service, None, ANONYMOUS)
         inside = False
         await registering
 
@@ -343,9 +364,9 @@ class RegistryContract:
         service = a_service()
         await self.nodes(registry, service.name)
         gone: list[Change] = []
-        registry.watch(gone.append).cancel()
+        registry.watch(RecordingWatcher(gone)).cancel()
         seen = await self._watched(registry)
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         await self._seen(seen, "create", service.nodes[0].id)
         assert gone == []
 
@@ -358,9 +379,9 @@ class RegistryContract:
         def bad(change: Change) -> None:
             raise ZeroDivisionError("a watcher's own fault")
 
-        watch = registry.watch(bad)
+        watch = registry.watch(CallbackWatcher(bad, lambda name: None))
         seen = await self._watched(registry)
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         await self._seen(seen, "create", service.nodes[0].id)
         watch.cancel()
         assert self.flushLoggedErrors(ZeroDivisionError)  # type: ignore[attr-defined]
@@ -375,10 +396,10 @@ class RegistryContract:
         service = a_service(nodes=2)
         assert await self.nodes(there, service.name) == set()
         seen = await self._watched(there)
-        await here.register(service, 60.0)
+        await here.register(service, 60.0, ANONYMOUS)
         await self._becomes(there, service.name, {node.id for node in service.nodes})
         await self._seen(seen, "create", service.nodes[0].id)
-        await here.deregister(service)
+        await here.deregister(service, ANONYMOUS)
         await self._becomes(there, service.name, set())
         await self._seen(seen, "delete", service.nodes[1].id)
 
@@ -389,7 +410,7 @@ class RegistryContract:
         here, there = await self._registry(), await self._registry()
         one = a_service()
         two = evolve(a_service(), name=one.name)
-        await here.register(one, None)
-        await there.register(two, None)
+        await here.register(one, None, ANONYMOUS)
+        await there.register(two, None, ANONYMOUS)
         for registry in (here, there):
             await self._becomes(registry, one.name, {one.nodes[0].id, two.nodes[0].id})

@@ -190,9 +190,9 @@ class RegistriesTests(SynchronousTestCase):
         """Every packet that a service and its client multicast is read: the node comes, is on the list, and leaves."""
         for name, recording in recordings():
             packets = [mdns.decode(bytes.fromhex(heard["packet"])) for heard in recording["mdns packets"]]
-            seen = [sighting for packet in packets for sighting in mdns.sightings(packet)]
-            self.assertEqual([one for one in seen if isinstance(one, mdns.Trouble)], [], name)
-            of_say = [one for one in seen if isinstance(one, mdns.Sighting) and one.service.name == "srv.say"]
+            seen = [told for packet in packets for told in mdns.read_nodes(packet)]
+            self.assertEqual([one for one in seen if isinstance(one, mdns.MalformedNode)], [], name)
+            of_say = [one for one in seen if isinstance(one, mdns.NodeAnnouncement) and one.service.name == "srv.say"]
             self.check(name, recording, next(one for one in of_say if not one.gone).service)
             self.assertTrue(of_say[-1].gone, name)
             self.assertIn("srv.say", [listed for packet in packets for listed in mdns.names(packet)], name)

@@ -136,7 +136,7 @@ def _record(owner: bytes, kind: int, ttl: int, data: bytes) -> bytes:
 
 
 @frozen
-class Sighting:
+class NodeAnnouncement:
     """A node that somebody tells of.
 
     :ivar service: with just that node; without endpoints and version when ``gone``.
@@ -148,14 +148,14 @@ class Sighting:
 
 
 @frozen
-class Trouble:
+class MalformedNode:
     """A record of a go-micro service that cannot be read."""
 
     instance: str
     why: str
 
 
-def sightings(packet: Packet) -> Iterator[Sighting | Trouble]:
+def read_nodes(packet: Packet) -> Iterator[NodeAnnouncement | MalformedNode]:
     """The nodes that an answer tells of. What is of no go-micro service, printers and the like, is passed over."""
     served: dict[str, tuple[int, str, bool]] = {}
     places: dict[str, str] = {}
@@ -175,12 +175,12 @@ def sightings(packet: Packet) -> Iterator[Sighting | Trouble]:
         if domain not in DOMAINS or f".{LISTING}." in instance or not _is_ours(text, domain):
             continue
         try:
-            sighting = _sighting(instance, domain, text, places.get(target), port, gone)
+            found = _read_node(instance, domain, text, places.get(target), port, gone)
         except MalformedRecord as wrong:
-            yield Trouble(ascii(instance), str(wrong))
+            yield MalformedNode(ascii(instance), str(wrong))
         else:
-            if sighting is not None:
-                yield sighting
+            if found is not None:
+                yield found
 
 
 def names(packet: Packet) -> Iterator[str]:
@@ -199,7 +199,9 @@ def _is_ours(text: bytes, domain: str) -> bool:
     return domain == "micro" or text[:2] == b"78"
 
 
-def _sighting(instance: str, domain: str, text: bytes, place: str | None, port: int, gone: bool) -> Sighting | None:
+def _read_node(
+    instance: str, domain: str, text: bytes, place: str | None, port: int, gone: bool
+) -> NodeAnnouncement | None:
     told = decode_text(text)
     suffix = f".{told.name}.{domain}"
     identity = instance.removesuffix(suffix)
@@ -208,13 +210,13 @@ def _sighting(instance: str, domain: str, text: bytes, place: str | None, port: 
     if not identity.isprintable():
         raise MalformedRecord("a node whose id is not text")
     if gone:
-        return Sighting(Service(told.name, told.version, nodes=(Node(identity, "", 0),)), gone=True)
+        return NodeAnnouncement(Service(told.name, told.version, nodes=(Node(identity, "", 0),)), gone=True)
     if place is None or place in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
         raise MalformedRecord("a node without an address")
     if not port:
         raise MalformedRecord("a node without a port")
     node = Node(identity, place, port, told.metadata)
-    return Sighting(Service(told.name, told.version, endpoints=told.endpoints, nodes=(node,)))
+    return NodeAnnouncement(Service(told.name, told.version, endpoints=told.endpoints, nodes=(node,)))
 
 
 def encode_text(service: Service, node: Node) -> bytes:

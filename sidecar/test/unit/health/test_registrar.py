@@ -14,7 +14,7 @@ from sidecar.errors import EngineUnavailable
 from sidecar.health.registrar import Registrar
 from sidecar.health.threshold import CheckResult
 from sidecar.interfaces import IAppHealth
-from sidecar.model import Node, Service
+from sidecar.model import ANONYMOUS, UNSAID, Caller, Cause, Node, Service
 from sidecar.registry.memory import MemoryRegistry
 
 APP = Service("foo", nodes=(Node("foo-1", "127.0.0.1", 9090),))
@@ -43,12 +43,12 @@ class Flaky(MemoryRegistry):
     away = False
     registrations = 0
 
-    def register(self, service: Service, ttl: float | None) -> Deferred[None]:
+    def register(self, service: Service, ttl: float | None, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
         self.registrations += 1
-        return fail(EngineUnavailable("away")) if self.away else super().register(service, ttl)
+        return fail(EngineUnavailable("away")) if self.away else super().register(service, ttl, caller, cause)
 
-    def deregister(self, service: Service) -> Deferred[None]:
-        return fail(EngineUnavailable("away")) if self.away else super().deregister(service)
+    def deregister(self, service: Service, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
+        return fail(EngineUnavailable("away")) if self.away else super().deregister(service, caller, cause)
 
 
 class RegistrarTests(SynchronousTestCase):
@@ -165,7 +165,7 @@ class RegistrarTests(SynchronousTestCase):
     def test_a_renewal_brings_back_what_the_engine_forgot(self) -> None:
         """An engine that lost its state has the app again after the next renewal."""
         self.registrar(ttl=60.0, renewal=30.0)
-        self.successResultOf(MemoryRegistry.deregister(self.registry, APP))
+        self.successResultOf(MemoryRegistry.deregister(self.registry, APP, ANONYMOUS))
         self.assertFalse(self.known())
         self.clock.advance(30)
         self.assertTrue(self.known())
@@ -180,7 +180,7 @@ class RegistrarTests(SynchronousTestCase):
     def test_stop_does_not_wait_for_ever(self) -> None:
         """A registry that never answers keeps nobody from leaving."""
         registrar = self.registrar()
-        self.patch(self.registry, "deregister", lambda service: Deferred())
+        self.patch(self.registry, "deregister", lambda service, caller, cause: Deferred())
         stopping = registrar.stopService()
         self.assertNoResult(stopping)
         self.clock.advance(6)
@@ -190,11 +190,11 @@ class RegistrarTests(SynchronousTestCase):
         """A registration in flight may have arrived: it is taken back."""
         gone: list[Service] = []
 
-        def deregister(service: Service) -> Deferred[None]:
+        def deregister(service: Service, caller: Caller, cause: Cause) -> Deferred[None]:
             gone.append(service)
             return succeed(None)
 
-        self.patch(self.registry, "register", lambda service, ttl: Deferred())
+        self.patch(self.registry, "register", lambda service, ttl, caller, cause: Deferred())
         self.patch(self.registry, "deregister", deregister)
         registrar = self.registrar()
         self.successResultOf(registrar.stopService())

@@ -1,4 +1,4 @@
-"""Leases, shelf, mirror and watchers: the pure parts under every registry."""
+"""Leases, catalog, mirror and watchers: the pure parts under every registry."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.model import Change, Node, Service
+from sidecar.model import ANONYMOUS, Caller, Cause, Change, Node, Service
 from sidecar.registry.catalog import Catalog
-from sidecar.registry.leases import Leases
-from sidecar.registry.remote.mirror import MAX_COMPLAINTS, Mirror
-from sidecar.registry.watchers import Watchers
+from sidecar.registry.leases import EXPIRED, Leases
+from sidecar.registry.remote.mirror import MAX_MALFORMED, Mirror
+from sidecar.registry.watchers import CallbackWatcher, Watchers
+from sidecar.test.doubles.watcher import RecordingWatcher
+from sidecar.waiting import Clocks
 
 
 class LeasesTest(SynchronousTestCase):
@@ -29,10 +31,10 @@ class LeasesTest(SynchronousTestCase):
         now = 0.0
         for action, key, span in steps:
             if action == "h":
-                leases.hold(key, now + span)
+                leases.set(key, now + span)
                 table[key] = now + span
             elif action == "r":
-                leases.release(key)
+                leases.remove(key)
                 table.pop(key, None)
             else:
                 now += span / 4
@@ -47,16 +49,16 @@ class LeasesTest(SynchronousTestCase):
         """A hundred thousand renewals, shortenings and releases of one key leave no heap behind."""
         leases: Leases[str] = Leases()
         for turn in range(100_000):
-            leases.hold("a", 1e6 - turn)
+            leases.set("a", 1e6 - turn)
             if turn % 3 == 0:
-                leases.release("a")
+                leases.remove("a")
         self.assertLess(len(leases._heap), 200)  # what it is for: memory has no public name
 
     def test_order(self) -> None:
         """The earliest comes first."""
         leases: Leases[str] = Leases()
         for key, deadline in (("c", 3.0), ("a", 1.0), ("b", 2.0)):
-            leases.hold(key, deadline)
+            leases.set(key, deadline)
         self.assertEqual(leases.expire(2.5), ["a", "b"])
         self.assertEqual(leases.deadline("c"), 3.0)
 
@@ -72,41 +74,42 @@ def told(changes: list[Change]) -> list[tuple[str, str, str]]:
     ]
 
 
-class ShelfTest(SynchronousTestCase):
+class CatalogTest(SynchronousTestCase):
     def test_changes(self) -> None:
         """Creation, renewal, alteration, moving and removal are told with just the nodes concerned."""
-        shelf = Catalog()
-        self.assertEqual(told(shelf.put(service("a", "b"))), [("create", "1", "a b")])
-        self.assertEqual(told(shelf.put(service("a", "b"))), [])
-        self.assertEqual(told(shelf.put(service("b", "c", port=2))), [("create", "1", "c"), ("update", "1", "b")])
-        self.assertEqual(told(shelf.put(service("a", version="2"))), [("update", "2", "a")])
+        catalog = Catalog()
+        self.assertEqual(told(catalog.put(service("a", "b"))), [("create", "1", "a b")])
+        self.assertEqual(told(catalog.put(service("a", "b"))), [])
+        self.assertEqual(told(catalog.put(service("b", "c", port=2))), [("create", "1", "c"), ("update", "1", "b")])
+        self.assertEqual(told(catalog.put(service("a", version="2"))), [("update", "2", "a")])
         self.assertEqual(
-            [(each.version, [node.id for node in each.nodes]) for each in shelf.get("s")],
+            [(each.version, [node.id for node in each.nodes]) for each in catalog.get("s")],
             [("1", ["b", "c"]), ("2", ["a"])],
         )
-        self.assertEqual(told(shelf.drop("s", ["a", "b", "x"], "delete")), [("delete", "2", "a"), ("delete", "1", "b")])
-        self.assertEqual(told(shelf.drop("s", ["c"], "expired")), [("expired", "1", "c")])
-        self.assertEqual((shelf.get("s"), shelf.names(), "s" in shelf), ((), (), False))
+        self.assertEqual(told(catalog.drop("s", ["a", "b", "x"])), [("delete", "2", "a"), ("delete", "1", "b")])
+        (gone,) = catalog.drop("s", ["c"], EXPIRED)
+        self.assertEqual((gone.action, gone.reason, gone.by), ("delete", "expired", "ttl"))
+        self.assertEqual((catalog.get("s"), catalog.names(), "s" in catalog), ((), (), False))
 
     def test_altered_head(self) -> None:
         """A version whose metadata changes is told as an update."""
-        shelf = Catalog()
-        shelf.put(service("a"))
-        changes = shelf.put(evolve(service("a"), metadata={"k": "v"}))
+        catalog = Catalog()
+        catalog.put(service("a"))
+        changes = catalog.put(evolve(service("a"), metadata={"k": "v"}))
         self.assertEqual(told(changes), [("update", "1", "a")])
-        self.assertEqual(shelf.get("s")[0].metadata, {"k": "v"})
+        self.assertEqual(catalog.get("s")[0].metadata, {"k": "v"})
 
     def test_replace(self) -> None:
         """What is not said again is gone; a version may stand without nodes."""
-        shelf = Catalog()
-        shelf.put(service("a", "b"))
-        changes = shelf.replace("s", [service("b"), service(version="2"), service("c", version="3")])
+        catalog = Catalog()
+        catalog.put(service("a", "b"))
+        changes = catalog.replace("s", [service("b"), service(version="2"), service("c", version="3")])
         self.assertEqual(told(changes), [("delete", "1", "a"), ("create", "3", "c")])
-        self.assertEqual([(each.version, len(each.nodes)) for each in shelf.get("s")], [("1", 1), ("2", 0), ("3", 1)])
-        self.assertTrue(shelf.has("s", "b"))
-        self.assertFalse(shelf.has("s", "a"))
-        self.assertEqual(told(shelf.replace("s", [])), [("delete", "1", "b"), ("delete", "3", "c")])
-        self.assertEqual(len(shelf), 0)
+        self.assertEqual([(each.version, len(each.nodes)) for each in catalog.get("s")], [("1", 1), ("2", 0), ("3", 1)])
+        self.assertTrue(catalog.has("s", "b"))
+        self.assertFalse(catalog.has("s", "a"))
+        self.assertEqual(told(catalog.replace("s", [])), [("delete", "1", "b"), ("delete", "3", "c")])
+        self.assertEqual(len(catalog), 0)
 
     @given(
         st.lists(
@@ -118,24 +121,24 @@ class ShelfTest(SynchronousTestCase):
         )
     )
     def test_changes_add_up(self, steps: list[tuple[str, list[tuple[str, str, int]]]]) -> None:
-        """Who applies the changes to nothing has what the shelf has."""
-        shelf = Catalog()
+        """Who applies the changes to nothing has what the catalog has."""
+        catalog = Catalog()
         copy: dict[str, tuple[str, int]] = {}
         for action, nodes in steps:
             if action == "drop":
-                changes = shelf.drop("s", [identity for identity, _, _ in nodes], "delete")
+                changes = catalog.drop("s", [identity for identity, _, _ in nodes])
             elif action == "put":
                 changes = [
                     c
                     for identity, version, port in nodes
-                    for c in shelf.put(service(identity, version=version, port=port))
+                    for c in catalog.put(service(identity, version=version, port=port))
                 ]
             else:
                 wanted = {identity: service(identity, version=version, port=port) for identity, version, port in nodes}
                 merged = Catalog()
                 for each in wanted.values():
                     merged.put(each)
-                changes = shelf.replace("s", merged.get("s"))
+                changes = catalog.replace("s", merged.get("s"))
             for change in changes:
                 for node in change.service.nodes:
                     if change.action == "delete":
@@ -143,7 +146,7 @@ class ShelfTest(SynchronousTestCase):
                     else:
                         self.assertEqual(change.action == "update", node.id in copy)
                         copy[node.id] = (change.service.version, node.port)
-            found = {node.id: (each.version, node.port) for each in shelf.get("s") for node in each.nodes}
+            found = {node.id: (each.version, node.port) for each in catalog.get("s") for node in each.nodes}
             self.assertEqual(found, copy)
 
 
@@ -154,23 +157,23 @@ class MirrorTest(SynchronousTestCase):
         self.assertEqual([mirror.lost(5.0), mirror.lost(6.0), mirror.stale_since], [True, False, 5.0])
         self.assertEqual([mirror.found(), mirror.found(), mirror.stale_since], [True, False, None])
 
-    def test_complaints(self) -> None:
+    def test_malformed(self) -> None:
         """A malformed record is news once, until it was well; the memory of them is bounded."""
         mirror = Mirror()
-        self.assertEqual(
-            [mirror.complain("a", "x"), mirror.complain("a", "x"), mirror.complain("a", "y")], [True, False, True]
-        )
-        mirror.content("a")
-        self.assertTrue(mirror.complain("a", "y"))
-        for number in range(2 * MAX_COMPLAINTS):
-            mirror.complain(str(number), "x")
-        self.assertEqual(len(mirror._complaints), MAX_COMPLAINTS)
+        news = [mirror.report_malformed("a", why) for why in ("x", "x", "y")]
+        self.assertEqual(news, [True, False, True])
+        mirror.clear_malformed("a")
+        self.assertTrue(mirror.report_malformed("a", "y"))
+        for number in range(2 * MAX_MALFORMED):
+            mirror.report_malformed(str(number), "x")
+        self.assertEqual(len(mirror._malformed), MAX_MALFORMED)
 
     def test_forget(self) -> None:
-        """To forget a service is to tell its deletion."""
+        """A service that is forgotten is known no more."""
         mirror = Mirror()
         mirror.put(service("a"))
-        self.assertEqual(told(mirror.forget("s")), [("delete", "1", "a")])
+        mirror.forget("s")
+        self.assertEqual((mirror.get("s"), mirror.names()), ((), ()))
 
 
 class WatchersTest(SynchronousTestCase):
@@ -178,12 +181,13 @@ class WatchersTest(SynchronousTestCase):
         self.clock = Clock()
         self.watchers = Watchers(self.clock)
         self.seen: list[Change] = []
-        self.change = Change("create", service("a"))
+        self.change = Change.of("create", service("a"))
+        self.watcher = RecordingWatcher(self.seen)
 
     def test_next_turn(self) -> None:
         """A watcher hears in the next turn, in order, what happened while it watched."""
         self.watchers.tell([self.change])
-        self.watchers.add(self.seen.append)
+        self.watchers.add(self.watcher)
         self.watchers.tell([self.change, self.change])
         self.assertEqual(self.seen, [])
         self.clock.advance(0)
@@ -197,17 +201,52 @@ class WatchersTest(SynchronousTestCase):
             assert other is not None
             other.cancel()
 
-        self.watchers.add(first)
-        other = self.watchers.add(self.seen.append)
+        self.watchers.add(CallbackWatcher(first, self.watcher.invalidated))
+        other = self.watchers.add(self.watcher)
         self.watchers.tell([self.change])
         self.clock.advance(0)
         self.assertEqual((self.seen, len(self.watchers)), ([], 1))
 
     def test_failure(self) -> None:
         """What a watcher raises is logged."""
-        self.watchers.add(lambda change: 1 / 0)  # type: ignore[arg-type]  # it never returns
-        self.watchers.add(self.seen.append)
+        self.watchers.add(CallbackWatcher(lambda change: 1 / 0, lambda name: 1 / 0))  # type: ignore[arg-type]  # it never returns
+        self.watchers.add(self.watcher)
         self.watchers.tell([self.change])
         self.clock.advance(0)
         self.assertEqual(len(self.seen), 1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_invalidated(self) -> None:
+        """A name to forget is told in its place among the changes, to those who watched then."""
+        order: list[str] = []
+        self.watchers.add(CallbackWatcher(lambda change: order.append(change.action), order.append))
+        self.watchers.tell([self.change])
+        self.watchers.invalidate("s")
+        self.watchers.tell([Change.of("delete", service("a"))])
+        self.assertEqual(order, [])
+        self.clock.advance(0)
+        self.assertEqual(order, ["create", "s", "delete"])
+
+    def test_time(self) -> None:
+        """Each change is told with its date; one that has a date keeps it."""
+        watchers = Watchers(Clocks(self.clock, lambda: 1_700_000_000.0))
+        watchers.add(self.watcher)
+        watchers.tell([self.change, evolve(self.change, time=5.0)])
+        self.clock.advance(0)
+        self.assertEqual([change.time for change in self.seen], [1_700_000_000.0, 5.0])
+
+
+class ChangeTest(SynchronousTestCase):
+    def test_has_nodes(self) -> None:
+        """There is no change without nodes; the refusal says what to call instead."""
+        error = self.assertRaises(ValueError, Change, "update", Service("s"), "engine")
+        self.assertIn("invalidated", str(error))
+
+    def test_reason(self) -> None:
+        """Where nobody says why, the action does; who did it is the caller unless it is said."""
+        self.assertEqual(Change.of("delete", service("a")).reason, "deregistered")
+        self.assertEqual(Change.of("create", service("a"), Cause("restored")).reason, "restored")
+        cause = Cause().asked_by(Caller("alice", address="10.0.0.1"))
+        self.assertEqual(cause.by, "caller alice")
+        self.assertEqual(Cause().asked_by(Caller(address="10.0.0.1")).by, "caller 10.0.0.1")
+        self.assertEqual(Cause(by="check").asked_by(ANONYMOUS).by, "check")

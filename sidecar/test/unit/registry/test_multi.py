@@ -11,10 +11,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sidecar.errors import BadRequest, EngineUnavailable, NotFound
-from sidecar.model import Change, Node, Service
+from sidecar.model import ANONYMOUS, UNSAID, Caller, Cause, Change, Node, Service
 from sidecar.registry.memory import MemoryRegistry
-from sidecar.registry.multi import REPEAT, MultiRegistry
+from sidecar.registry.multi import RETRY, MultiRegistry
 from sidecar.test.contracts.registry import RegistryContract
+from sidecar.test.doubles.watcher import RecordingWatcher
 
 
 class Shaky(MemoryRegistry):
@@ -22,11 +23,11 @@ class Shaky(MemoryRegistry):
 
     refuses: Exception | None = None
 
-    def register(self, service: Service, ttl: float | None) -> Deferred[None]:
-        return failed(self.refuses) if self.refuses else super().register(service, ttl)
+    def register(self, service: Service, ttl: float | None, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
+        return failed(self.refuses) if self.refuses else super().register(service, ttl, caller, cause)
 
-    def deregister(self, service: Service) -> Deferred[None]:
-        return failed(self.refuses) if self.refuses else super().deregister(service)
+    def deregister(self, service: Service, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
+        return failed(self.refuses) if self.refuses else super().deregister(service, caller, cause)
 
     def get(self, name: str) -> Deferred[tuple[Service, ...]]:
         return failed(self.refuses) if self.refuses else super().get(name)
@@ -62,7 +63,8 @@ class Several(SynchronousTestCase):
         self.both.startService()
         self.addCleanup(self.both.stopService)
         self.changes: list[Change] = []
-        self.both.watch(self.changes.append)
+        self.watcher = RecordingWatcher(self.changes)
+        self.both.watch(self.watcher)
 
     def get(self, registry: Any) -> tuple[str, ...]:
         found = self.successResultOf(registry.get("foo"))
@@ -70,14 +72,14 @@ class Several(SynchronousTestCase):
 
     def test_written_to_all(self) -> None:
         """A registration is in each of them, and read once."""
-        self.successResultOf(self.both.register(foo("a"), None))
+        self.successResultOf(self.both.register(foo("a"), None, ANONYMOUS))
         self.assertEqual((self.get(self.first), self.get(self.second), self.get(self.both)), (("a",), ("a",), ("a",)))
 
     def test_read_from_all(self) -> None:
         """What only one knows is found, versions are kept apart, the same node stands once."""
-        self.successResultOf(self.first.register(foo("a", "b"), None))
-        self.successResultOf(self.second.register(foo("b", "c"), None))
-        self.successResultOf(self.second.register(foo("d", version="2"), None))
+        self.successResultOf(self.first.register(foo("a", "b"), None, ANONYMOUS))
+        self.successResultOf(self.second.register(foo("b", "c"), None, ANONYMOUS))
+        self.successResultOf(self.second.register(foo("d", version="2"), None, ANONYMOUS))
         found = self.successResultOf(self.both.get("foo"))
         self.assertEqual(
             [(each.version, sorted(node.id for node in each.nodes)) for each in found],
@@ -86,7 +88,7 @@ class Several(SynchronousTestCase):
 
     def test_one_down_hides_nothing(self) -> None:
         """While one is away the other's services are found and listed."""
-        self.successResultOf(self.second.register(foo("a"), None))
+        self.successResultOf(self.second.register(foo("a"), None, ANONYMOUS))
         self.first.refuses = AWAY
         self.assertEqual(self.get(self.both), ("a",))
         self.assertEqual(self.successResultOf(self.both.list()), ("foo",))
@@ -100,52 +102,52 @@ class Several(SynchronousTestCase):
     def test_missed_write_is_brought(self) -> None:
         """A write holds when one took it, and reaches the other when that is back."""
         self.second.refuses = AWAY
-        self.successResultOf(self.both.register(foo("a"), None))
+        self.successResultOf(self.both.register(foo("a"), None, ANONYMOUS))
         self.second.refuses = None
-        self.clock.advance(REPEAT)
+        self.clock.advance(RETRY)
         self.assertEqual(self.get(self.second), ("a",))
 
     def test_missed_deregistration_is_brought(self) -> None:
         """So does a deregistration, and it overtakes a registration that was missed before."""
-        self.successResultOf(self.both.register(foo("a"), None))
+        self.successResultOf(self.both.register(foo("a"), None, ANONYMOUS))
         self.second.refuses = AWAY
-        self.successResultOf(self.both.register(foo("a"), None))
-        self.successResultOf(self.both.deregister(foo("a")))
+        self.successResultOf(self.both.register(foo("a"), None, ANONYMOUS))
+        self.successResultOf(self.both.deregister(foo("a"), ANONYMOUS))
         self.second.refuses = None
-        self.clock.advance(REPEAT)
+        self.clock.advance(RETRY)
         self.failureResultOf(self.second.get("foo"), NotFound)
 
     def test_missed_write_that_expired(self) -> None:
         """A registration whose time ran out meanwhile is not brought any more."""
         self.second.refuses = AWAY
-        self.successResultOf(self.both.register(foo("a"), 1.0))
+        self.successResultOf(self.both.register(foo("a"), 1.0, ANONYMOUS))
         self.clock.advance(1.5)
         self.second.refuses = None
-        self.clock.advance(REPEAT)
+        self.clock.advance(RETRY)
         self.failureResultOf(self.second.get("foo"), NotFound)
 
     def test_none_takes_it(self) -> None:
         """Where all are away the writer is told."""
         self.first.refuses = self.second.refuses = AWAY
-        self.failureResultOf(self.both.register(foo("a"), None), EngineUnavailable)
+        self.failureResultOf(self.both.register(foo("a"), None, ANONYMOUS), EngineUnavailable)
 
     def test_one_will_never_take_it(self) -> None:
         """What one engine cannot keep is kept by the other, and not repeated."""
         self.second.refuses = BadRequest("not for me")
-        self.successResultOf(self.both.register(foo("a"), None))
+        self.successResultOf(self.both.register(foo("a"), None, ANONYMOUS))
         self.second.refuses = None
-        self.clock.advance(REPEAT)
+        self.clock.advance(RETRY)
         self.failureResultOf(self.second.get("foo"), NotFound)
 
     def test_told_once(self) -> None:
         """A node that two engines have comes once, and is gone when the last of them lost it."""
-        self.successResultOf(self.both.register(foo("a"), None))
+        self.successResultOf(self.both.register(foo("a"), None, ANONYMOUS))
         self.clock.pump([0.01] * 3)
         self.assertEqual([change.action for change in self.changes], ["create"])
-        self.successResultOf(self.first.deregister(foo("a")))
+        self.successResultOf(self.first.deregister(foo("a"), ANONYMOUS))
         self.clock.pump([0.01] * 3)
         self.assertEqual(len(self.changes), 1)
-        self.successResultOf(self.second.deregister(foo("a")))
+        self.successResultOf(self.second.deregister(foo("a"), ANONYMOUS))
         self.clock.pump([0.01] * 3)
         self.assertEqual([change.action for change in self.changes], ["create", "delete"])
 
@@ -156,3 +158,24 @@ class Several(SynchronousTestCase):
         self.patch(self.second, "state", lambda: worse)
         state = self.both.state()
         self.assertEqual((state.connected, state.stale_since, state.detail), (False, 5.0, "memory: away"))
+
+    def test_invalidated(self) -> None:
+        """That a name is to be forgotten is told on, whichever engine says so."""
+        self.second._watchers.invalidate("foo")
+        self.clock.pump([0.01] * 3)
+        self.assertEqual((self.watcher.names, self.changes), (["foo"], []))
+
+    def test_reasons(self) -> None:
+        """Why and by whom is told on as it was told by the engine that counts, and brought to one that missed it."""
+        checked = Cause("check failed", "answered 503", "check")
+        self.successResultOf(self.both.register(foo("a"), None, Caller("alice")))
+        self.clock.pump([0.01] * 3)
+        self.second.refuses = AWAY
+        self.successResultOf(self.both.deregister(foo("a"), ANONYMOUS, checked))
+        self.second.refuses = None
+        self.clock.advance(RETRY)
+        self.clock.pump([0.01] * 3)
+        self.assertEqual(
+            [(change.action, change.reason, change.detail, change.by) for change in self.changes],
+            [("create", "registered", "", "caller alice"), ("delete", "check failed", "answered 503", "check")],
+        )

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sidecar.errors import ConfigError, EngineUnavailable, NoNodes, NotFound
-from sidecar.interfaces import ISelector
+from sidecar.interfaces import ISelector, IWatcher
 from sidecar.model import BackendState, Change, Node, Service
 from sidecar.rpc.selector import Selector
 
@@ -35,7 +35,7 @@ class Registry:
         self.asked: list[str] = []
         self.held: list[tuple[str, Deferred[tuple[Service, ...]]]] | None = None
         self.away = False
-        self.watchers: list[Callable[[Change], None]] = []
+        self.watchers: list[IWatcher] = []
 
     def get(self, name: str) -> Deferred[tuple[Service, ...]]:
         self.asked.append(name)
@@ -57,17 +57,17 @@ class Registry:
         for name, waiting in held:
             self.answer(name).chainDeferred(waiting)
 
-    def watch(self, notify: Callable[[Change], None]) -> Watch:
-        self.watchers.append(notify)
-        return Watch(lambda: self.watchers.remove(notify))
+    def watch(self, watcher: IWatcher) -> Watch:
+        self.watchers.append(watcher)
+        return Watch(lambda: self.watchers.remove(watcher))
 
     def put(self, *services: Service) -> None:
         self.services[services[0].name] = services
-        for notify in self.watchers:
-            notify(Change("update", services[0]))
+        for watcher in self.watchers:
+            watcher.invalidated(services[0].name)
 
-    def register(self, service: Service, ttl: float | None) -> Any: ...
-    def deregister(self, service: Service) -> Any: ...
+    def register(self, service: Service, ttl: float | None, caller: Any, cause: Any = None) -> Any: ...
+    def deregister(self, service: Service, caller: Any, cause: Any = None) -> Any: ...
     def list(self) -> Any: ...
     def state(self) -> BackendState:
         return BackendState("test")
@@ -130,7 +130,7 @@ class Selecting(SynchronousTestCase):
         self.registry.put(service("bar", 5))
         self.assertEqual(self.ports("bar"), [5])
         self.registry.services.pop("bar")
-        self.registry.watchers[0](Change("delete", service("bar", 5)))
+        self.registry.watchers[0].changed(Change.of("delete", service("bar", 5)))
         self.assertRaises(NotFound, self.selector.choose, "bar")
 
     def test_no_nodes(self) -> None:
@@ -181,7 +181,7 @@ class Selecting(SynchronousTestCase):
         """While the engine is away, what it said last is used; for what it never said there is an error."""
         self.ports()
         self.registry.away = True
-        self.registry.watchers[0](Change("update", service("foo", 1)))
+        self.registry.watchers[0].changed(Change.of("update", service("foo", 1)))
         self.assertEqual(self.ports(), [1, 2])
         self.assertRaises(EngineUnavailable, self.selector.choose, "bar")
 

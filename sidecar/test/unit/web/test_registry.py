@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
@@ -11,10 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from sidecar.errors import EngineUnavailable, NotFound
-from sidecar.interfaces import IRegistry, IWatch
-from sidecar.model import BackendState, Change, Node, Service
+from sidecar.interfaces import IRegistry, IWatch, IWatcher
+from sidecar.model import UNSAID, BackendState, Caller, Cause, Change, Node, Service
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.test.doubles.clients.resources import Asking, Heard
+from sidecar.test.doubles.watcher import RecordingWatcher
 from sidecar.web.registry import RegistryResource
 
 #: The README's own registration.
@@ -222,13 +222,13 @@ class Away:
     def __init__(self) -> None:
         self.stale = True
         self.reads = 0
-        self.notify: Callable[[Change], None] = lambda change: None
+        self.watcher: IWatcher = RecordingWatcher()
         self.answer: Deferred[tuple[Service, ...]] | None = None
 
-    def register(self, service: Service, ttl: float | None) -> Deferred[None]:
+    def register(self, service: Service, ttl: float | None, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
         return fail(EngineUnavailable("consul at 127.0.0.1:8500 does not answer"))
 
-    def deregister(self, service: Service) -> Deferred[None]:
+    def deregister(self, service: Service, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
         return fail(EngineUnavailable("consul at 127.0.0.1:8500 does not answer"))
 
     def get(self, name: str) -> Deferred[tuple[Service, ...]]:
@@ -240,8 +240,8 @@ class Away:
     def list(self) -> Deferred[tuple[str, ...]]:
         return succeed(("foo",))
 
-    def watch(self, notify: Callable[[Change], None]) -> IWatch:
-        self.notify = notify
+    def watch(self, watcher: IWatcher) -> IWatch:
+        self.watcher = watcher
         return None  # type: ignore[return-value]  # never cancelled here
 
     def state(self) -> BackendState:
@@ -278,7 +278,14 @@ class EngineTests(SynchronousTestCase):
         for _ in range(3):
             self.ask("GET", "/registry?service=foo")
         self.assertEqual(self.registry.reads, 1)
-        self.registry.notify(Change("update", Service("foo")))
+        self.registry.watcher.invalidated("foo")
+        self.ask("GET", "/registry?service=foo")
+        self.assertEqual(self.registry.reads, 2)
+
+    def test_changed(self) -> None:
+        """What changed is read anew as well."""
+        self.ask("GET", "/registry?service=foo")
+        self.registry.watcher.changed(Change.of("update", Service("foo", nodes=(Node("foo-1", "h", 2),))))
         self.ask("GET", "/registry?service=foo")
         self.assertEqual(self.registry.reads, 2)
 
@@ -287,7 +294,7 @@ class EngineTests(SynchronousTestCase):
         self.registry.answer = Deferred()
         waiting = self.asking.begin("GET", "/registry?service=foo")
         self.assertIsNone(waiting.heard())
-        self.registry.notify(Change("update", Service("foo")))
+        self.registry.watcher.invalidated("foo")
         self.registry.answer.callback((Service("foo"),))
         self.assertIsNotNone(waiting.heard())
         self.registry.answer = None

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from sidecar.model import CallPolicy, Node, Service
+from sidecar.model import ANONYMOUS, CallPolicy, Node, Service
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.rpc.client import Client
 from sidecar.rpc.dialects import Transports
@@ -50,7 +50,7 @@ class Calls(Speaking, TestCase):
         self.addCleanup(service.stop)
         self.services.append(service)
         node = service.node(f"{name}-{len(self.services)}")
-        self.successResultOf(self.registry.register(Service(name, "1", nodes=(node,)), None))
+        self.successResultOf(self.registry.register(Service(name, "1", nodes=(node,)), None, ANONYMOUS))
         return service
 
     def begin(self, body: bytes, content_type: bytes = JSON, target: str = "/rpc", **headers: str) -> Waiting:
@@ -309,6 +309,6 @@ class InTime(Calls):
         """A call finds its service among very many, without asking the registry each time."""
         for number in range(1000):
             node = Node(f"s{number}-1", "127.0.0.1", 1 + number)
-            self.successResultOf(self.registry.register(Service(f"s{number}", "1", nodes=(node,)), None))
+            self.successResultOf(self.registry.register(Service(f"s{number}", "1", nodes=(node,)), None, ANONYMOUS))
         self.start()
         self.assertEqual((await self.call("Say.Hello")).status, 200)

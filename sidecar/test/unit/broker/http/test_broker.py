@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 
 from sidecar.broker.http.broker import HttpBroker, build, name_problem
 from sidecar.errors import ConfigError, EngineUnavailable, TooLarge
-from sidecar.model import ANONYMOUS, BackendOptions, Message, Node, Service
+from sidecar.model import ANONYMOUS, UNSAID, BackendOptions, Caller, Cause, Message, Node, Service
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.test.contracts import broker as contract
@@ -100,7 +100,7 @@ class Flavours(TestCase):
             ("micro.http.broker", "q", Node("other-4", "127.0.0.1", port, {"broker": "http", "topic": "other"})),
             ("micro.http.broker", "r", Node("news-5", "127.0.0.1", port, {"topic": "news"})),
         ):
-            await self.registry.register(Service(name, version, nodes=(node,)), None)
+            await self.registry.register(Service(name, version, nodes=(node,)), None, ANONYMOUS)
         await self.broker.publish("news", Message({"X-Mine": "1"}, b'{"a":1}'), ANONYMOUS)
         self.assertEqual(
             sorted((path, id) for path, id, _ in resource.posts),
@@ -174,7 +174,7 @@ class Flavours(TestCase):
         """Who gives up while the registry is slow leaves no place behind, and disturbs nobody else."""
         slow: Deferred[None] = Deferred()
         register = self.registry.register
-        self.patch(self.registry, "register", lambda service, ttl: slow.addCallback(lambda _: register(service, ttl)))
+        self.patch(self.registry, "register", lambda *asked: slow.addCallback(lambda _: register(*asked)))
         one = self.broker.subscribe("t", contract.Collector(), "q", ANONYMOUS)
         one.cancel()
         slow.callback(None)
@@ -231,16 +231,16 @@ class Flavours(TestCase):
         _, deaf = self.peer(500)
         meta = {"broker": "http", "topic": "t"}
         dead = [Node(f"dead-{number}", "127.0.0.1", 1, meta) for number in range(3)]
-        await self.registry.register(Service("micro.http.broker", "q", nodes=tuple(dead)), None)
+        await self.registry.register(Service("micro.http.broker", "q", nodes=tuple(dead)), None, ANONYMOUS)
         await self.registry.register(
-            Service("micro.http.broker", "q", nodes=(Node("deaf", "127.0.0.1", deaf, meta),)), None
+            Service("micro.http.broker", "q", nodes=(Node("deaf", "127.0.0.1", deaf, meta),)), None, ANONYMOUS
         )
         failing: Deferred[Any] = self.assertFailure(
             self.broker.publish("t", Message({}, b"x"), ANONYMOUS), EngineUnavailable
         )
         self.assertIn("none of the 1 subscribers", str(await failing))
         await self.registry.register(
-            Service("micro.http.broker", "q", nodes=(Node("live", "127.0.0.1", port, meta),)), None
+            Service("micro.http.broker", "q", nodes=(Node("live", "127.0.0.1", port, meta),)), None, ANONYMOUS
         )
         await sleep(0)
         for _ in range(10):
@@ -252,14 +252,14 @@ class Flavours(TestCase):
         resource, port = self.peer()
         meta = {"broker": "http", "topic": "t"}
         nodes = (Node("dead", "127.0.0.1", 1, meta), Node("live", "127.0.0.1", port, meta))
-        await self.registry.register(Service("micro.http.broker", wire.BROADCAST, nodes=nodes), None)
+        await self.registry.register(Service("micro.http.broker", wire.BROADCAST, nodes=nodes), None, ANONYMOUS)
         await self.broker.publish("t", Message({}, b"x"), ANONYMOUS)
         self.assertEqual(len(resource.posts), 1)
 
     async def test_real_service_of_that_name(self) -> None:
         """A service that is called as a topic is keeps its name: no subscriber stands in its place."""
         real = Service("go.micro.srv.foo", "1", nodes=(Node("foo-1", "127.0.0.1", 9, {}),))
-        await self.registry.register(real, None)
+        await self.registry.register(real, None, ANONYMOUS)
         await self.broker.subscribe("go.micro.srv.foo", contract.Collector(), None, ANONYMOUS)
         self.assertEqual(await self.registry.get("go.micro.srv.foo"), (real,))
         await self.broker.publish("go.micro.srv.foo", Message({}, b"x"), ANONYMOUS)
@@ -275,7 +275,9 @@ class Flavours(TestCase):
             def get(self, name: str) -> Deferred[Any]:
                 return fail(EngineUnavailable("gone"))
 
-            def register(self, service: Service, ttl: float | None) -> Deferred[Any]:
+            def register(
+                self, service: Service, ttl: float | None, caller: Caller, cause: Cause = UNSAID
+            ) -> Deferred[Any]:
                 return fail(EngineUnavailable("gone"))
 
         broker: Any = build(BackendOptions(reactor, registry=Gone(reactor)))

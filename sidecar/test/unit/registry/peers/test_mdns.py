@@ -10,11 +10,12 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from sidecar.errors import BadRequest, ConfigError, NotFound
-from sidecar.model import BackendOptions, Change, Node, Service
+from sidecar.model import ANONYMOUS, BackendOptions, Change, Node, Service
 from sidecar.net import multicast
 from sidecar.registry.peers.mdns import build
 from sidecar.test.contracts.registry import RegistryContract, a_service
 from sidecar.test.doubles.servers.mdns import MdnsPeer
+from sidecar.test.doubles.watcher import RecordingWatcher
 from sidecar.wire.dns import mdns as wire
 
 reactor: Any = installed
@@ -86,7 +87,7 @@ class Packets(TestCase):
         """A question in either domain is answered to the asking port: one packet a node, id 0, flags 0x8400, the
         question first, then PTR, SRV, address and TXT in this order, all as answers."""
         service = a_service("go.micro.srv.say", nodes=3)
-        await self.registry.register(service, None)
+        await self.registry.register(service, None, ANONYMOUS)
         for domain in wire.DOMAINS:
             name = f"go.micro.srv.say.{domain}"
             question = wire.question(name)
@@ -100,18 +101,18 @@ class Packets(TestCase):
                 read = wire.decode(packet)
                 self.assertEqual([record.type for record in read.records], [wire.PTR, wire.SRV, wire.A, wire.TXT])
                 self.assertEqual({record.ttl for record in read.records}, {120})
-                (sighting,) = wire.sightings(read)
-                assert isinstance(sighting, wire.Sighting)
-                (node,) = sighting.service.nodes
+                (told,) = wire.read_nodes(read)
+                assert isinstance(told, wire.NodeAnnouncement)
+                (node,) = told.service.nodes
                 self.assertEqual(read.records[0].value, f"{node.id}.{name}")
-                self.assertEqual(evolve(sighting.service, nodes=()), evolve(service, nodes=()))
+                self.assertEqual(evolve(told.service, nodes=()), evolve(service, nodes=()))
                 seen[node.id] = node
             self.assertEqual(seen, {node.id: node for node in service.nodes})
 
     async def test_listing(self) -> None:
         """``_services`` is answered with one packet a service, port 9999, in both domains."""
-        await self.registry.register(a_service("one.a"), None)
-        await self.registry.register(a_service("two"), None)
+        await self.registry.register(a_service("one.a"), None, ANONYMOUS)
+        await self.registry.register(a_service("two"), None, ANONYMOUS)
         for domain in wire.DOMAINS:
             self.peer.ask(wire.question(f"_services.{domain}"))
             got = await self.hear(lambda packets: len(packets) >= 2)
@@ -126,19 +127,19 @@ class Packets(TestCase):
     async def test_instance(self) -> None:
         """A question for the instance itself is answered as well; one for a stranger's is not."""
         service = a_service("say")
-        await self.registry.register(service, None)
+        await self.registry.register(service, None, ANONYMOUS)
         self.peer.ask(wire.question("nobody.say.micro"))
         self.peer.ask(wire.question(f"{service.nodes[0].id}.say.micro"))
         got = await self.hear(lambda packets: len(packets) >= 1)
-        (sighting,) = wire.sightings(wire.decode(got[0]))
-        assert isinstance(sighting, wire.Sighting)
-        self.assertEqual(sighting.service, service)
+        (told,) = wire.read_nodes(wire.decode(got[0]))
+        assert isinstance(told, wire.NodeAnnouncement)
+        self.assertEqual(told.service, service)
 
     async def test_announcements(self) -> None:
         """A newcomer is probed for and announced; who leaves says goodbye with TTL 0."""
         self.peer.join()
         service = a_service("newcomer")
-        await self.registry.register(service, None)
+        await self.registry.register(service, None, ANONYMOUS)
         instance = f"{service.nodes[0].id}.newcomer.micro"
 
         def about(packets: list[bytes], response: bool, ttl: int) -> list[wire.Packet]:
@@ -156,7 +157,7 @@ class Packets(TestCase):
 
         got = await self.hear(lambda packets: len(about(packets, True, 120)) >= 3)
         self.assertEqual(len(about(got, False, 0)), 3)
-        await self.registry.deregister(service)
+        await self.registry.deregister(service, ANONYMOUS)
         await self.hear(lambda packets: about(packets, True, 0))
 
     async def test_finds(self) -> None:
@@ -176,7 +177,7 @@ class Packets(TestCase):
         service = a_service()
         await self.assertFailure(self.registry.get(service.name), NotFound)
         seen: list[Change] = []
-        self.registry.watch(seen.append)
+        self.registry.watch(RecordingWatcher(seen))
         self.peer.announce(service)
         await self.until(lambda: len(seen) == 1)
         self.assertEqual(await self.registry.get(service.name), (service,))
@@ -188,7 +189,7 @@ class Packets(TestCase):
     async def test_strangers(self) -> None:
         """Whatever comes, nothing is logged as an error and the next question is answered."""
         service = a_service("still.here")
-        await self.registry.register(service, None)
+        await self.registry.register(service, None, ANONYMOUS)
         good = wire.announcement(wire.node_records(service, service.nodes[0], "micro", "h")) + b""
         for packet in [
             b"",
@@ -225,14 +226,14 @@ class Packets(TestCase):
             evolve(good, nodes=(evolve(node, id="y" * 64),)),
             evolve(good, nodes=(evolve(node, metadata={"k": random_text(80_000)}),)),
         ):
-            await self.assertFailure(self.registry.register(bad, None), BadRequest)
+            await self.assertFailure(self.registry.register(bad, None, ANONYMOUS), BadRequest)
         self.assertEqual(await self.registry.list(), ())
 
     async def test_goodbye_at_stop(self) -> None:
         """Stopping says goodbye for everything registered here."""
         other = started()
         service = Service("parting", nodes=(Node("parting-1", "10.0.0.1", 80),))
-        await other.register(service, None)
+        await other.register(service, None, ANONYMOUS)
         self.assertEqual(await self.registry.get("parting"), (service,))
         await other.stopService()
         await sleep(0.2)

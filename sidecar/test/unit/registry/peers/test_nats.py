@@ -11,16 +11,19 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from sidecar.errors import EngineUnavailable, NotFound
-from sidecar.model import BackendOptions, Change
+from sidecar.model import ANONYMOUS, BackendOptions, Cause, Change
 from sidecar.net.nats.access import NatsAddress, NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.registry.peers.nats import build
 from sidecar.test.contracts.registry import RegistryContract, a_service
 from sidecar.test.doubles.programs import process
 from sidecar.test.doubles.servers.nats import FakeNats
+from sidecar.test.doubles.watcher import RecordingWatcher
 from sidecar.wire import services
 
 reactor: Any = installed
+#: What is told of peers.
+TOLD = Cause(by="engine nats")
 
 
 async def sleep(seconds: float) -> None:
@@ -111,9 +114,9 @@ class Dialects(TestCase):
         """A question on either subject is answered on the inbox, one message a version, keys as Go writes them."""
         registry, peer = await self.registry(), await self.peer()
         one = a_service("say", version="1")
-        await registry.register(one, 60.0)
-        await registry.register(a_service("say", version="2"), 60.0)
-        await registry.register(a_service("other"), None)
+        await registry.register(one, 60.0, ANONYMOUS)
+        await registry.register(a_service("say", version="2"), 60.0, ANONYMOUS)
+        await registry.register(a_service("other"), None, ANONYMOUS)
         for prefix in ("micro.registry.nats", "micro.nats"):
             for question, expected in (
                 ({"Action": "get", "Service": {"name": "say"}}, ["say", "say"]),
@@ -172,8 +175,8 @@ class Dialects(TestCase):
                 Interest(f"{prefix}.watch", lambda subject, reply, body: told.append((subject, json.loads(body))))
             )
         service = a_service()
-        await registry.register(service, None)
-        await registry.deregister(service)
+        await registry.register(service, None, ANONYMOUS)
+        await registry.deregister(service, ANONYMOUS)
         await self.until(lambda: len(told) == 4)
         self.assertEqual(
             sorted((subject, body["Action"]) for subject, body in told),
@@ -192,29 +195,29 @@ class Dialects(TestCase):
         registry, peer, other = await self.registry(), await self.peer(), await self.registry()
         for prefix in ("micro.registry.nats", "micro.nats"):
             seen: list[Change] = []
-            watch = registry.watch(seen.append)
+            watch = registry.watch(RecordingWatcher(seen))
             theirs = a_service()
             for action in ("create", "create", "delete"):
                 body = {"Action": action, "Service": services.to_go_json(theirs)}
                 await peer.publish(f"{prefix}.watch", json.dumps(body).encode())
             await self.until(lambda: len(seen) == 2)  # noqa: B023
-            self.assertEqual(seen, [Change("create", theirs), Change("delete", theirs)])
+            self.assertEqual(seen, [Change.of("create", theirs, TOLD), Change.of("delete", theirs, TOLD)])
             watch.cancel()
         seen = []
-        registry.watch(seen.append)
+        registry.watch(RecordingWatcher(seen))
         service = a_service()
-        await other.register(service, None)
-        await other.deregister(service)
+        await other.register(service, None, ANONYMOUS)
+        await other.deregister(service, ANONYMOUS)
         await self.until(lambda: len(seen) == 2)
         await sleep(0.1)
-        self.assertEqual(seen, [Change("create", service), Change("delete", service)])
+        self.assertEqual(seen, [Change.of("create", service, TOLD), Change.of("delete", service, TOLD)])
 
     async def test_malformed(self) -> None:
         """What cannot be read is skipped and hides nothing else."""
         registry, peer = await self.registry(), await self.peer()
         theirs = a_service()
         seen: list[Change] = []
-        registry.watch(seen.append)
+        registry.watch(RecordingWatcher(seen))
         for body in (b"", b"{", b"[]", b'{"Action":3}', b'{"Action":"create","Service":null}', b"\xff" * 1000):
             for subject in ("micro.nats.watch", "micro.nats.query", "micro.registry.nats.query"):
                 await peer.publish(subject, body, "_INBOX.x")
@@ -223,15 +226,15 @@ class Dialects(TestCase):
         good = {"Action": "create", "Service": services.to_go_json(theirs)}
         await peer.publish("micro.nats.watch", json.dumps(good).encode())
         await self.until(lambda: seen)
-        self.assertEqual(seen, [Change("create", theirs)])
+        self.assertEqual(seen, [Change.of("create", theirs, TOLD)])
 
     async def test_outage(self) -> None:
         """The server away: known services are read on, marked stale; writes fail and nothing is kept; on its return
         ours are announced again."""
         registry, other = await self.registry(), await self.registry()
         ours, theirs = a_service(), a_service()
-        await registry.register(ours, 30.0)
-        await other.register(theirs, None)
+        await registry.register(ours, 30.0, ANONYMOUS)
+        await other.register(theirs, None, ANONYMOUS)
         await registry.get(theirs.name)
         await self.server.stop()
         await self.until(lambda: not registry.state().connected)
@@ -239,8 +242,8 @@ class Dialects(TestCase):
         self.assertEqual(await registry.get(theirs.name), (theirs,))
         self.assertEqual(set(await registry.list()), {ours.name, theirs.name})
         failed = a_service()
-        await self.assertFailure(registry.register(failed, None), EngineUnavailable)
-        await self.assertFailure(registry.register(ours, 30.0), EngineUnavailable)
+        await self.assertFailure(registry.register(failed, None, ANONYMOUS), EngineUnavailable)
+        await self.assertFailure(registry.register(ours, 30.0, ANONYMOUS), EngineUnavailable)
         await self.assertFailure(registry.get("never.asked"), EngineUnavailable)
         self.server.published.clear()
         self.server.start()
@@ -263,7 +266,7 @@ class Dialects(TestCase):
         """Stopping takes out what was registered here: nobody would answer for it."""
         registry, other = await started(self.server.port), await self.registry()
         service = a_service()
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         self.assertEqual(await other.get(service.name), (service,))
         await registry.stopService()
         await self.until_gone(other, service.name)

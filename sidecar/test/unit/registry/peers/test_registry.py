@@ -13,27 +13,29 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.errors import EngineUnavailable, NotFound
-from sidecar.model import Change, Node, Service
+from sidecar.model import ANONYMOUS, Change, Node, Service
 from sidecar.registry.peers import lastseen
 from sidecar.registry.peers.lastseen import ANNOUNCED_PATIENCE, ASKED_PATIENCE, INTERVAL, LastSeen
 from sidecar.registry.peers.registry import GATHER, PeerRegistry
+from sidecar.registry.peers.transport import PeerListener
 from sidecar.test.contracts.registry import a_service
+from sidecar.test.doubles.watcher import RecordingWatcher
 
 
 @define(eq=False)
-class QuietVoice:
-    """A voice that only notes what it is to say. :ivar said: verb and name."""
+class QuietTransport:
+    """A transport that only notes what it is to send. :ivar said: verb and name."""
 
     kind: str = "quiet"
     heartbeat: float | None = 30.0
     reachable: bool = True
     said: list[tuple[str, Any]] = field(factory=list)
-    chorus: Any = None
+    listener: Any = None
 
-    def join(self, chorus: PeerRegistry) -> IService:
-        self.chorus = chorus
-        joined: IService = service.Service()
-        return joined
+    def attach(self, listener: PeerListener) -> IService:
+        self.listener = listener
+        started: IService = service.Service()
+        return started
 
     def state(self) -> tuple[bool, str]:
         return self.reachable, "" if self.reachable else "out of reach"
@@ -47,27 +49,28 @@ class QuietVoice:
         self.said.append((verb, what))
         return succeed(None)
 
-    def ask(self, name: str) -> Deferred[None]:
-        return self._say("ask", name)
+    def query(self, name: str) -> Deferred[None]:
+        return self._say("query", name)
 
-    def ask_names(self) -> Deferred[None]:
-        return self._say("ask", None)
+    def query_names(self) -> Deferred[None]:
+        return self._say("query", None)
 
     def announce(self, service: Service, news: bool) -> Deferred[None]:
         return self._say("announce" if news else "renew", service.name)
 
-    def retract(self, service: Service) -> Deferred[None]:
-        return self._say("retract", [node.id for node in service.nodes])
+    def withdraw(self, service: Service) -> Deferred[None]:
+        return self._say("withdraw", [node.id for node in service.nodes])
 
 
-class Chorus(SynchronousTestCase):
+class PeerRegistryTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.voice = QuietVoice()
-        self.registry = PeerRegistry(self.clock, self.voice)
+        self.transport = QuietTransport()
+        self.registry = PeerRegistry(self.clock, self.transport)
         self.registry.startService()
         self.seen: list[Change] = []
-        self.registry.watch(self.seen.append)
+        self.watcher = RecordingWatcher(self.seen)
+        self.registry.watch(self.watcher)
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(round(seconds / 0.1)):
@@ -86,14 +89,14 @@ class Chorus(SynchronousTestCase):
         """Who asks for the same meanwhile waits for the same answers; then memory answers."""
         service = a_service("say")
         asking = [self.registry.get("say") for _ in range(5)]
-        self.voice.chorus.heard(service)
+        self.transport.listener.on_announced(service)
         for each in asking:
             self.assertNoResult(each)
         self.clock.advance(GATHER)
         for each in asking:
             self.assertEqual(self.successResultOf(each), (service,))
         self.assertEqual(self.successResultOf(self.registry.get("say")), (service,))
-        self.assertEqual(self.voice.said, [("ask", "say")])
+        self.assertEqual(self.transport.said, [("query", "say")])
 
     def test_asker_leaves(self) -> None:
         """One who gives up waiting disturbs nobody."""
@@ -107,9 +110,9 @@ class Chorus(SynchronousTestCase):
         """A name that nobody has is not asked for again at once, yet an announcement counts."""
         self.assertEqual(self.found("say"), set())
         self.failureResultOf(self.registry.get("say"), NotFound)
-        self.assertEqual(self.voice.said, [("ask", "say")])
+        self.assertEqual(self.transport.said, [("query", "say")])
         service = a_service("say")
-        self.voice.chorus.heard(service)
+        self.transport.listener.on_announced(service)
         self.assertEqual(self.successResultOf(self.registry.get("say")), (service,))
         self.pass_time(1.0)
         self.assertEqual(self.found("nobody"), set())
@@ -117,39 +120,41 @@ class Chorus(SynchronousTestCase):
     def test_silence(self) -> None:
         """A node that nobody vouches for any more drops out; one that is vouched for stays."""
         silent, lasting = a_service("say"), a_service("say")
-        self.voice.chorus.heard(silent)
-        self.voice.chorus.heard(lasting)
+        self.transport.listener.on_announced(silent)
+        self.transport.listener.on_announced(lasting)
         self.assertEqual(len(self.found("say")), 2)
         for _ in range(int(ASKED_PATIENCE / INTERVAL) + 2):
             self.pass_time(INTERVAL)
-            self.voice.chorus.heard(lasting)
+            self.transport.listener.on_announced(lasting)
         self.assertEqual(self.found("say"), {lasting.nodes[0].id})
-        self.assertIn(Change("expired", silent), self.seen)
-        self.assertGreaterEqual(self.voice.said.count(("ask", "say")), 3)
+        gone = [change for change in self.seen if change.action == "delete"]
+        self.assertEqual([(each.service, each.reason, each.by) for each in gone], [(silent, "expired", "engine quiet")])
+        self.assertIn("not heard of", gone[0].detail)
+        self.assertGreaterEqual(self.transport.said.count(("query", "say")), 3)
 
     def test_only_announced(self) -> None:
         """A service that is announced and never asked for is told of, costs no questions, and drops out in the end."""
         service = a_service("say")
-        self.voice.chorus.heard(service)
+        self.transport.listener.on_announced(service)
         self.clock.advance(0)
-        self.assertEqual(self.seen, [Change("create", service)])
+        self.assertEqual(self.seen, [Change("create", service, "registered", by="engine quiet")])
         self.pass_time(ANNOUNCED_PATIENCE + 1)
-        self.assertEqual(self.seen, [Change("create", service), Change("expired", service)])
-        self.assertEqual(self.voice.said, [])
+        self.assertEqual(self.watcher.told(), [("create", "registered"), ("delete", "expired")])
+        self.assertEqual(self.transport.said, [])
 
     def test_outage_is_no_silence(self) -> None:
         """While the engine is out of reach nobody drops out; then everybody has time to be heard again."""
         service = a_service("say")
-        self.voice.chorus.heard(service)
+        self.transport.listener.on_announced(service)
         self.found("say")
-        self.voice.reachable = False
-        self.voice.chorus.went()
+        self.transport.reachable = False
+        self.transport.listener.on_down()
         self.pass_time(ANNOUNCED_PATIENCE * 2)
         self.assertEqual(self.successResultOf(self.registry.get("say")), (service,))
         self.failureResultOf(self.registry.get("other"), EngineUnavailable)
         self.assertIsNotNone(self.registry.state().stale_since)
-        self.voice.reachable = True
-        self.voice.chorus.came()
+        self.transport.reachable = True
+        self.transport.listener.on_up()
         self.assertIsNone(self.registry.state().stale_since)
         self.pass_time(INTERVAL)
         self.assertEqual(self.found("say"), {service.nodes[0].id})
@@ -158,7 +163,7 @@ class Chorus(SynchronousTestCase):
 
     def test_never_reached(self) -> None:
         """An engine that was out of reach from the start leaves a view that is known to be no fresh one."""
-        registry = PeerRegistry(self.clock, QuietVoice(reachable=False))
+        registry = PeerRegistry(self.clock, QuietTransport(reachable=False))
         registry.startService()
         self.addCleanup(registry.stopService)
         self.assertEqual(self.successResultOf(registry.list()), ())
@@ -167,44 +172,44 @@ class Chorus(SynchronousTestCase):
 
     def test_comes_back(self) -> None:
         """Back in reach, all of ours is announced at once; later, once a heartbeat."""
-        self.successResultOf(self.registry.register(a_service("one"), None))
-        self.successResultOf(self.registry.register(a_service("two"), 3600.0))
+        self.successResultOf(self.registry.register(a_service("one"), None, ANONYMOUS))
+        self.successResultOf(self.registry.register(a_service("two"), 3600.0, ANONYMOUS))
         self.pass_time(1)
-        self.voice.said.clear()
-        self.voice.chorus.came()
-        self.assertEqual(self.voice.said, [("announce", "one"), ("announce", "two")])
+        self.transport.said.clear()
+        self.transport.listener.on_up()
+        self.assertEqual(self.transport.said, [("announce", "one"), ("announce", "two")])
         self.pass_time(60.0)
-        self.assertEqual(self.voice.said.count(("announce", "one")), 3)
+        self.assertEqual(self.transport.said.count(("announce", "one")), 3)
 
     def test_refused_write_leaves_nothing(self) -> None:
         """A first registration that nobody could be told of is not kept; a known one that cannot be renewed is."""
         known = a_service("known")
-        self.successResultOf(self.registry.register(known, 100.0))
-        self.voice.reachable = False
-        self.failureResultOf(self.registry.register(a_service("new"), None), EngineUnavailable)
+        self.successResultOf(self.registry.register(known, 100.0, ANONYMOUS))
+        self.transport.reachable = False
+        self.failureResultOf(self.registry.register(a_service("new"), None, ANONYMOUS), EngineUnavailable)
         self.pass_time(60)
-        self.failureResultOf(self.registry.register(known, 100.0), EngineUnavailable)
+        self.failureResultOf(self.registry.register(known, 100.0, ANONYMOUS), EngineUnavailable)
         self.pass_time(60)
         self.assertEqual(self.successResultOf(self.registry.list()), ("known",))
 
     def test_echo(self) -> None:
         """What we took out is not brought back by an answer of our own that was still on its way."""
         service = a_service("say")
-        self.successResultOf(self.registry.register(service, None))
-        self.successResultOf(self.registry.deregister(service))
-        self.voice.chorus.heard(service)
+        self.successResultOf(self.registry.register(service, None, ANONYMOUS))
+        self.successResultOf(self.registry.deregister(service, ANONYMOUS))
+        self.transport.listener.on_announced(service)
         self.assertEqual(self.found("say"), set())
         self.pass_time(2)
-        self.voice.chorus.heard(service)  # registered by somebody else meanwhile
+        self.transport.listener.on_announced(service)  # registered by somebody else meanwhile
         self.assertEqual(self.found("say"), {service.nodes[0].id})
 
     def test_ours_is_ours(self) -> None:
         """Nobody else's word alters or ends what is registered here."""
         service = a_service("say")
-        self.successResultOf(self.registry.register(service, None))
+        self.successResultOf(self.registry.register(service, None, ANONYMOUS))
         (node,) = service.nodes
-        self.voice.chorus.heard(evolve(service, nodes=(evolve(node, port=1),)))
-        self.voice.chorus.parted("say", [node.id])
+        self.transport.listener.on_announced(evolve(service, nodes=(evolve(node, port=1),)))
+        self.transport.listener.on_goodbye("say", [node.id])
         self.pass_time(ANNOUNCED_PATIENCE * 2)
         self.assertEqual(self.found("say"), {node.id})
         self.assertEqual([change.action for change in self.seen], ["create"])
@@ -212,10 +217,10 @@ class Chorus(SynchronousTestCase):
     def test_stop(self) -> None:
         """Stopping takes out everything of ours, fails who waits, and leaves no timer."""
         service = a_service("say")
-        self.successResultOf(self.registry.register(service, 10.0))
+        self.successResultOf(self.registry.register(service, 10.0, ANONYMOUS))
         waiting = self.registry.get("other")
         self.successResultOf(self.registry.stopService())
-        self.assertIn(("retract", [service.nodes[0].id]), self.voice.said)
+        self.assertIn(("withdraw", [service.nodes[0].id]), self.transport.said)
         self.failureResultOf(waiting, EngineUnavailable)
         self.clock.advance(GATHER)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -224,7 +229,7 @@ class Chorus(SynchronousTestCase):
         """More nodes than can be remembered are not believed, and what is known stays."""
         self.patch(lastseen, "MAX_NODES_OF_NAME", 3)
         for number in range(10):
-            self.voice.chorus.heard(Service("say", nodes=(Node(f"say-{number}", "10.0.0.1", 80),)))
+            self.transport.listener.on_announced(Service("say", nodes=(Node(f"say-{number}", "10.0.0.1", 80),)))
         self.assertEqual(self.found("say"), {"say-0", "say-1", "say-2"})
 
 

@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from sidecar.errors import BadRequest, ConfigError, EngineUnavailable, NotFound
-from sidecar.model import BackendOptions, Change
+from sidecar.model import ANONYMOUS, BackendOptions, Change
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.registry.remote.consul import build
 from sidecar.registry.remote.failover import base_urls
@@ -23,6 +23,7 @@ from sidecar.test.contracts.registry import RegistryContract, a_service, sleep
 from sidecar.test.doubles.programs.process import free_port, missing, shared, start_consul
 from sidecar.test.doubles.servers.base import LOOP
 from sidecar.test.doubles.servers.consul import FakeConsul
+from sidecar.test.doubles.watcher import RecordingWatcher
 
 
 class Fake(RegistryContract, TestCase):
@@ -154,7 +155,7 @@ class Manners(TestCase):
         """A service that is followed is answered from memory, at once."""
         registry = self.registry()
         service = a_service()
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         await registry.get(service.name)
         await sleep(0.3)
         before = len(self.engine.requests)
@@ -166,7 +167,7 @@ class Manners(TestCase):
         """One that is not is looked up once, however many ask."""
         there = self.registry()
         service = a_service()
-        await there.register(service, None)
+        await there.register(service, None, ANONYMOUS)
         await sleep(0.3)  # it follows what it registered
         registry = self.registry()
         self.engine.requests.clear()
@@ -180,13 +181,13 @@ class Manners(TestCase):
         """A registration with TTL is a check in Go's words, passed right after; a renewal is a pass alone."""
         registry = self.registry()
         service = a_service(nodes=2)
-        await registry.register(service, 60.0)
+        await registry.register(service, 60.0, ANONYMOUS)
         (one, two) = service.nodes
         self.assertEqual(set(self.engine.services), {one.id, two.id})
         self.assertEqual(self.engine.services[one.id]["TTL"], "1m0s")
         self.assertEqual(len(self.asked("PUT /v1/agent/check/pass/service:")), 2)
         self.engine.requests.clear()
-        await registry.register(service, 60.0)
+        await registry.register(service, 60.0, ANONYMOUS)
         self.assertEqual(len(self.asked("PUT /v1/agent/service/register")), 0)
         self.assertEqual(len(self.asked("PUT /v1/agent/check/pass/service:")), 2)
 
@@ -194,17 +195,17 @@ class Manners(TestCase):
         """A renewal that finds its check gone registers in full."""
         registry = self.registry()
         service = a_service()
-        await registry.register(service, 60.0)
+        await registry.register(service, 60.0, ANONYMOUS)
         self.engine.services.clear()
         self.engine.checks.clear()
-        await registry.register(service, 60.0)
+        await registry.register(service, 60.0, ANONYMOUS)
         self.assertEqual(list(self.engine.services), [service.nodes[0].id])
 
     async def test_stop_leaves_registrations(self) -> None:
         """A sidecar that stops leaves what apps registered through it."""
         registry = self.registry()
         service = a_service()
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         await registry.stopService()
         self.assertEqual(list(self.engine.services), [service.nodes[0].id])
 
@@ -212,10 +213,10 @@ class Manners(TestCase):
         """The token goes along; without it the refusal is told, token and all of its name but not its text."""
         self.engine.token = "secret"
         registry = self.registry(token="secret")
-        await registry.register(a_service(), None)
+        await registry.register(a_service(), None, ANONYMOUS)
         other = self.registry(token="wrong")
         try:
-            await other.register(a_service(), None)
+            await other.register(a_service(), None, ANONYMOUS)
         except EngineUnavailable as error:
             self.assertIn("403 Permission denied", str(error))
             self.assertIn("check the token", str(error))
@@ -228,7 +229,7 @@ class Manners(TestCase):
         self.engine.faults["/v1/agent/service/register"] = (400, b"Invalid check: no")
         registry = self.registry()
         try:
-            await registry.register(a_service(), None)
+            await registry.register(a_service(), None, ANONYMOUS)
         except BadRequest as error:
             self.assertIn("Invalid check: no", str(error))
         else:
@@ -242,7 +243,7 @@ class Manners(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(leaderless.stop()))
         registry = self.registry(addresses=(f"127.0.0.1:{free_port()}", leaderless.address, self.engine.address))
         service = a_service()
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         self.assertEqual(len((await registry.get(service.name))[0].nodes), 1)
         self.assertEqual(list(self.engine.services), [service.nodes[0].id])
 
@@ -250,12 +251,12 @@ class Manners(TestCase):
         """A Consul that takes connections and says nothing refuses writes within seconds; reads go on."""
         registry = self.registry()
         service = a_service()
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         await registry.get(service.name)
         self.engine.faults["/"] = (None, b"")
         began = LOOP.seconds()
         try:
-            await registry.register(a_service(), None)
+            await registry.register(a_service(), None, ANONYMOUS)
         except EngineUnavailable as error:
             self.assertIn("no answer within", str(error))
         else:
@@ -268,7 +269,7 @@ class Manners(TestCase):
         there = self.registry()
         names = [a_service() for _ in range(5)]
         for service in names:
-            await there.register(service, None)
+            await there.register(service, None, ANONYMOUS)
         self.engine.faults["/v1/health/service/"] = (429, b"Your IP is issuing too many concurrent connections")
         registry = self.registry()
         await registry.list()
@@ -283,7 +284,7 @@ class Manners(TestCase):
         self.engine.faults.clear()
         for service in names:
             self.assertEqual(len((await registry.get(service.name))[0].nodes), 1)
-        await there.deregister(names[0])
+        await there.deregister(names[0], ANONYMOUS)
         for _ in range(100):
             try:
                 await registry.get(names[0].name)
@@ -299,8 +300,8 @@ class Manners(TestCase):
         service = a_service()
         await self.assertFailure(registry.get(service.name), NotFound)
         seen: list[Change] = []
-        registry.watch(seen.append)
-        await there.register(service, None)
+        registry.watch(RecordingWatcher(seen))
+        await there.register(service, None, ANONYMOUS)
         for _ in range(100):
             if any(change.action == "create" for change in seen):
                 break
@@ -311,7 +312,7 @@ class Manners(TestCase):
         """An index that went backwards is a Consul that began anew, though no connection broke: ours is there again."""
         registry = self.registry()
         service = a_service()
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         await registry.get(service.name)
         for _ in range(20):
             self.engine.changed()
@@ -328,7 +329,7 @@ class Manners(TestCase):
         registry, there = self.registry(), self.registry()
         slow, quick = a_service(), a_service()
         for service in (slow, quick):
-            await there.register(service, None)
+            await there.register(service, None, ANONYMOUS)
             await registry.get(service.name)
         await there.stopService()
         await self.engine.stop()
@@ -339,7 +340,7 @@ class Manners(TestCase):
         self.engine.wipe()
         self.engine.start()
         other = self.registry()
-        await other.register(quick, None)
+        await other.register(quick, None, ANONYMOUS)
         for _ in range(100):
             if registry.state().stale_since is None:
                 break
@@ -347,7 +348,7 @@ class Manners(TestCase):
         await sleep(1.5)
         self.assertEqual(len((await registry.get(slow.name))[0].nodes), 1)
         self.assertEqual(len((await registry.get(quick.name))[0].nodes), 1)
-        await other.deregister(quick)
+        await other.deregister(quick, ANONYMOUS)
         await sleep(0.5)
         await self.assertFailure(registry.get(quick.name), NotFound)
         self.assertEqual(len((await registry.get(slow.name))[0].nodes), 1)

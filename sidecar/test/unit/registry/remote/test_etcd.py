@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from sidecar.errors import EngineUnavailable, NotFound
-from sidecar.model import BackendOptions, Service
+from sidecar.model import ANONYMOUS, BackendOptions, Service
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.registry.remote.etcd import build
 from sidecar.test.contracts.outage import OutageContract
@@ -166,13 +166,13 @@ class Manners(TestCase):
         """A TTL is a lease of whole seconds; a renewal keeps it alive and writes nothing; the end gives it back."""
         registry = self.registry()
         service = a_service()
-        await registry.register(service, 60.0)
+        await registry.register(service, 60.0, ANONYMOUS)
         ((identity, lease),) = self.engine.leases.items()
         self.assertEqual((lease.ttl, [kept.lease for kept in self.engine.kept.values()]), (60, [identity]))
         revision = self.engine.revision
-        await registry.register(service, 60.0)
+        await registry.register(service, 60.0, ANONYMOUS)
         self.assertEqual((self.engine.revision, list(self.engine.leases)), (revision, [identity]))
-        await registry.deregister(service)
+        await registry.deregister(service, ANONYMOUS)
         await sleep(0.2)
         self.assertEqual((self.engine.kept, self.engine.leases), ({}, {}))
 
@@ -180,7 +180,7 @@ class Manners(TestCase):
         """A lease that etcd let lapse while ours holds is taken again, with its key."""
         registry = self.registry()
         service = a_service()
-        await registry.register(service, 60.0)
+        await registry.register(service, 60.0, ANONYMOUS)
         self.engine._lapse(next(iter(self.engine.leases)))
         for _ in range(100):
             if self.engine.kept:
@@ -197,7 +197,7 @@ class Manners(TestCase):
         self.engine.requests.clear()
         self.engine.break_watches()
         service = a_service()
-        await there.register(service, None)
+        await there.register(service, None, ANONYMOUS)
         await self._found(registry, service)
         watches = [request for request in self.engine.requests if request == "POST /v3/watch"]
         self.assertGreaterEqual(len(watches), 2)
@@ -207,12 +207,12 @@ class Manners(TestCase):
         """Where history is gone everything is read again: what came is found, what went is not."""
         registry, there = self.registry(), self.registry()
         going, coming = a_service(), a_service()
-        await there.register(going, None)
+        await there.register(going, None, ANONYMOUS)
         await self._found(registry, going)
         self.engine.faults["/v3/watch"] = (503, b"")
         self.engine.break_watches()
-        await there.deregister(going)
-        await there.register(coming, None)
+        await there.deregister(going, ANONYMOUS)
+        await there.register(coming, None, ANONYMOUS)
         self.engine.compact()
         self.engine.put("/elsewhere", b"")
         self.engine.faults.clear()
@@ -224,7 +224,7 @@ class Manners(TestCase):
         self.engine.page = 7
         there = self.registry()
         for number in range(40):
-            await there.register(a_service(f"paged.{number}"), None)
+            await there.register(a_service(f"paged.{number}"), None, ANONYMOUS)
         registry = self.registry()
         self.assertEqual(len(await registry.list()), 40)
 
@@ -232,11 +232,11 @@ class Manners(TestCase):
         """User and password get a token; one that ran out is got anew."""
         self.engine.users["me"] = "secret"
         registry = self.registry(username="me", password="secret")
-        await registry.register(a_service(), None)
+        await registry.register(a_service(), None, ANONYMOUS)
         self.engine.tokens.clear()
         self.engine.break_watches()
         service = a_service()
-        await registry.register(service, 60.0)
+        await registry.register(service, 60.0, ANONYMOUS)
         await self._found(registry, service)
 
     async def test_wrong_password(self) -> None:
@@ -244,7 +244,7 @@ class Manners(TestCase):
         self.engine.users["me"] = "secret"
         registry = self.registry(username="me", password="guess")
         try:
-            await registry.register(a_service(), None)
+            await registry.register(a_service(), None, ANONYMOUS)
         except EngineUnavailable as error:
             self.assertIn("check user name and password", str(error))
             self.assertNotIn("guess", str(error))
@@ -255,14 +255,14 @@ class Manners(TestCase):
         """Addresses are tried in turn."""
         registry = self.registry(addresses=(f"127.0.0.1:{free_port()}", self.engine.address))
         service = a_service()
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         await self._found(registry, service)
 
     async def test_frozen(self) -> None:
         """An etcd that says nothing any more is noticed, though its watch stays open."""
         registry = self.registry()
         service = a_service()
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         self.engine.faults["/"] = (None, b"")
         for _ in range(400):
             if registry.state().stale_since is not None:
@@ -283,5 +283,5 @@ class Manners(TestCase):
             if registry.state().connected:
                 break
             await sleep(0.05)
-        await registry.register(service, None)
+        await registry.register(service, None, ANONYMOUS)
         await self._found(registry, service)

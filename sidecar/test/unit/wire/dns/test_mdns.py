@@ -83,8 +83,8 @@ class AgainstTwisted(SynchronousTestCase):
             (instance, dns.Record_TXT(*(text[at : at + 255] for at in range(0, len(text), 255)), ttl=120)),
         ):
             message.answers.append(dns.RRHeader(name, payload.TYPE, dns.IN, 120, payload))
-        (sighting,) = mdns.sightings(mdns.decode(message.toStr()))
-        self.assertEqual(sighting, mdns.Sighting(SERVICE))
+        (told,) = mdns.read_nodes(mdns.decode(message.toStr()))
+        self.assertEqual(told, mdns.NodeAnnouncement(SERVICE))
 
     @given(st.lists(LABELS, min_size=1, max_size=5).map(".".join))
     @settings(max_examples=100, deadline=None)
@@ -100,7 +100,7 @@ def look_at(data: bytes) -> None:
         read = mdns.decode(data)
     except MalformedRecord:
         return
-    list(mdns.sightings(read))
+    list(mdns.read_nodes(read))
     list(mdns.names(read))
 
 
@@ -144,7 +144,7 @@ class LastSeen(SynchronousTestCase):
         """Keys in any case, nulls, unknown keys."""
         expected = Service("say", "1", nodes=(Node("say-1", "10.0.0.1", 80, {"a": "b"}),))
         for told in (self.GOOD, {key.lower(): value for key, value in self.GOOD.items()}, {**self.GOOD, "More": [1]}):
-            self.assertEqual(list(mdns.sightings(packet(packed(told)))), [mdns.Sighting(expected)])
+            self.assertEqual(list(mdns.read_nodes(packet(packed(told)))), [mdns.NodeAnnouncement(expected)])
 
     def test_malformed(self) -> None:
         """Each broken record is told with its instance and what is wrong, and is no node."""
@@ -159,28 +159,28 @@ class LastSeen(SynchronousTestCase):
             (packed({**self.GOOD, "Endpoints": {"a": 1}}), "endpoints"),
             (zlib.compress(bytes(10_000_000), 9).hex().encode(), "more than"),
         ):
-            (trouble,) = mdns.sightings(packet(text))
-            assert isinstance(trouble, mdns.Trouble), text[:40]
+            (trouble,) = mdns.read_nodes(packet(text))
+            assert isinstance(trouble, mdns.MalformedNode), text[:40]
             self.assertIn("say-1.say.micro", trouble.instance)
             self.assertIn(word, trouble.why)
         for address, port, word in (("", 80, "address"), ("0.0.0.0", 80, "address"), ("10.0.0.1", 0, "port")):
-            (trouble,) = mdns.sightings(packet(packed(self.GOOD), address, port))
-            assert isinstance(trouble, mdns.Trouble)
+            (trouble,) = mdns.read_nodes(packet(packed(self.GOOD), address, port))
+            assert isinstance(trouble, mdns.MalformedNode)
             self.assertIn(word, trouble.why)
 
     def test_others(self) -> None:
         """Printers, and another service whose name ends alike, are passed over."""
-        self.assertEqual(list(mdns.sightings(packet(b"rp=queue", instance="Laser._ipp._tcp.local"))), [])
-        self.assertEqual(list(mdns.sightings(packet(packed(self.GOOD), instance="x.other.micro"))), [])
-        self.assertEqual(list(mdns.sightings(packet(packed(self.GOOD), instance="say.micro"))), [])
+        self.assertEqual(list(mdns.read_nodes(packet(b"rp=queue", instance="Laser._ipp._tcp.local"))), [])
+        self.assertEqual(list(mdns.read_nodes(packet(packed(self.GOOD), instance="x.other.micro"))), [])
+        self.assertEqual(list(mdns.read_nodes(packet(packed(self.GOOD), instance="say.micro"))), [])
 
     def test_goodbye(self) -> None:
         """TTL 0 is a goodbye."""
         records = mdns.node_records(SERVICE, NODE, "micro", "host", 0)
-        (sighting,) = mdns.sightings(mdns.decode(mdns.announcement(records)))
-        assert isinstance(sighting, mdns.Sighting)
-        self.assertTrue(sighting.gone)
-        self.assertEqual([node.id for node in sighting.service.nodes], [NODE.id])
+        (told,) = mdns.read_nodes(mdns.decode(mdns.announcement(records)))
+        assert isinstance(told, mdns.NodeAnnouncement)
+        self.assertTrue(told.gone)
+        self.assertEqual([node.id for node in told.service.nodes], [NODE.id])
 
     @given(st.dictionaries(st.text(st.characters(exclude_categories=["C"]), max_size=10), st.text(max_size=20)))
     @settings(max_examples=100, deadline=None)
