@@ -9,7 +9,7 @@ from twisted.python import usage
 
 from sidecar.cli.arguments import Wrong
 from sidecar.cli.doctor import app, backends, certificates, port, process, sidecar
-from sidecar.cli.doctor.finding import Finding, as_data, report
+from sidecar.cli.doctor.diagnosis import Diagnosis, as_data, report
 from sidecar.cli.invocation import Invocation, coloured
 from sidecar.daemon.cmdline.options import Leave, Options
 from sidecar.daemon.cmdline.settings import Settings
@@ -19,14 +19,14 @@ def doctor(invocation: Invocation) -> int:
     """:returns: 0 where all is well, 1 where something was found."""
     given = invocation.arguments
     if given.given("proxy_address") and not given.passed:
-        findings = list(sidecar.examine(invocation.api))
+        diagnoses = list(sidecar.examine(invocation.api))
     else:
-        findings = list(examine(_settings(given.passed, dict(given.environ))))
-    invocation.show(as_data(findings), report(findings, coloured(sys.stdout)))
-    return int(any(each.level == "fault" for each in findings))
+        diagnoses = list(examine(_settings(given.passed, dict(given.environ))))
+    invocation.show(as_data(diagnoses), report(diagnoses, coloured(sys.stdout)))
+    return int(any(each.level == "fault" for each in diagnoses))
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(settings: Settings) -> Iterator[Diagnosis]:
     """Everything that ``settings`` name, before a sidecar is started with them."""
     yield from port.examine(settings.listen)
     for engine in settings.registry.engines:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from sidecar.cli.doctor import network
 from sidecar.cli.doctor.backends import clock
-from sidecar.cli.doctor.finding import Finding, fault, ok, warning
+from sidecar.cli.doctor.diagnosis import Diagnosis, fault, ok, warning
 from sidecar.daemon.cmdline.settings import AppSettings
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -19,14 +19,14 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\
 _NAMES = {"grpc": "gRPC", "jsonrpc": "go-micro's JSON-RPC envelope", "http": "plain HTTP"}
 
 
-def examine(app: AppSettings) -> Iterator[Finding]:
+def examine(app: AppSettings) -> Iterator[Diagnosis]:
     """:param app: as the flags name it."""
     host = app.host if app.host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104  # compared with, not bound
     subject = f"app {app.name}"
     where = f"{f'[{host}]' if ':' in host else host}:{app.port}"
     refused = network.connects(host, app.port)
     if refused:
-        yield _elsewhere(subject, where, refused)
+        yield _not_there(subject, where, refused)
         return
     found = protocol(host, app.port)
     yield from _judged(subject, where, app.protocol, found)
@@ -54,7 +54,7 @@ def protocol(host: str, port: int) -> str:
     return ""
 
 
-def _judged(subject: str, where: str, wanted: str, found: str) -> Iterator[Finding]:
+def _judged(subject: str, where: str, wanted: str, found: str) -> Iterator[Diagnosis]:
     if found == wanted:
         yield ok(subject, f"{where} answers, in {_NAMES[found]}")
     elif not found:
@@ -71,7 +71,7 @@ def _judged(subject: str, where: str, wanted: str, found: str) -> Iterator[Findi
         yield fault(subject, told, "leave --server_protocol=http out", "micro sidecar --server_protocol=jsonrpc ...")
 
 
-def _elsewhere(subject: str, where: str, refused: str) -> Finding:
+def _not_there(subject: str, where: str, refused: str) -> Diagnosis:
     """Nobody is where the app should be: name those who might be it."""
     others = [one for one in network.listeners() if one.pid not in (0, os.getpid()) and one.port != 0]
     users = [one for one in others if "sidecar" not in one.program and "micro " not in one.program]
@@ -83,7 +83,7 @@ def _elsewhere(subject: str, where: str, refused: str) -> Finding:
     return fault(subject, f"{where}: {refused}", "start the app, or name where it is by --server_address=HOST:PORT")
 
 
-def _check(subject: str, url: str) -> Iterator[Finding]:
+def _check(subject: str, url: str) -> Iterator[Diagnosis]:
     split = urlsplit(url)
     shown = f"{split.scheme}://{split.hostname}{f':{split.port}' if split.port else ''}{split.path}"
     if split.scheme != "http" or split.hostname is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from sidecar.cli.doctor import network
-from sidecar.cli.doctor.finding import Finding, fault, ok, warning
+from sidecar.cli.doctor.diagnosis import Diagnosis, fault, ok, warning
 from sidecar.model import BackendOptions
 
 #: By kind: the port where an address names none, and a command that starts one.
@@ -22,7 +22,7 @@ _DEFAULTS = {
 }
 
 
-def examine(role: str, options: BackendOptions) -> Iterator[Finding]:
+def examine(role: str, options: BackendOptions) -> Iterator[Diagnosis]:
     """:param role: ``registry`` or ``broker``."""
     subject = f"{role} {options.kind}"
     if options.kind == "memory":
@@ -39,7 +39,7 @@ def examine(role: str, options: BackendOptions) -> Iterator[Finding]:
         yield from _one(role, subject, options, address, port, start)
 
 
-def _one(role: str, subject: str, options: BackendOptions, address: str, port: int, start: str) -> Iterator[Finding]:
+def _one(role: str, subject: str, options: BackendOptions, address: str, port: int, start: str) -> Iterator[Diagnosis]:
     split = urlsplit(address if "://" in address else f"//{address}")
     host, port = split.hostname or "127.0.0.1", split.port or port
     where = f"{f'[{host}]' if ':' in host else host}:{port}"
@@ -59,7 +59,7 @@ def _one(role: str, subject: str, options: BackendOptions, address: str, port: i
         yield clock(f"{options.kind} at {where}", skew)
 
 
-def clock(whose: str, skew: float) -> Finding:
+def clock(whose: str, skew: float) -> Diagnosis:
     """:param skew: seconds that the clock of ``whose`` is ahead of ours."""
     if abs(skew) <= network.TOLERANCE:
         return ok("clock", f"agrees with that of {whose}")
@@ -142,7 +142,7 @@ def _first_line(host: str, port: int, say: bytes, tls: ssl.SSLContext | None = N
         return peer.recv(65536)
 
 
-def expiry(subject: str, days: float) -> Finding:
+def expiry(subject: str, days: float) -> Diagnosis:
     """:param days: that a certificate is still good for."""
     if days < 0:
         fix = "renew it, and send the sidecar SIGHUP: no connection is dropped"

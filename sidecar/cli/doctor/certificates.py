@@ -11,10 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from sidecar.cli.doctor.backends import expiry
-from sidecar.cli.doctor.finding import Finding, fault, ok
+from sidecar.cli.doctor.diagnosis import Diagnosis, fault, ok
 
 
-def examine(what: str, cert_file: str, key_file: str = "") -> Iterator[Finding]:
+def examine(what: str, cert_file: str, key_file: str = "") -> Iterator[Diagnosis]:
     """:param what: whose certificate, in a word or two. :param cert_file: PEM. :param key_file: "" for none."""
     subject = f"{what} {cert_file}"
     try:
@@ -37,7 +37,7 @@ def examine(what: str, cert_file: str, key_file: str = "") -> Iterator[Finding]:
         yield _key(subject, chain[0], key_file)
 
 
-def _chain(subject: str, chain: list[x509.Certificate]) -> Iterator[Finding]:
+def _chain(subject: str, chain: list[x509.Certificate]) -> Iterator[Diagnosis]:
     """Each certificate is to be issued by the next one."""
     for own, issuer in pairwise(chain):
         if own.issuer != issuer.subject:
@@ -45,7 +45,7 @@ def _chain(subject: str, chain: list[x509.Certificate]) -> Iterator[Finding]:
             yield fault(subject, told, "put the server's own certificate first, then each issuer in turn")
 
 
-def _key(subject: str, own: x509.Certificate, key_file: str) -> Finding:
+def _key(subject: str, own: x509.Certificate, key_file: str) -> Diagnosis:
     try:
         key = load_pem_private_key(Path(key_file).read_bytes(), None)
     except OSError as error:

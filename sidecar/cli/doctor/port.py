@@ -7,11 +7,11 @@ import socket
 from collections.abc import Iterator
 
 from sidecar.cli.doctor import network
-from sidecar.cli.doctor.finding import Finding, fault, ok
+from sidecar.cli.doctor.diagnosis import Diagnosis, fault, ok
 from sidecar.daemon.cmdline.settings import EndpointPort, ListenSettings
 
 
-def examine(listen: ListenSettings) -> Iterator[Finding]:
+def examine(listen: ListenSettings) -> Iterator[Diagnosis]:
     """:param listen: where the sidecar is to listen."""
     where = listen.where
     if isinstance(where, EndpointPort):
@@ -31,7 +31,7 @@ def examine(listen: ListenSettings) -> Iterator[Finding]:
         yield ok("port", f"{shown} is free")
 
 
-def _taken(host: str, port: int, shown: str, error: OSError) -> Finding:
+def _taken(host: str, port: int, shown: str, error: OSError) -> Diagnosis:
     if isinstance(error, socket.gaierror):
         return fault("port", f"{host} is not a known host", "give an address of this machine by --address")
     if error.errno == 98:  # EADDRINUSE, on the only kernel that has /proc to look at

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from sidecar.cli.doctor.finding import Finding, fault, ok, warning
+from sidecar.cli.doctor.diagnosis import Diagnosis, fault, ok, warning
 
 #: Each connection takes a descriptor, each call under way another.
 _FEW_FILES = 4096
@@ -18,7 +18,7 @@ _LITTLE_SPACE = 64 * 1024 * 1024
 _EARLIEST = 1_767_225_600
 
 
-def examine(data_dir: str) -> Iterator[Finding]:
+def examine(data_dir: str) -> Iterator[Diagnosis]:
     """:param data_dir: where state is kept, "" for nowhere."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < _FEW_FILES:
@@ -33,7 +33,7 @@ def examine(data_dir: str) -> Iterator[Finding]:
         yield _directory(Path(data_dir))
 
 
-def _directory(place: Path) -> Finding:
+def _directory(place: Path) -> Diagnosis:
     existing = next(parent for parent in (place, *place.absolute().parents) if parent.exists())
     if existing == place and not place.is_dir():
         return fault(

@@ -8,11 +8,11 @@ from typing import Any
 
 from sidecar.cli.api import Api, Failed
 from sidecar.cli.doctor.backends import clock
-from sidecar.cli.doctor.finding import Finding, fault, ok, warning
+from sidecar.cli.doctor.diagnosis import Diagnosis, fault, ok, warning
 from sidecar.cli.doctor.network import skew
 
 
-def examine(api: Api) -> Iterator[Finding]:
+def examine(api: Api) -> Iterator[Diagnosis]:
     """:param api: the sidecar to ask."""
     subject = f"sidecar {api.address}"
     try:
@@ -30,7 +30,7 @@ def examine(api: Api) -> Iterator[Finding]:
     yield _neighbours(api)
 
 
-def _health(api: Api) -> Finding:
+def _health(api: Api) -> Diagnosis:
     try:
         said = api.ask("GET", "/health")
     except Failed as error:
@@ -42,7 +42,7 @@ def _health(api: Api) -> Finding:
     return ok("health", "well")
 
 
-def _stats(api: Api) -> Iterator[Finding]:
+def _stats(api: Api) -> Iterator[Diagnosis]:
     """Engines and apps, where the sidecar has --enable_stats."""
     try:
         told = _json(api.ask("GET", "/stats", headers={"Accept": "application/json"}))
@@ -73,7 +73,7 @@ def _apps(told: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from ((f"app {app.get('name', '')}", app) for app in several if isinstance(app, dict))
 
 
-def _neighbours(api: Api) -> Finding:
+def _neighbours(api: Api) -> Diagnosis:
     try:
         listed = api.registry()
     except Failed as error:

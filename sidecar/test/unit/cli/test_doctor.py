@@ -65,17 +65,17 @@ class Doctor(SynchronousTestCase):
         return port
 
     def examine(self, *flags: str) -> tuple[int, list[dict[str, str]]]:
-        """:returns: the exit code and the findings."""
+        """:returns: the exit code and the diagnoses."""
         done = run("micro", ["doctor", "--output=json", *flags])
         self.assertEqual(done.stderr, b"")
         return done.returncode, json.loads(done.stdout)
 
     def faults(self, *flags: str) -> dict[str, str]:
         """:returns: what is at fault, by subject, with the fix."""
-        code, findings = self.examine(f"--port={free_port()}", *flags)
-        found = {one["subject"]: f"{one['told']} {one['fix']}" for one in findings if one["level"] == "fault"}
+        code, diagnoses = self.examine(f"--port={free_port()}", *flags)
+        found = {one["subject"]: f"{one['told']} {one['fix']}" for one in diagnoses if one["level"] == "fault"}
         self.assertEqual(code, int(bool(found)))
-        self.assertTrue(all(one["fix"] for one in findings if one["level"] != "ok"))
+        self.assertTrue(all(one["fix"] for one in diagnoses if one["level"] != "ok"))
         return found
 
     def test_well(self) -> None:
@@ -132,15 +132,15 @@ class Doctor(SynchronousTestCase):
         """A check that does not answer 2xx."""
         port = self.app(envelope=True, status=503)
         url = f"http://user:secret@127.0.0.1:{port}/health?token=secret"
-        code, findings = self.examine(
+        code, diagnoses = self.examine(
             f"--port={free_port()}",
             "--server_name=foo",
             f"--server_address=127.0.0.1:{port}",
             f"--healthcheck_url={url}",
         )
         self.assertEqual(code, 1)
-        self.assertIn("503", str(findings))
-        self.assertNotIn("secret", str(findings))
+        self.assertIn("503", str(diagnoses))
+        self.assertNotIn("secret", str(diagnoses))
 
     def test_clock(self) -> None:
         """Somebody's clock is off."""
@@ -153,9 +153,9 @@ class Doctor(SynchronousTestCase):
     def test_port_taken(self) -> None:
         """Somebody else has the port."""
         with socket.create_server(("127.0.0.1", 0)) as other:
-            code, findings = self.examine(f"--port={other.getsockname()[1]}")
+            code, diagnoses = self.examine(f"--port={other.getsockname()[1]}")
         self.assertEqual(code, 1)
-        self.assertIn("taken", findings[0]["told"])
+        self.assertIn("taken", diagnoses[0]["told"])
 
     def certificate(self, days: int) -> tuple[str, str]:
         """:returns: the files of a self-signed certificate that ends in so many days."""
@@ -191,15 +191,15 @@ class Doctor(SynchronousTestCase):
         found = self.faults(f"--tls_cert_file={good}", f"--tls_key_file={key}")
         self.assertIn("does not belong", found[f"certificate {good}"])
         soon, its = self.certificate(5)
-        code, findings = self.examine(f"--port={free_port()}", f"--tls_cert_file={soon}", f"--tls_key_file={its}")
+        code, diagnoses = self.examine(f"--port={free_port()}", f"--tls_cert_file={soon}", f"--tls_key_file={its}")
         self.assertEqual(code, 0)
-        self.assertIn("warning", [one["level"] for one in findings])
+        self.assertIn("warning", [one["level"] for one in diagnoses])
 
     def test_one_that_runs(self) -> None:
         """A sidecar that runs is asked; one that does not is a fault."""
         with running_daemon(["--enable_stats"]) as daemon:
-            code, findings = self.examine(f"--proxy_address=127.0.0.1:{daemon.port}")
-            self.assertEqual(code, 0, findings)
-            self.assertIn("registry memory", [one["subject"] for one in findings])
-        code, findings = self.examine(f"--proxy_address=127.0.0.1:{free_port()}")
-        self.assertEqual((code, findings[0]["level"]), (1, "fault"))
+            code, diagnoses = self.examine(f"--proxy_address=127.0.0.1:{daemon.port}")
+            self.assertEqual(code, 0, diagnoses)
+            self.assertIn("registry memory", [one["subject"] for one in diagnoses])
+        code, diagnoses = self.examine(f"--proxy_address=127.0.0.1:{free_port()}")
+        self.assertEqual((code, diagnoses[0]["level"]), (1, "fault"))

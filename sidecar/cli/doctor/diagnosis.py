@@ -12,7 +12,7 @@ _SIGNS: dict[Level, tuple[str, str]] = {"ok": ("ok", "32"), "warning": ("warn", 
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at.
 
     :ivar subject: what, in a word or two. :ivar told: how it is. :ivar fix: what to do about it, "" where all is well.
@@ -26,25 +26,25 @@ class Finding:
     command: str = ""
 
 
-def ok(subject: str, told: str) -> Finding:
+def ok(subject: str, told: str) -> Diagnosis:
     """Something that is well."""
-    return Finding("ok", subject, told)
+    return Diagnosis("ok", subject, told)
 
 
-def warning(subject: str, told: str, fix: str, command: str = "") -> Finding:
+def warning(subject: str, told: str, fix: str, command: str = "") -> Diagnosis:
     """Something that works, and may not for long."""
-    return Finding("warning", subject, told, fix, command)
+    return Diagnosis("warning", subject, told, fix, command)
 
 
-def fault(subject: str, told: str, fix: str, command: str = "") -> Finding:
+def fault(subject: str, told: str, fix: str, command: str = "") -> Diagnosis:
     """Something that does not work."""
-    return Finding("fault", subject, told, fix, command)
+    return Diagnosis("fault", subject, told, fix, command)
 
 
-def report(findings: Sequence[Finding], colours: bool) -> str:
+def report(diagnoses: Sequence[Diagnosis], colours: bool) -> str:
     """:returns: a line a finding, the fix and its command below those that need one, and a line that counts."""
     lines = []
-    for each in findings:
+    for each in diagnoses:
         sign, colour = _SIGNS[each.level]
         shown = f"\x1b[{colour}m{sign:5}\x1b[0m" if colours else f"{sign:5}"
         lines.append(f"{shown} {each.subject}: {each.told}")
@@ -52,12 +52,12 @@ def report(findings: Sequence[Finding], colours: bool) -> str:
             lines.append(f"      fix: {each.fix}")
         if each.command:
             lines.append(f"      try: {each.command}")
-    faults = sum(each.level == "fault" for each in findings)
-    warnings = sum(each.level == "warning" for each in findings)
-    lines.append(f"{len(findings)} looked at, {faults} at fault, {warnings} to keep an eye on")
+    faults = sum(each.level == "fault" for each in diagnoses)
+    warnings = sum(each.level == "warning" for each in diagnoses)
+    lines.append(f"{len(diagnoses)} looked at, {faults} at fault, {warnings} to keep an eye on")
     return "\n".join(lines)
 
 
-def as_data(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def as_data(diagnoses: Sequence[Diagnosis]) -> list[dict[str, Any]]:
     """:returns: the same for programs."""
-    return [asdict(each) for each in findings]
+    return [asdict(each) for each in diagnoses]
