@@ -1,1 +1,16 @@
 """The promises, as tests. Mirrors the tree."""
+
+import sys
+
+from sidecar.test import plan
+
+plan.announce(sys.argv)
+
+try:
+    from hypothesis import HealthCheck, settings
+except ImportError:
+    pass  # contracts are of use without it
+else:
+    # How long an example takes says something of the machine and its load, nothing of us.
+    settings.register_profile("microsidecar", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("microsidecar")

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from sidecar.test import source
 from sidecar.test.doubles.programs.daemon import environment
-from sidecar.test.doubles.programs.process import checkout
+from sidecar.test.doubles.programs.process import checkout, no_checkout
 from sidecar.test.source import modules, top, words
 
 #: From the ground up. A package may import those of its own number or a lower one.
@@ -298,10 +298,10 @@ class Documents(Rules):
     """docs/architecture.rst is true."""
 
     def setUp(self) -> None:
-        document = checkout() / "docs" / "architecture.rst"
-        if not document.exists():
-            raise SkipTest(f"no checkout at {checkout()}: name it in $MICROSIDECAR_CHECKOUT")
-        self.text = document.read_text("utf-8")
+        reason = no_checkout()
+        if reason is not None:
+            raise SkipTest(reason)
+        self.text = (checkout() / "docs" / "architecture.rst").read_text("utf-8")
 
     def test_documented(self) -> None:
         """It lists all files as ``python -m sidecar.test.source docs/architecture.rst`` writes them."""

@@ -9,17 +9,15 @@ import sys
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from sidecar.test.doubles.programs.daemon import environment
-from sidecar.test.doubles.programs.process import checkout, missing
+from sidecar.test.doubles.programs.process import checkout, missing, no_checkout
 
 
 class Bench(SynchronousTestCase):
     def test_quick(self) -> None:
         """``python -m bench --quick`` measures all that is installed here, and no call fails."""
-        if not (checkout() / "bench").is_dir():
-            raise SkipTest("not installed: bench/ (a checkout; set MICROSIDECAR_CHECKOUT to one)")
-        absent = missing("nginx", "wrk", "nats-server")
-        if absent:
-            raise SkipTest(absent)
+        reason = no_checkout() or missing("nginx", "wrk", "nats-server")
+        if reason is not None:
+            raise SkipTest(reason)
         env = environment()
         # The bench comes from the checkout, the package from wherever this test was found.
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [env.get("PYTHONPATH"), str(checkout())]))

@@ -23,10 +23,10 @@ from sidecar.model import BackendOptions
 from sidecar.test.contracts import broker as contract
 from sidecar.test.contracts.registry import RegistryContract
 from sidecar.test.doubles.programs.daemon import environment, running_daemon
-from sidecar.test.doubles.programs.process import checkout, not_installed
+from sidecar.test.doubles.programs.process import checkout, no_checkout, not_installed
 
 EXAMPLE = checkout() / "docs" / "example-backend"
-SKIP = None if (EXAMPLE / "setup.cfg").exists() else f"not in a checkout: there is no {EXAMPLE}"
+SKIP = no_checkout()
 
 SETTINGS = Settings(
     registry=RegistrySettings((BackendOptions(kind="example"),)), broker=BrokerSettings(BackendOptions(kind="example"))

@@ -236,13 +236,13 @@ class HangupTests(ProcessTests):
 
     def test_a_terminal_that_is_closed(self) -> None:
         """It leaves in order; while the terminal is open it reads its files again."""
-        log = self.home() / "log"
+        log, program = self.home() / "log", script("microsidecar")
         pid, terminal = pty.fork()
         if pid == 0:
             try:
                 with log.open("wb") as file:
                     os.dup2(file.fileno(), 2)
-                os.execv(script("microsidecar"), ["microsidecar", "--port=0"])
+                os.execv(program, ["microsidecar", "--port=0"])
             finally:
                 os._exit(127)
         self.soon(lambda: log.exists() and "] Listening on " in log.read_text(), "the port")

@@ -13,7 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from sidecar.test.doubles.programs.daemon import environment, running_daemon
-from sidecar.test.doubles.programs.process import accepts, checkout, free_port
+from sidecar.test.doubles.programs.process import accepts, checkout, free_port, missing, no_checkout
 
 README = checkout() / "README.rst"
 
@@ -49,12 +49,9 @@ class Readme(SynchronousTestCase):
     """Everything runs in the order of the text, as a reader would."""
 
     def setUp(self) -> None:
-        if not README.exists():
-            raise SkipTest(
-                f"not installed: README.rst (a checkout; set MICROSIDECAR_CHECKOUT to one, not {checkout()})"
-            )
-        if shutil.which("curl") is None:
-            raise SkipTest("not installed: curl")
+        reason = no_checkout() or missing("curl")
+        if reason is not None:
+            raise SkipTest(reason)
         self.home = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.home)
 

@@ -9,7 +9,7 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.test.doubles.programs import matrix
-from sidecar.test.doubles.programs.process import checkout
+from sidecar.test.doubles.programs.process import checkout, no_checkout
 
 ROWS = [row for registry in matrix.REGISTRIES for row in matrix.rows(registry)]
 
@@ -66,10 +66,10 @@ class TableTests(SynchronousTestCase):
 class DocumentTests(SynchronousTestCase):
     def test_document(self) -> None:
         """docs/interop.rst holds a full table: every row, and no cell that went wrong or was not run."""
-        document = checkout() / "docs" / "interop.rst"
-        if not document.exists():
-            raise SkipTest(f"no checkout at {checkout()}: name it in $MICROSIDECAR_CHECKOUT")
-        text = document.read_text()
+        reason = no_checkout()
+        if reason is not None:
+            raise SkipTest(reason)
+        text = (checkout() / "docs" / "interop.rst").read_text("utf-8")
         for row in ROWS:
             self.assertRegex(text, rf"(?m)^{row.registry} +{row.peer} ")
         self.assertNotRegex(text, r"(?m)^\w+ +v\S+ \w+ .*\bNO\b")

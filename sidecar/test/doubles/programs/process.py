@@ -23,9 +23,23 @@ BIN = "MICROSIDECAR_INTEROP_BIN"
 CHECKOUT = "MICROSIDECAR_CHECKOUT"
 
 
+#: Why tests of documents and of the bench cannot run for an installed package alone.
+NO_CHECKOUT = f"no checkout here (set ${CHECKOUT} to one)"
+
+#: Set to anything: tests start none of the programs that :func:`missing` is asked for.
+QUICK = "MICROSIDECAR_QUICK"
+#: Why a test is skipped then.
+QUICKLY = f"a quick run (${QUICK} is set)"
+
+
 def checkout() -> Path:
     """The checkout: where ``MICROSIDECAR_CHECKOUT`` says, or where this file stands in it."""
     return Path(os.environ.get(CHECKOUT) or Path(__file__).parents[4])
+
+
+def no_checkout() -> str | None:
+    """:returns: why tests of what stands beside the package cannot run, for their ``skip``; None where they can."""
+    return None if (checkout() / "README.rst").exists() else NO_CHECKOUT
 
 
 def find_program(name: str) -> str | None:
@@ -37,6 +51,8 @@ def find_program(name: str) -> str | None:
 
 def missing(*names: str) -> str | None:
     """Why a test cannot run here, for its ``skip``; None where all programs are found."""
+    if names and os.environ.get(QUICK):
+        return QUICKLY
     absent = [name for name in names if find_program(name) is None]
     return f"not installed: {', '.join(absent)} (nor in ${BIN})" if absent else None
 
@@ -133,6 +149,7 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            preexec_fn=_interruptible,
         )
     program = Program(process, log, place, home is None)
     deadline = time.monotonic() + patience
@@ -143,6 +160,11 @@ def start(
             raise RuntimeError(f"{name} did not start: {tail}")
         time.sleep(0.05)
     return program
+
+
+def _interruptible() -> None:
+    """A shell has what it starts in the background ignore SIGINT, and so would all that this process starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def start_etcd(port: int, home: Path | None = None) -> Program:
