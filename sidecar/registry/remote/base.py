@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any, cast
 
@@ -48,6 +49,10 @@ class RemoteRegistry(services.Service):
         self._watchers = Watchers(clock)
         self._tasks = TaskGroup()
         self._own = Registrations(clock, random, self)
+        #: Why a node changes of which we are told by the engine alone.
+        self._told = Cause(by=self._engine)
+        #: Why we write a node just now: the engine may tell of it before it answers the write.
+        self._writing: dict[tuple[str, str], Cause] = {}
         self._connected = False
         self._detail = "not asked yet"
         self._grace_timer: IDelayedCall | None = None
@@ -88,6 +93,19 @@ class RemoteRegistry(services.Service):
 
     async def delete(self, name: str, identity: str, lease: int, cause: Cause) -> None:
         raise NotImplementedError
+
+    @contextmanager
+    def _write_because(self, name: str, identity: str, cause: Cause) -> Iterator[None]:
+        """While we write this node, what the engine tells of it is our own doing."""
+        self._writing[name, identity] = cause
+        try:
+            yield
+        finally:
+            self._writing.pop((name, identity), None)
+
+    def _cause_of(self, name: str, identity: str) -> Cause:
+        """Why a node changes of which the engine tells."""
+        return self._writing.get((name, identity), self._told)
 
     def expired(self, name: str, identity: str) -> None:
         self._tell(self._mirror.drop(name, (identity,), EXPIRED))

@@ -19,6 +19,7 @@ from sidecar.registry.catalog import Catalog
 from sidecar.registry.remote import consulapi as api
 from sidecar.registry.remote.base import RemoteRegistry, not_reachable
 from sidecar.registry.remote.consulapi import PATIENCE, ConsulApi
+from sidecar.registry.remote.consulcatalog import ConsulCatalog
 from sidecar.registry.remote.consulknown import FOLLOWED, KnownService, KnownServices
 from sidecar.registry.remote.consulquery import BlockingQueries
 from sidecar.registry.remote.failover import ErrorAnswer, FailoverClient, base_urls
@@ -44,19 +45,14 @@ class ConsulRegistry(RemoteRegistry):
         self._writes = WriteOverlay()
         #: Of whatever nobody follows.
         self._fresh = Freshness()
-        self._names: tuple[str, ...] = ()
-        self._listed: frozenset[str] = frozenset()
-        self._names_asked = -1
-        self._catalog_index = 0
+        self._catalog = ConsulCatalog(self._api, self._queries, self._writes.tick, self._catalog_answered, self._lost)
         self._critical_index = 0
         #: Nodes that were seen to be well since Consul came back: those are awaited no more.
         self._well: dict[str, set[str]] = {}
-        #: The catalog could not be had the last time, so that what we hear may be from a Consul that began anew.
-        self._catalog_failed = False
 
     def startService(self) -> None:
         super().startService()
-        self._tasks.run(self._follow_names(), "Watching Consul's catalog")
+        self._tasks.run(self._catalog.follow(), "Watching Consul's catalog")
         self._tasks.run(self._follow_criticals(), "Watching Consul's checks")
 
     def stopService(self) -> Deferred[None]:
@@ -76,25 +72,23 @@ class ConsulRegistry(RemoteRegistry):
         return self._look_up(name).addCallbacks(lambda _: self._from_mirror(name), partial(self._fall_back, name=name))
 
     def list(self) -> Deferred[tuple[str, ...]]:
-        if self._names_asked >= self._writes.last or self._mirror.stale_since is not None:
+        if self._catalog.asked >= self._writes.last or self._mirror.stale_since is not None:
             return succeed(self._all_names())
         return Deferred.fromCoroutine(self._ask_names())
 
     async def _ask_names(self) -> tuple[str, ...]:
-        asked = self._writes.tick()
         try:
-            response = await self._api.read(api.CATALOG)
-            self._take_names(wire.catalog(response.body), asked)
+            await self._catalog.ask()
         except (EngineUnavailable, MalformedRecord) as error:
-            if self._names_asked < 0:
+            if self._catalog.asked < 0:
                 raise not_reachable(self.kind, str(error)) from error
         return self._all_names()
 
     def _all_names(self) -> tuple[str, ...]:
         """What the catalog said, and, while it cannot say, what is registered here."""
         if self._mirror.stale_since is None:
-            return self._names
-        return tuple(sorted({*self._names, *self._mirror.names()}))
+            return self._catalog.names
+        return tuple(sorted({*self._catalog.names, *self._mirror.names()}))
 
     def _fall_back(self, failure: Any, name: str) -> tuple[Service, ...]:
         failure.trap(EngineUnavailable, MalformedRecord)
@@ -153,8 +147,7 @@ class ConsulRegistry(RemoteRegistry):
         catalog = Catalog()
         catalog.replace(name, found.services)
         again = self._writes.apply(name, catalog, asked)
-        cause = Cause(by=self._engine)
-        if self._gentle or self._catalog_failed:
+        if self._gentle or self._catalog.failed:
             well = self._well.setdefault(name, set())
             well.update(node.id for service in found.services for node in service.nodes)
             for service in self._mirror.get(name):
@@ -176,8 +169,19 @@ class ConsulRegistry(RemoteRegistry):
             if recovered:
                 self._tell(self._mirror.put(evolve(service, nodes=recovered), Cause("check passed", "", self._engine)))
         known.critical = frozenset(found.critical)
-        self._tell(self._mirror.replace(name, catalog.get(name), cause))
+        self._tell_of_writing(name, catalog)
+        self._tell(self._mirror.replace(name, catalog.get(name), self._told))
         return again
+
+    def _tell_of_writing(self, name: str, catalog: Catalog) -> None:
+        """What we are just writing is told as our own doing, though Consul shows it before it answers the write."""
+        for (of, identity), cause in tuple(self._writing.items()):
+            if of == name and not catalog.has(name, identity):
+                self._tell(self._mirror.drop(name, (identity,), cause))
+            elif of == name:
+                for service in catalog.get(name):
+                    nodes = tuple(node for node in service.nodes if node.id == identity)
+                    self._tell(self._mirror.put(evolve(service, nodes=nodes), cause) if nodes else ())
 
     def _failed(self, output: str) -> Cause:
         """Why a node goes whose check is critical."""
@@ -191,7 +195,7 @@ class ConsulRegistry(RemoteRegistry):
                 return
         except EngineUnavailable:
             return  # when it is back everything is written again
-        if not self._gentle and not self._catalog_failed and self._own.get(name, identity) is registration:
+        if not self._gentle and not self._catalog.failed and self._own.get(name, identity) is registration:
             self._own.forget(name, identity)
 
     # --- Following ----------------------------------------------------------------------------------------------------
@@ -240,27 +244,12 @@ class ConsulRegistry(RemoteRegistry):
         if known.name in self._mirror:
             self._watchers.invalidate(known.name)
 
-    async def _follow_names(self) -> None:
-        """Follow the catalog: the names, whether Consul is there, and that something changed."""
-        await self._queries.follow(api.CATALOG, 0, self._writes.tick, self._take_catalog, self._catalog_lost)
-
-    def _take_catalog(self, response: Response, asked: int) -> bool:
-        self._take_names(wire.catalog(response.body), asked)
-        last, found = self._catalog_index, api.index_of(response)
-        if not self._gentle or found < last:
+    def _catalog_answered(self, last: int, index: int) -> None:
+        if not self._gentle or index < last:
             self._well.clear()
-        self._found(restarted=0 < found < last)
-        self._catalog_failed, self._catalog_index = False, found
-        if found != last:
+        self._found(restarted=0 < index < last)
+        if index != last:
             self._invalidate_unfollowed()
-        return False
-
-    def _catalog_lost(self, error: Exception) -> bool:
-        # A connection that broke is the engine's loss only if it cannot be had again at once.
-        if self._catalog_failed or not self._catalog_index:
-            self._lost(error)
-        self._catalog_failed = True
-        return True
 
     async def _follow_criticals(self) -> None:
         """Follow the critical checks, of which the catalog tells nothing."""
@@ -273,18 +262,13 @@ class ConsulRegistry(RemoteRegistry):
         self._critical_index = found
         return False
 
-    def _take_names(self, names: tuple[str, ...], asked: int) -> None:
-        if asked > self._names_asked:
-            self._names, self._names_asked = tuple(sorted(names)), asked
-            self._listed = frozenset(names)
-
     def _invalidate_unfollowed(self) -> None:
         """Something changed: what nobody follows is to be looked up again before it is answered."""
         self._fresh.changed()
         for known in self._known.unfollowed():
             if not known.stale:
                 self._invalidate(known)
-            if known.name in self._listed and known.name not in self._mirror and known.name not in self._lookups:
+            if known.name in self._catalog and known.name not in self._mirror and known.name not in self._lookups:
                 self._look_up_quietly(known.name)  # it was asked for in vain, and is there now
 
     def _until_back(self) -> Deferred[None] | None:
@@ -307,7 +291,8 @@ class ConsulRegistry(RemoteRegistry):
         service, (node,) = registration.service, registration.service.nodes
         if renew and registration.ttl is not None and await self._api.passing(node.id):
             return
-        await self._api.register(service, node, registration.ttl)
+        with self._write_because(service.name, node.id, registration.cause):
+            await self._api.register(service, node, registration.ttl)
         self._writes.wrote(service.name, node.id, service, keep=service.name in self._known)
         self._tell(self._mirror.put(service, registration.cause))
         if service.name not in self._known and not self._known.half_full():
@@ -315,7 +300,8 @@ class ConsulRegistry(RemoteRegistry):
             self._look_up_quietly(service.name)
 
     async def delete(self, name: str, identity: str, lease: int, cause: Cause) -> None:
-        await self._api.deregister(identity)
+        with self._write_because(name, identity, cause):
+            await self._api.deregister(identity)
         self._writes.wrote(name, identity, None, keep=name in self._known)
         self._tell(self._mirror.drop(name, (identity,), cause))
 

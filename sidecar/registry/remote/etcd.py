@@ -58,8 +58,6 @@ class EtcdRegistry(RemoteRegistry):
         """:param bases: URLs in the order to try them."""
         super().__init__(reactor, random, agent, FailoverClient("etcd", reactor, agent, bases))
         self._api = EtcdApi(self._client, username, password)
-        #: Why something changes of which we are told by etcd alone.
-        self._told = Cause(by=self._engine)
         self._keys: dict[str, _Known] = {}
         #: Keys that an engine which came back does not have (yet).
         self._absent: set[str] = set()
@@ -135,7 +133,7 @@ class EtcdRegistry(RemoteRegistry):
         self._tombstones = {} if back else {key: each for key, each in self._tombstones.items() if each > revision}
         before, self._keys = self._keys, {}
         for record in records:
-            self._put(record, before.get(record.key), self._told)
+            self._put(record, before.get(record.key), None)
         self._revision, self._mirrored = revision, True
         self._found(restarted=back)
         for key, known in before.items():
@@ -169,13 +167,14 @@ class EtcdRegistry(RemoteRegistry):
             raise Compacted(f"it is at revision {progress.revision} and was at {self._revision}")
         for event in progress.events:
             if isinstance(event, wire.Record):
-                self._put(event, self._keys.get(event.key), self._told)
+                self._put(event, self._keys.get(event.key), None)
             else:
                 self._deleted(*event)
         self._revision = max(self._revision, progress.revision)
         self._tombstones = {key: revision for key, revision in self._tombstones.items() if revision > self._revision}
 
-    def _put(self, record: wire.Record, before: _Known | None, cause: Cause) -> None:
+    def _put(self, record: wire.Record, before: _Known | None, cause: Cause | None) -> None:
+        """:param cause: why, None where etcd alone tells of it."""
         if record.key in self._keys and self._keys[record.key].revision >= record.revision:
             return
         if self._tombstones.get(record.key, 0) >= record.revision:
@@ -191,6 +190,7 @@ class EtcdRegistry(RemoteRegistry):
             return
         self._mirror.clear_malformed(record.key)
         known = _Known(record.revision, service.name, tuple(node.id for node in service.nodes))
+        cause = cause or self._cause_of(service.name, service.nodes[0].id)
         if before is not None:
             gone = before.ids if before.name != known.name else [each for each in before.ids if each not in known.ids]
             self._tell(self._mirror.drop(before.name, gone, cause))
@@ -204,7 +204,7 @@ class EtcdRegistry(RemoteRegistry):
             return
         del self._keys[key]
         self._absent.discard(key)
-        self._drop(known, self._told)
+        self._drop(known, self._cause_of(known.name, known.ids[0]))
         for identity in known.ids:
             registration = self._own.get(known.name, identity)
             if registration is not None:
@@ -243,7 +243,8 @@ class EtcdRegistry(RemoteRegistry):
         if registration.ttl is not None:
             lease = await self._api.grant(math.ceil(registration.ttl))
         value = wire.value(registration.service, registration.service.nodes[0])
-        revision = await self._api.put(key, value, lease)
+        with self._write_because(name, identity, registration.cause):
+            revision = await self._api.put(key, value, lease)
         registration.lease = lease
         self._put(wire.Record(key, value, revision, lease), self._keys.get(key), registration.cause)
         if former:
@@ -251,7 +252,8 @@ class EtcdRegistry(RemoteRegistry):
 
     async def delete(self, name: str, identity: str, lease: int, cause: Cause) -> None:
         key = wire.key(name, identity)
-        revision = await self._api.delete(key)
+        with self._write_because(name, identity, cause):
+            revision = await self._api.delete(key)
         known = self._keys.get(key)
         if known is not None and known.revision <= revision:
             del self._keys[key]

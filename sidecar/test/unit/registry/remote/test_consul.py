@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from sidecar.errors import BadRequest, ConfigError, EngineUnavailable, NotFound
+from sidecar.interfaces import IWatcher
 from sidecar.model import ANONYMOUS, BackendOptions, Change
 from sidecar.net.client.fetcher import Fetcher
+from sidecar.registry.memory import MemoryRegistry
+from sidecar.registry.multi import MultiRegistry
 from sidecar.registry.remote.consul import build
 from sidecar.registry.remote.failover import base_urls
 from sidecar.test.contracts.outage import OutageContract
@@ -131,6 +136,76 @@ class RealOutage(Outage):
         if wiped:
             shutil.rmtree(self.home / "data")
         self.program = await deferToThread(start_consul, self.number, self.home)
+
+
+@implementer(IWatcher)
+class Cache:
+    """Who keeps what a registry said until it is told to forget it, as the selector does."""
+
+    def __init__(self, registry: Any) -> None:
+        self.registry = registry
+        self.kept: dict[str, set[int]] = {}
+
+    async def ports(self, name: str) -> set[int]:
+        if name not in self.kept:
+            found = await self.registry.get(name)
+            self.kept[name] = {node.port for service in found for node in service.nodes}
+        return self.kept[name]
+
+    def changed(self, change: Change) -> None:
+        self.invalidated(change.service.name)
+
+    def invalidated(self, name: str) -> None:
+        self.kept.pop(name, None)
+
+
+class Many(TestCase):
+    """More services than are followed, beside another registry."""
+
+    timeout = 120
+
+    async def make_address(self) -> str:
+        engine = FakeConsul()
+        engine.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(engine.stop()))
+        return engine.address
+
+    async def test_beyond_those_followed(self) -> None:
+        """Each of 60 services that moves is soon found at its new address by those who keep addresses."""
+        address = await self.make_address()
+        there = build(BackendOptions(reactor=reactor, addresses=(address,)))
+        there.startService()
+        self.addCleanup(there.stopService)
+        services = [a_service() for _ in range(60)]
+        for service in services:
+            await there.register(service, None, ANONYMOUS)
+        consul = build(BackendOptions(reactor=reactor, addresses=(address,)))
+        here = MultiRegistry((consul, MemoryRegistry(LOOP)), LOOP)
+        here.startService()
+        self.addCleanup(here.stopService)
+        cache = Cache(here)
+        here.watch(cache)
+        for service in services:
+            self.assertEqual(await cache.ports(service.name), {service.nodes[0].port})
+        for number, service in enumerate(services):
+            moved = evolve(service, nodes=(evolve(service.nodes[0], port=20_000 + number),))
+            await there.register(moved, None, ANONYMOUS)
+        left = {service.name: {20_000 + number} for number, service in enumerate(services)}
+        for _ in range(200):
+            left = {name: ports for name, ports in left.items() if await cache.ports(name) != ports}
+            if not left:
+                return
+            await sleep(0.05)
+        self.fail(f"{len(left)} are still found where they were: {left}")
+
+
+class RealMany(Many):
+    """The same with a real Consul."""
+
+    skip = missing("consul")
+
+    async def make_address(self) -> str:
+        return f"127.0.0.1:{shared('consul', start_consul)}"
 
 
 class Manners(TestCase):
