@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Protocol
 
 from twisted.application import service
@@ -16,6 +17,7 @@ from sidecar.health.threshold import CheckResult, Threshold
 from sidecar.interfaces import IAppHealth, IRegistry
 from sidecar.lifecycle import PeriodicService
 from sidecar.model import ANONYMOUS, Cause, Service
+from sidecar.waiting import Backoff
 
 #: Seconds before a refused registration is tried again, doubling from the first to the last.
 FIRST_RETRY, LAST_RETRY = 0.25, 4.0
@@ -61,6 +63,7 @@ class Registrar(service.Service):
         self._registry = registry
         self._app = app
         self._clock = clock
+        self._random = Random()
         self._ttl = ttl
         self._probe = probe
         self._id = app.nodes[0].id
@@ -127,9 +130,9 @@ class Registrar(service.Service):
             reconciling.addBoth(self._reconciled)
 
     async def _reconcile(self) -> None:
-        delay, said = FIRST_RETRY, ""
+        backoff, failed, said = Backoff(FIRST_RETRY, LAST_RETRY, self._random), False, ""
         while self._registered != self._wanted:
-            wanted, failed = self._wanted, delay > FIRST_RETRY
+            wanted = self._wanted
             # Until it answers, the registry may have done it or not.
             self._registered = None
             try:
@@ -141,12 +144,14 @@ class Registrar(service.Service):
                 raise
             except Exception as error:
                 said = self._say(said, "Registering" if wanted else "Deregistering", error)
-                await deferLater(self._clock, delay, lambda: None)
-                delay = min(delay * 2, LAST_RETRY)
+                failed = True
+                await deferLater(self._clock, backoff.pause(), lambda: None)
             else:
-                self._registered, delay = wanted, FIRST_RETRY
+                self._registered = wanted
+                backoff.reset()
                 if failed:
                     self.log.info("{id} is {what} now", id=self._id, what="registered" if wanted else "deregistered")
+                    failed = False
 
     def _say(self, before: str, what: str, error: Exception) -> str:
         """One line for each kind of failure, not for each try: an engine may be away for hours.

@@ -29,6 +29,7 @@ from sidecar.lifecycle import PeriodicService
 from sidecar.model import BackendOptions, BackendState, Caller, Change, Message, Service
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.net.client.tls import TrustOptions
+from sidecar.waiting import Freshness
 from sidecar.wire import httpbroker as wire
 
 #: Seconds that the subscribers of a topic are believed without asking again, and how many topics' are kept.
@@ -64,7 +65,7 @@ class HttpBroker(service.MultiService):
         self._subscriptions = Subscriptions(registry, self._receiver.address)
         self._registered: dict[LocalSubscriber, Subscription] = {}
         self._known: OrderedDict[str, tuple[float, wire.Subscribers]] = OrderedDict()
-        self._changes = 0
+        self._fresh = Freshness()
         self._watch: IWatch | None = None
         self._told = float("-inf")
         renewing = PeriodicService(
@@ -121,7 +122,7 @@ class HttpBroker(service.MultiService):
         return kept[1] if kept is not None and kept[0] > self._clock.seconds() else None
 
     async def _look_up(self, topic: str) -> wire.Subscribers:
-        changes = self._changes
+        asked = self._fresh.asked()
         asking = {dialect: self._subscribers_of(dialect, topic) for dialect in wire.Dialect}
         answers = {dialect: await each for dialect, each in asking.items()}
         found = {dialect: answer for dialect, answer in answers.items() if isinstance(answer, tuple)}
@@ -129,7 +130,7 @@ class HttpBroker(service.MultiService):
             if isinstance(answer, SidecarError) and not any(found.values()):
                 raise EngineUnavailable(f"the subscribers of {topic!r} cannot be looked up: {answer}")
         subscribers = wire.subscribers(topic, found)
-        if changes == self._changes:
+        if self._fresh.holds(asked):
             self._known[topic] = (self._clock.seconds() + FRESH, subscribers)
             self._known.move_to_end(topic)
             if len(self._known) > MAX_TOPICS:
@@ -239,13 +240,13 @@ class HttpBroker(service.MultiService):
 
     def invalidated(self, name: str) -> None:
         """Any subscriber that is registered under ``name`` may have come or gone."""
-        self._changes += 1
+        self._fresh.changed()
         for topic in list(self._known):
             if any(wire.service_name(dialect, topic) == name for dialect in wire.Dialect):
                 del self._known[topic]
 
     def _forget_subscribers(self, topic: str) -> None:
-        self._changes += 1
+        self._fresh.changed()
         self._known.pop(topic, None)
 
 

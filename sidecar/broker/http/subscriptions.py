@@ -14,6 +14,7 @@ from sidecar.broker.local import LocalSubscriber, LocalSubscribers
 from sidecar.errors import SidecarError
 from sidecar.interfaces import IRegistry
 from sidecar.model import ANONYMOUS, Cause, Service
+from sidecar.waiting import AskOnce
 from sidecar.wire import httpbroker as wire
 
 #: Seconds that a record lasts, and between two renewals: go-micro's.
@@ -32,7 +33,7 @@ class Subscription:
 
     :ivar records: what is registered, by dialect.
     :ivar subscribers: those here that the messages are for.
-    :ivar open: whether it is to be in the registry.
+    :ivar open: whether it is to be in the registry. :ivar registered: whether it is.
     """
 
     topic: str
@@ -40,7 +41,7 @@ class Subscription:
     records: dict[wire.Dialect, Service]
     subscribers: LocalSubscribers = field(factory=LocalSubscribers)
     open: bool = True
-    registering: Deferred[SidecarError | None] | None = None
+    registered: bool = False
 
 
 @define(eq=False)
@@ -53,6 +54,7 @@ class Subscriptions:
     _broker: str = field(factory=lambda: str(uuid.uuid4()), init=False)
     _by_node: dict[str, Subscription] = field(factory=dict, init=False)
     _shared: dict[str, Subscription] = field(factory=dict, init=False)
+    _registering: AskOnce[Subscription, None] = field(factory=AskOnce, init=False)
 
     def members(self, node_id: str, topic: str) -> tuple[LocalSubscriber, ...]:
         """The subscribers here for whom a message on ``topic`` is that was posted to ``node_id``; none where that
@@ -115,18 +117,9 @@ class Subscriptions:
 
     async def _registered(self, subscription: Subscription) -> None:
         """Wait until it is registered, with whoever else waits. :raises SidecarError: it will not be."""
-        if subscription.registering is None:
-            subscription.registering = outcome(Deferred.fromCoroutine(self._register_all(subscription)))
-        waiting: Deferred[SidecarError | None] = Deferred()
-
-        def tell(error: SidecarError | None) -> SidecarError | None:
-            waiting.callback(error)
-            return error
-
-        subscription.registering.addCallback(tell)
-        error = await waiting
-        if error is not None:
-            raise error
+        if not subscription.registered:
+            await self._registering.ask(subscription, lambda: Deferred.fromCoroutine(self._register_all(subscription)))
+            subscription.registered = True
 
     async def _register_all(self, subscription: Subscription) -> None:
         """Register all records; the newest dialect must hold, the older ones are for older publishers."""

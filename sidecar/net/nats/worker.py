@@ -22,6 +22,7 @@ from sidecar.errors import EngineUnavailable, Forbidden, SidecarError, TooLarge,
 from sidecar.net.nats.access import NatsAddress, NatsServers, NoTLS, parse_address
 from sidecar.net.nats.commands import Alteration, Arrival, Command, Interest, Listener, Publication
 from sidecar.net.nats.loopthread import LoopThread
+from sidecar.waiting import Backoff
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -81,14 +82,13 @@ class NatsWorker:
 
     async def supervise(self) -> None:
         """Connect, again and again, until cancelled."""
-        wait = FIRST_WAIT
+        backoff = Backoff(FIRST_WAIT, LAST_WAIT, random.Random())
         while True:
             for address in [*self._servers.addresses, *self._discovered]:
                 if await self._session(address):
-                    wait = FIRST_WAIT
+                    backoff.reset()
                     break
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
-            wait = min(wait * 2, LAST_WAIT)
+            await asyncio.sleep(backoff.pause())
 
     async def _session(self, address: NatsAddress) -> bool:
         """Live through one connection to ``address``. :returns: whether there was one."""
