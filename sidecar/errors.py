@@ -59,14 +59,6 @@ class MalformedRecord(DependencyError):
     """A record in an engine that cannot be read. Skipped with one log line."""
 
 
-class RequestFailed(DependencyError):
-    """An HTTP request of ours (a probe, an engine) got no whole answer. The message names method, URL and reason."""
-
-
-class RequestTimeout(RequestFailed):
-    """It got none in time."""
-
-
 class CallError(DependencyError):
     """A call that failed. :ivar attempts: the tries, in order."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
-from sidecar.errors import SidecarError
 from sidecar.health.threshold import CheckResult
 from sidecar.net.client.fetcher import Fetcher
+from sidecar.net.errors import RequestFailed
 
 #: Bytes of a health page. Whoever answers more has not understood the question.
 MAX_PAGE = 1024 * 1024
@@ -30,7 +30,7 @@ class Probe:
             answer = await self._agent.request("GET", self._url, timeout=self._timeout, max_body=MAX_PAGE)
         except defer.CancelledError:
             raise
-        except SidecarError as problem:
+        except RequestFailed as problem:
             return CheckResult(False, str(problem))
         except Exception as problem:
             # An HTTP client fails in more ways than can be listed; each of them means that the app did not answer.

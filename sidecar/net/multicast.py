@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError, MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 
-from sidecar.errors import ConfigError, EngineUnavailable
+from sidecar.net.errors import InvalidSetting, Unavailable
 
 #: Called with a packet and its sender, host and port.
 Receive = Callable[[bytes, tuple[str, int]], None]
@@ -26,7 +26,7 @@ HOPS = 255
 IP_MULTICAST_ALL = 49
 
 
-class _Ear(DatagramProtocol):
+class _Receiver(DatagramProtocol):
     noisy = False
 
     def __init__(self, receive: Receive) -> None:
@@ -52,14 +52,14 @@ class MulticastGroup:
     _asking: Any = field(default=None, init=False)
 
     def start(self) -> None:
-        """:raises ConfigError: there is no way to hear or to send."""
+        """:raises InvalidSetting: there is no way to hear or to send."""
         try:
             self._shared = self._listen(self.port)
             self._asking = self._listen(0)
             _join(self._shared.getHandle(), self.group, self.interface)
         except (OSError, CannotListenError) as error:
             self.stop()
-            raise ConfigError(self._trouble(error)) from None
+            raise InvalidSetting(self._trouble(error)) from None
 
     def stop(self) -> Deferred[Any]:
         """Leave. :returns: fires when both sockets are closed."""
@@ -67,21 +67,21 @@ class MulticastGroup:
         return DeferredList([maybeDeferred(each.stopListening) for each in sockets if each is not None])
 
     def ask(self, packet: bytes) -> None:
-        """Send to the group from the port that answers come back to. :raises EngineUnavailable: it cannot be sent."""
+        """Send to the group from the port that answers come back to. :raises Unavailable: it cannot be sent."""
         self._send(self._asking, packet, (self.group, self.port))
 
     def tell(self, packet: bytes) -> None:
-        """Send to the group from the group's own port. :raises EngineUnavailable: it cannot be sent."""
+        """Send to the group from the group's own port. :raises Unavailable: it cannot be sent."""
         self._send(self._shared, packet, (self.group, self.port))
 
     def answer(self, packet: bytes, to: tuple[str, int]) -> None:
-        """Send to one. :raises EngineUnavailable: it cannot be sent."""
+        """Send to one. :raises Unavailable: it cannot be sent."""
         self._send(self._shared, packet, to)
 
     def _listen(self, port: int) -> Any:
         # Others on this machine listen to the group as well: each needs to say that it shares the port.
         listening = self._reactor.listenMulticast(
-            port, _Ear(self._heard), maxPacketSize=LARGEST, listenMultiple=port != 0
+            port, _Receiver(self._heard), maxPacketSize=LARGEST, listenMultiple=port != 0
         )
         handle: socket.socket = listening.getHandle()
         handle.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, HOPS)
@@ -93,11 +93,11 @@ class MulticastGroup:
 
     def _send(self, through: Any, packet: bytes, to: tuple[str, int]) -> None:
         if through is None:
-            raise EngineUnavailable("multicast is stopped")
+            raise Unavailable("multicast is stopped")
         try:
             through.write(packet, to)
         except (OSError, MessageLengthError) as error:
-            raise EngineUnavailable(self._trouble(error)) from None
+            raise Unavailable(self._trouble(error)) from None
 
     def _trouble(self, error: Exception) -> str:
         where = f"on the interface {self.interface}" if self.interface else "on the default interface"
@@ -108,7 +108,7 @@ class MulticastGroup:
 
 
 def check(group: str, port: int, interface: str) -> None:
-    """Try whether multicast works here, and leave nothing behind. :raises ConfigError: it does not."""
+    """Try whether multicast works here, and leave nothing behind. :raises InvalidSetting: it does not."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             if interface:
@@ -117,7 +117,7 @@ def check(group: str, port: int, interface: str) -> None:
             probe.connect((group, port))  # sends nothing, but needs a route
         except OSError as error:
             where = f"the interface {interface}" if interface else "any interface"
-            raise ConfigError(
+            raise InvalidSetting(
                 f"no multicast to {group} on {where}: {error}; name an interface with a multicast route by its IP "
                 "address (127.0.0.1 for this machine alone)"
             ) from None

@@ -12,12 +12,14 @@ from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sidecar.errors import BadAnswer, CallError, CallTimeout, ConnectFailed, ServiceFault, TooLarge
+from sidecar.errors import BadAnswer, CallError, CallTimeout, ServiceFault, TooLarge
 from sidecar.interfaces import ITransport
 from sidecar.model import Call, Node, Reply
-from sidecar.net.http2.client import Headers, Http2Connection, Http2Limits, Stream, StreamReceiver
+from sidecar.net.errors import NetError, QueueFull, Unavailable
+from sidecar.net.http2.client import Http2Connection
+from sidecar.net.http2.stream import Headers, Http2Limits, Stream, StreamReceiver
 from sidecar.net.reactor import eager
-from sidecar.rpc.connecterror import why_not
+from sidecar.rpc.connecterror import call_error, why_not
 from sidecar.wire import grpc
 
 #: Seconds to connect to one node.
@@ -83,11 +85,11 @@ class _Peer:
         if self.connection is not None and self.connection.usable:
             try:
                 began(self.connection.open(headers, receiver))
-            except CallError as error:
+            except NetError as error:
                 receiver.failed(error)
             return
         if len(self.waiting) >= self.limits.waiting:
-            receiver.failed(ConnectFailed(f"{len(self.waiting)} calls wait for a connection to {self.node.hostport}"))
+            receiver.failed(QueueFull(f"{len(self.waiting)} calls wait for a connection to {self.node.hostport}"))
             return
         self.waiting.append((headers, receiver, began))
         if self.connector is None:
@@ -106,7 +108,7 @@ class _Peer:
         self.forget(self)
         waiting, self.waiting = self.waiting, []
         for _, receiver, _began in waiting:
-            receiver.failed(ConnectFailed(why_not(reason.value or reason)))
+            receiver.failed(Unavailable(why_not(reason.value or reason)))
 
     def retired(self, connection: Http2Connection) -> None:
         if self.connection is connection:
@@ -201,8 +203,8 @@ class _Unary:
             kind = "application/json" if grpc.is_json(self._call.content_type) else "application/protobuf"
             self._settle(Reply(self._messages[0], kind))
 
-    def failed(self, error: CallError) -> None:
-        self._settle(Failure(error))
+    def failed(self, error: NetError) -> None:
+        self._settle(Failure(call_error(error)))
 
     def _settle(self, result: Reply | Failure) -> None:
         if self._settled:

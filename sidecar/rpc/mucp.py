@@ -27,8 +27,9 @@ from sidecar.errors import (
 )
 from sidecar.interfaces import ITransport
 from sidecar.model import Call, Node, Reply
-from sidecar.net.client.connection import Connection, Misbehaved
-from sidecar.net.client.pool import Pool, PoolExhausted
+from sidecar.net.client.connection import ClientConnection
+from sidecar.net.client.pool import Pool
+from sidecar.net.errors import MalformedAnswer, PoolExhausted
 from sidecar.net.reactor import eager
 from sidecar.net.reactor.timerwheel import TimerWheel
 from sidecar.rpc.connecterror import why_not
@@ -69,14 +70,14 @@ class _Exchange:
         self._id = id
         self._data = data
         self._protobuf = protobuf
-        self._connection: Connection | None = None
+        self._connection: ClientConnection | None = None
 
     @property
     def state(self) -> str:
         return "no connection" if self._connection is None else "no answer"
 
     def start(self) -> None:
-        connection = self._peer.pool.spare()
+        connection = self._peer.pool.take_idle()
         if connection is not None:
             self._connection = connection
             connection.send(self._data, self)
@@ -90,20 +91,20 @@ class _Exchange:
     def cancel(self) -> None:
         self._listener = None
         if self._connection is None:
-            self._peer.pool.leave(self)
+            self._peer.pool.cancel_wait(self)
         else:
             self._connection.drop()
 
     # --- From the pool and the connection ---------------------------------------------------------------------------
 
-    def ready(self, connection: Connection) -> None:
+    def ready(self, connection: ClientConnection) -> None:
         self._connection = connection
         connection.send(self._data, self)
 
     def unreachable(self, error: Exception) -> None:
         self._end(ConnectFailed(why_not(error)))
 
-    def answered(self, connection: Connection, status: int, body: bytes) -> None:
+    def answered(self, connection: ClientConnection, status: int, body: bytes) -> None:
         listener = self._listener
         if listener is None:
             return
@@ -123,14 +124,14 @@ class _Exchange:
         except (ServiceFault, BadAnswer) as error:
             # Servers of several generations close after an error, some a moment after it.
             connection.reusable = False
-            self._peer.pool.give_back(connection)
+            self._peer.pool.release(connection)
             listener.attempt_failed(error)
             return
-        self._peer.pool.give_back(connection)
+        self._peer.pool.release(connection)
         listener.attempt_replied(reply)
 
     def lost(self, error: Exception) -> None:
-        if isinstance(error, Misbehaved):
+        if isinstance(error, MalformedAnswer):
             self._end(BadAnswer(str(error)))
         else:
             self._end(ConnectionLost("the connection was closed before the answer came"))

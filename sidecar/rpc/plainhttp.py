@@ -16,8 +16,9 @@ from zope.interface import implementer
 from sidecar.errors import BadAnswer, BadRequest, CallTimeout, ConnectFailed, ConnectionLost, Overloaded, ServiceFault
 from sidecar.interfaces import ITransport
 from sidecar.model import Call, Fault, Node, Reply
-from sidecar.net.client.connection import Connection, Misbehaved
-from sidecar.net.client.pool import Pool, PoolExhausted
+from sidecar.net.client.connection import ClientConnection
+from sidecar.net.client.pool import Pool
+from sidecar.net.errors import MalformedAnswer, PoolExhausted
 from sidecar.net.reactor import eager
 from sidecar.rpc.connecterror import why_not
 from sidecar.wire import headers, plainhttp
@@ -108,7 +109,7 @@ class _Exchange:
         self._pool = pool
         self._service = service
         self._request = request
-        self._connection: Connection | None = None
+        self._connection: ClientConnection | None = None
         self.reply: Deferred[Reply] = Deferred(lambda _: self.give_up(CancelledError()))
 
     def start(self) -> None:
@@ -119,21 +120,21 @@ class _Exchange:
 
     def give_up(self, error: Exception) -> None:
         if self._connection is None:
-            self._pool.leave(self)
+            self._pool.cancel_wait(self)
         else:
             self._connection.drop()
         self._fail(error)
 
-    def ready(self, connection: Connection) -> None:
+    def ready(self, connection: ClientConnection) -> None:
         self._connection = connection
         connection.send(self._request, self)
 
     def unreachable(self, error: Exception) -> None:
         self._fail(ConnectFailed(why_not(error)))
 
-    def answered(self, connection: Connection, status: int, body: bytes) -> None:
+    def answered(self, connection: ClientConnection, status: int, body: bytes) -> None:
         kind = (connection.header(b"content-type") or b"").decode("latin-1")
-        self._pool.give_back(connection)
+        self._pool.release(connection)
         meant = plainhttp.answer(self._service, status, kind, body)
         if isinstance(meant, Fault):
             self._fail(ServiceFault(meant))
@@ -142,7 +143,7 @@ class _Exchange:
             self.reply.callback(meant)
 
     def lost(self, error: Exception) -> None:
-        if isinstance(error, Misbehaved):
+        if isinstance(error, MalformedAnswer):
             self._fail(BadAnswer(str(error)))
         else:
             self._fail(ConnectionLost("the connection was closed before the answer came"))

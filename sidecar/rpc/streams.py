@@ -15,10 +15,11 @@ from twisted.python.failure import Failure
 from sidecar.errors import BadRequest, CallError, ConnectFailed, NotSent, ServiceFault, SidecarError
 from sidecar.interfaces import ISelector
 from sidecar.model import Attempt, Call, Node
-from sidecar.net.client.duplex import DuplexConnection, Response
-from sidecar.net.http2.client import Stream
+from sidecar.net.client.duplex import DuplexConnection, RawResponse
+from sidecar.net.errors import NetError
+from sidecar.net.http2.stream import Stream
 from sidecar.net.reactor import eager
-from sidecar.rpc.connecterror import why_not
+from sidecar.rpc.connecterror import call_error, why_not
 from sidecar.rpc.grpc import CONNECT, GrpcTransport
 from sidecar.wire import grpc
 from sidecar.wire.mucp import streams
@@ -131,7 +132,10 @@ class _MucpStream:
 
     def send(self, payload: bytes) -> None:
         if self._connection is not None:
-            self._connection.send(self._writer.message(payload))
+            try:
+                self._connection.send(self._writer.message(payload))
+            except NetError as error:
+                raise call_error(error) from None
 
     def end(self) -> None:
         if self._connection is not None:
@@ -140,7 +144,7 @@ class _MucpStream:
 
     def hold(self, hold: bool) -> None:
         if self._connection is not None:
-            self._connection.hold(hold)
+            self._connection.pause() if hold else self._connection.resume()
 
     def close(self) -> None:
         if self._connection is not None:
@@ -153,7 +157,7 @@ class _MucpStream:
             connection.close()
         self.over(self)
 
-    def _received(self, response: Response) -> None:
+    def _received(self, response: RawResponse) -> None:
         try:
             payload = streams.read(*response)
         except (ServiceFault, CallError) as error:
@@ -166,14 +170,14 @@ class _MucpStream:
         else:
             self.listener.message(payload)
 
-    def _lost(self, error: CallError | None) -> None:
+    def _lost(self, error: NetError | None) -> None:
         if self._connection is None:
             return
         self._finish()
         if error is None:
             self.listener.stream_ended()
         else:
-            self.listener.failed(error)
+            self.listener.failed(call_error(error))
 
 
 class _Connecting(ClientFactory):
@@ -213,7 +217,10 @@ class _GrpcStream:
 
     def send(self, payload: bytes) -> None:
         if self._stream is not None:
-            self._stream.send(grpc.frame(payload))
+            try:
+                self._stream.send(grpc.frame(payload))
+            except NetError as error:
+                raise call_error(error) from None
 
     def end(self) -> None:
         if self._stream is not None:
@@ -221,7 +228,7 @@ class _GrpcStream:
 
     def hold(self, hold: bool) -> None:
         if self._stream is not None:
-            self._stream.hold(hold)
+            self._stream.pause() if hold else self._stream.resume()
 
     def close(self) -> None:
         stream, self._stream = self._stream, None
@@ -260,11 +267,11 @@ class _GrpcStream:
         else:
             self.listener.failed(ServiceFault(fault))
 
-    def failed(self, error: CallError) -> None:
+    def failed(self, error: NetError) -> None:
         self._stream = None
         self.over(self)
         opened, self._opened = self._opened, None
         if opened is not None:
-            opened.errback(error)
+            opened.errback(call_error(error))
         else:
-            self.listener.failed(error)
+            self.listener.failed(call_error(error))

@@ -8,8 +8,9 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 
-from sidecar.errors import EngineUnavailable, SidecarError
+from sidecar.errors import EngineUnavailable
 from sidecar.net.client.fetcher import Fetcher, excerpt
+from sidecar.net.errors import RequestFailed
 from sidecar.wire.httpbroker import Target
 
 #: What may wait for one subscriber.
@@ -94,7 +95,7 @@ class DeliveryQueues:
             response = await self._agent.request(
                 "POST", target.url, {"Content-Type": "application/json"}, body, timeout=PATIENCE
             )
-        except SidecarError as error:
+        except RequestFailed as error:
             if self._clock.seconds() - began >= PATIENCE:
                 self._resting[target.url] = self._clock.seconds() + REST
             return EngineUnavailable(str(error))

@@ -12,53 +12,51 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from sidecar.net.errors import MalformedAnswer
+
 #: Bytes that the head of an answer may take.
 _MAX_HEAD: Final = 64 * 1024
 _BLANK_LINE: Final = b"\r\n\r\n"
 
 
-class Misbehaved(Exception):
-    """The peer sent what is no HTTP answer, or too much of one."""
-
-
-class Waiter(Protocol):
+class ResponseWaiter(Protocol):
     """Who waits for the answer of a connection. Told exactly once, one way or the other."""
 
-    def answered(self, connection: Connection, status: int, body: bytes) -> None:
+    def answered(self, connection: ClientConnection, status: int, body: bytes) -> None:
         """The whole answer is there. ``connection.header`` may be asked until this returns."""
 
     def lost(self, error: Exception) -> None:
         """There will be no answer: the connection is gone."""
 
 
-class Keeper(Protocol):
-    """Who keeps connections."""
+class ConnectionOwner(Protocol):
+    """What connections belong to, such as a pool."""
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: ClientConnection) -> None:
         """It is connected."""
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ClientConnection) -> None:
         """It is gone. Whoever waited for an answer was told already."""
 
 
-class Connection(TwistedProtocol):
+class ClientConnection(TwistedProtocol):
     """Carries one call at a time.
 
     Headers of answers are not looked at, since a good answer says everything in its body: the head is kept as it came
     and searched only when somebody asks. That saves a call of Python for each header.
 
     :ivar reusable: whether the last answer left the connection fit for another call.
-    :ivar idle_since: when its keeper found it put aside, in the keeper's seconds.
+    :ivar idle_since: when its owner found it put aside, in the owner's seconds.
     """
 
     transport: ITCPTransport
 
-    def __init__(self, keeper: Keeper, max_body: int) -> None:
+    def __init__(self, owner: ConnectionOwner, max_body: int) -> None:
         """:param max_body: bytes of the largest answer to take."""
-        self._keeper = keeper
+        self._owner = owner
         self._max_body = max_body
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
-        self._waiter: Waiter | None = None
+        self._waiter: ResponseWaiter | None = None
         self._begun = 0
         self._whole = False
         self._keep = False
@@ -72,15 +70,15 @@ class Connection(TwistedProtocol):
 
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
-        self._keeper.opened(self)
+        self._owner.opened(self)
 
-    def send(self, data: bytes, waiter: Waiter) -> None:
+    def send(self, data: bytes, waiter: ResponseWaiter) -> None:
         """Send a whole request. :param waiter: who is told of the answer."""
         self._waiter = waiter
         self.transport.write(data)
 
     def drop(self) -> None:
-        """Cut it off, whatever is under way; nobody is told any more but the keeper."""
+        """Cut it off, whatever is under way; nobody is told any more but the owner."""
         self._waiter = None
         self.reusable = False
         self.transport.abortConnection()
@@ -114,7 +112,7 @@ class Connection(TwistedProtocol):
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
             if not self._whole:
-                self._broken(Misbehaved(f"sent what is not an HTTP answer: {_words(error)}"))
+                self._broken(MalformedAnswer(f"sent what is not an HTTP answer: {_words(error)}"))
                 return
             self._keep = False  # the answer is whole and something else stands behind it
         if self._size > self._max_body:
@@ -130,7 +128,7 @@ class Connection(TwistedProtocol):
             waiter.answered(self, self._status, body)
             self._head = b""
         elif self._size == 0 and len(self._head) > _MAX_HEAD and _BLANK_LINE not in self._head:
-            self._broken(Misbehaved(f"sent an answer whose headers are larger than {_MAX_HEAD} bytes"))
+            self._broken(MalformedAnswer(f"sent an answer whose headers are larger than {_MAX_HEAD} bytes"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connected = 0
@@ -143,7 +141,7 @@ class Connection(TwistedProtocol):
             else:
                 error = reason.value
                 waiter.lost(error if isinstance(error, Exception) else ConnectionDone())
-        self._keeper.closed(self)
+        self._owner.closed(self)
         # The parser holds our methods: let go, so that no collector has to.
         self._parser = None
 
@@ -193,10 +191,10 @@ class Connection(TwistedProtocol):
             and self.header(b"transfer-encoding") is None
         )
 
-    def _too_large(self) -> Misbehaved:
-        return Misbehaved(f"sent an answer of more than {self._max_body} bytes, which --max_body allows")
+    def _too_large(self) -> MalformedAnswer:
+        return MalformedAnswer(f"sent an answer of more than {self._max_body} bytes, which --max_body allows")
 
-    def _broken(self, error: Misbehaved) -> None:
+    def _broken(self, error: MalformedAnswer) -> None:
         waiter, self._waiter = self._waiter, None
         self.drop()
         if waiter is not None:

@@ -16,13 +16,13 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sidecar.errors import BadAnswer, CallError, ConnectionLost, Overloaded
+from sidecar.net.errors import ConnectionBroken, MalformedAnswer, NetError, QueueFull
 
 #: Bytes that may wait for a peer that does not read.
 UNSENT = 16 * 1024 * 1024
 
-#: A response: status, headers with names in lower case, body.
-Response = tuple[int, dict[str, str], bytes]
+#: Status, headers with names in lower case, body.
+RawResponse = tuple[int, dict[str, str], bytes]
 
 
 @implementer(IPushProducer)
@@ -35,7 +35,7 @@ class DuplexConnection(Protocol):
     transport: Any  # Twisted's interfaces do not tell a TCP transport's abilities
 
     def __init__(
-        self, received: Callable[[Response], None], lost: Callable[[CallError | None], None], max_body: int
+        self, received: Callable[[RawResponse], None], lost: Callable[[NetError | None], None], max_body: int
     ) -> None:
         """:param lost: called once at the end: None when the peer closed between messages.
         :param max_body: bytes of the largest body to take."""
@@ -55,21 +55,26 @@ class DuplexConnection(Protocol):
     # --- The owner's side -------------------------------------------------------------------------------------------
 
     def send(self, message: bytes) -> None:
-        """Send a whole message. :raises Overloaded: more than ``UNSENT`` bytes wait for the peer already."""
+        """Send a whole message. :raises QueueFull: more than ``UNSENT`` bytes wait for the peer already."""
         if self._over:
             return
         if not self._slow:
             self.transport.write(message)
         elif self._unsent_bytes + len(message) > UNSENT:
-            raise Overloaded(f"{self._unsent_bytes} bytes wait for the peer to read them")
+            raise QueueFull(f"{self._unsent_bytes} bytes wait for the peer to read them")
         else:
             self._unsent.append(message)
             self._unsent_bytes += len(message)
 
-    def hold(self, hold: bool) -> None:
-        """Read no further, or go on reading."""
+    def pause(self) -> None:
+        """Read no further, so that the peer has to wait."""
         if not self._over:
-            self.transport.pauseProducing() if hold else self.transport.resumeProducing()
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Go on reading."""
+        if not self._over:
+            self.transport.resumeProducing()
 
     def close(self) -> None:
         """Stop listening and close. ``lost`` is not called any more."""
@@ -92,7 +97,7 @@ class DuplexConnection(Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._end(BadAnswer(f"not an HTTP response: {error.__context__ or error}"))
+            self._end(MalformedAnswer(f"not an HTTP response: {error.__context__ or error}"))
 
     def pauseProducing(self) -> None:
         self._slow = True
@@ -109,11 +114,11 @@ class DuplexConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._within or not reason.check(ConnectionDone):
-            self._end(ConnectionLost("the connection broke within a message" if self._within else str(reason.value)))
+            self._end(ConnectionBroken("the connection broke within a message" if self._within else str(reason.value)))
         else:
             self._end(None)
 
-    def _end(self, error: CallError | None) -> None:
+    def _end(self, error: NetError | None) -> None:
         if not self._over:
             self.close()
             self._lost(error)
@@ -129,7 +134,7 @@ class DuplexConnection(Protocol):
     def on_body(self, body: bytes) -> None:
         self._body += body
         if len(self._body) > self._max_body:
-            self._end(BadAnswer(f"a message is over the limit of {self._max_body} bytes"))
+            self._end(MalformedAnswer(f"a message is over the limit of {self._max_body} bytes"))
 
     def on_message_complete(self) -> None:
         self._within = False

@@ -14,8 +14,8 @@ from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from sidecar.errors import RequestFailed
 from sidecar.net.client.tls import TrustPolicy
+from sidecar.net.errors import RequestFailed
 
 #: Seconds that a closing connection may wait for the other side's goodbye (TLS wants one) before it is aborted.
 _GOODBYE = 1.0
@@ -57,14 +57,14 @@ class _Endpoint:
     _endpoint: interfaces.IStreamClientEndpoint
 
     def connect(self, protocolFactory: interfaces.IProtocolFactory) -> defer.Deferred[interfaces.IProtocol]:
-        connecting: defer.Deferred[Any] = self._endpoint.connect(_BriskFactory(self._reactor, protocolFactory))
-        return connecting.addCallback(lambda brisk: brisk.wrappedProtocol)
+        connecting: defer.Deferred[Any] = self._endpoint.connect(_NoDelayFactory(self._reactor, protocolFactory))
+        return connecting.addCallback(lambda wrapper: wrapper.wrappedProtocol)
 
 
-class _Brisk(ProtocolWrapper):
+class _NoDelay(ProtocolWrapper):
     """A connection that does not wait: neither to fill a packet nor for a goodbye that may never come."""
 
-    factory: _BriskFactory
+    factory: _NoDelayFactory
     _abort: interfaces.IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -83,9 +83,9 @@ class _Brisk(ProtocolWrapper):
         super().connectionLost(reason)
 
 
-class _BriskFactory(WrappingFactory):
+class _NoDelayFactory(WrappingFactory):
     noisy = False
-    protocol = _Brisk
+    protocol = _NoDelay
 
     def __init__(self, reactor: Any, factory: Any) -> None:
         super().__init__(factory)

@@ -17,9 +17,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from sidecar.errors import RequestFailed, RequestTimeout
 from sidecar.net.client.endpoints import ClientEndpoints
 from sidecar.net.client.tls import TrustOptions, TrustPolicy
+from sidecar.net.errors import RequestFailed, RequestTimeout
 
 #: Seconds that an idle connection is kept.
 _IDLE_SECONDS = 20

@@ -13,21 +13,18 @@ from twisted.internet.interfaces import IAddress, IConnector
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
-from sidecar.net.client.connection import Connection
+from sidecar.net.client.connection import ClientConnection
+from sidecar.net.errors import PoolExhausted
 
 
 class PoolWaiter(Protocol):
     """Who wants a connection. Told exactly once, unless it leaves the queue before."""
 
-    def ready(self, connection: Connection) -> None:
-        """Here it is: send on it, then give it back or drop it."""
+    def ready(self, connection: ClientConnection) -> None:
+        """Here it is: send on it, then release it or drop it."""
 
     def unreachable(self, error: Exception) -> None:
         """No connection could be made."""
-
-
-class PoolExhausted(Exception):
-    """Too many wait already."""
 
 
 @define(eq=False)
@@ -35,7 +32,7 @@ class Pool:
     """The connections to one place.
 
     :ivar size: connections at most, busy, idle and coming.
-    :ivar max_waiting: takers that may wait for one of them.
+    :ivar max_waiting: waiters that may wait for one of them.
     :ivar ttl: seconds that a connection may idle.
     """
 
@@ -48,8 +45,8 @@ class Pool:
     #: Called when the last connection is gone and nobody waits.
     emptied: Callable[[], None] | None = None
 
-    _idle: list[Connection] = field(factory=list, init=False)
-    _all: set[Connection] = field(factory=set, init=False)
+    _idle: list[ClientConnection] = field(factory=list, init=False)
+    _all: set[ClientConnection] = field(factory=set, init=False)
     _waiting: deque[PoolWaiter] = field(factory=deque, init=False)
     _coming: list[IConnector] = field(factory=list, init=False)
     _stopping: Deferred[None] | None = field(default=None, init=False)
@@ -60,8 +57,8 @@ class Pool:
 
     # --- What callers use -------------------------------------------------------------------------------------------
 
-    def take(self, taker: PoolWaiter) -> None:
-        """Give ``taker`` a connection, at once where one idles.
+    def take(self, waiter: PoolWaiter) -> None:
+        """Give ``waiter`` a connection, at once where one idles.
 
         :raises PoolExhausted: every connection is busy and ``max_waiting`` wait for one.
         """
@@ -69,32 +66,32 @@ class Pool:
             connection = self._idle.pop()
             # One that idled for longer than between two sweeps is looked at before it is trusted with a call.
             if connection.idle_since is None or not _has_news(connection.transport):
-                taker.ready(connection)
+                waiter.ready(connection)
                 return
             connection.drop()
         if len(self._waiting) >= self.max_waiting:
             raise PoolExhausted
-        self._waiting.append(taker)
+        self._waiting.append(waiter)
         # Connections on their way count for those who wait; whichever is free first serves who waits longest.
         if len(self._coming) < len(self._waiting):
             self._open()
 
-    def spare(self) -> Connection | None:
+    def take_idle(self) -> ClientConnection | None:
         """A connection that idles and is surely fit, None where :meth:`take` has more to do: the short way."""
         if self._idle and self._idle[-1].idle_since is None:
             return self._idle.pop()
         return None
 
-    def leave(self, taker: PoolWaiter) -> None:
-        """``taker`` does not want a connection any more."""
+    def cancel_wait(self, waiter: PoolWaiter) -> None:
+        """``waiter`` does not want a connection any more. Where it has none to wait for, that is no error."""
         try:
-            self._waiting.remove(taker)
+            self._waiting.remove(waiter)
         except ValueError:
             return
         if len(self._coming) > len(self._waiting):
             self._coming.pop().disconnect()
 
-    def give_back(self, connection: Connection) -> None:
+    def release(self, connection: ClientConnection) -> None:
         """The call on ``connection`` is over."""
         if not connection.reusable or self._stopping is not None:
             connection.close()
@@ -141,11 +138,11 @@ class Pool:
 
     # --- What connections tell --------------------------------------------------------------------------------------
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: ClientConnection) -> None:
         self._all.add(connection)
-        self.give_back(connection)
+        self.release(connection)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ClientConnection) -> None:
         self._all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -198,10 +195,10 @@ class _Opening(ClientFactory):
         self.connector: IConnector | None = None
         self.ended = False
 
-    def buildProtocol(self, addr: IAddress | None) -> Connection:
+    def buildProtocol(self, addr: IAddress | None) -> ClientConnection:
         self.ended = True
         self._pool._arrived(self.connector)
-        return Connection(self._pool, self._pool._max_body)
+        return ClientConnection(self._pool, self._pool._max_body)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         self.ended = True

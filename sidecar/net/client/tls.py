@@ -15,7 +15,7 @@ from twisted.internet.ssl import (
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
-from sidecar.errors import ConfigError
+from sidecar.net.errors import InvalidSetting
 
 
 @frozen
@@ -36,7 +36,7 @@ class TrustPolicy:
     """Makes each connection check the server's name against the trusted certificates, with TLS 1.2 at least."""
 
     def __init__(self, trust: TrustOptions) -> None:
-        """:raises ConfigError: naming the file that cannot be used."""
+        """:raises InvalidSetting: naming the file that cannot be used."""
         self._root = None
         self._own = None
         if trust.ca_file:
@@ -45,16 +45,16 @@ class TrustPolicy:
             try:
                 self._root = trustRootFromCertificates([Certificate.loadPEM(block) for block in blocks])
             except Exception as error:
-                raise ConfigError(f"{trust.ca_file}: not certificates in PEM: {_words(error)}") from None
+                raise InvalidSetting(f"{trust.ca_file}: not certificates in PEM: {_words(error)}") from None
             if not blocks:
-                raise ConfigError(f"{trust.ca_file}: holds no certificate in PEM")
+                raise InvalidSetting(f"{trust.ca_file}: holds no certificate in PEM")
         if trust.cert_file:
             pem = _read(trust.cert_file) + (b"\n" + _read(trust.key_file) if trust.key_file else b"")
             try:
                 self._own = PrivateCertificate.loadPEM(pem)
             except Exception as error:
                 files = " and ".join(name for name in (trust.cert_file, trust.key_file) if name)
-                raise ConfigError(f"{files}: not a certificate and its key in PEM: {_words(error)}") from None
+                raise InvalidSetting(f"{files}: not a certificate and its key in PEM: {_words(error)}") from None
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
         return optionsForClientTLS(
@@ -77,4 +77,4 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(1 << 20)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
+        raise InvalidSetting(f"{path}: {error.strerror or error}") from None

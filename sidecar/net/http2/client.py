@@ -1,6 +1,6 @@
 """HTTP/2 client connections with prior knowledge, over h2: many streams on one connection, and one connection a host.
 
-What is asked of a peer is a :class:`Stream`: send data, receive headers, data and trailers. The connection keeps the
+What is asked of a peer is a :class:`~sidecar.net.http2.stream.Stream`. The connection keeps the
 rules of RFC 9113 for it: windows both ways, the peer's limit on concurrent streams, GOAWAY, and pings that notice a
 peer which went away without a word.
 """
@@ -8,8 +8,8 @@ peer which went away without a word.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import h2.config
 import h2.connection
@@ -17,88 +17,17 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
-from attrs import define, field, frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from sidecar.errors import BadAnswer, CallError, ConnectionLost, NotSent, Overloaded
-
-Headers = Sequence[tuple[str, str]]
+from sidecar.net.errors import ConnectionBroken, MalformedAnswer, NetError, NotTaken, QueueFull
+from sidecar.net.http2.stream import Headers, Http2Limits, Stream, StreamReceiver
 
 #: Bytes that the peer may send before we acknowledge: a stream's share, and the whole connection's.
 STREAM_WINDOW = 1 * 1024 * 1024
 CONNECTION_WINDOW = 16 * 1024 * 1024
-
-
-@frozen
-class Http2Limits:
-    """:ivar idle: seconds without a stream after which a connection closes itself. :ivar ping: seconds between
-    keep-alive pings while streams are open. :ivar ping_patience: seconds to wait for the answer to one.
-    :ivar waiting: streams that may wait for the peer's limit on concurrent ones. :ivar unsent: bytes of a stream's
-    data that may wait for the peer's window."""
-
-    idle: float = 60.0
-    ping: float = 20.0
-    ping_patience: float = 10.0
-    waiting: int = 1024
-    unsent: int = 16 * 1024 * 1024
-
-
-class StreamReceiver(Protocol):
-    """What a stream tells its owner. Exactly one of ``ended`` and ``failed`` comes, last."""
-
-    def headers_received(self, headers: list[tuple[str, str]]) -> None: ...
-
-    def data_received(self, data: bytes) -> None: ...
-
-    def trailers_received(self, headers: list[tuple[str, str]]) -> None: ...
-
-    def ended(self) -> None: ...
-
-    def failed(self, error: CallError) -> None: ...
-
-
-@define(eq=False)
-class Stream:
-    """One exchange. Made by :meth:`Http2Connection.open`."""
-
-    connection: Http2Connection
-    receiver: StreamReceiver
-    headers: Headers
-    id: int = 0
-    answered: bool = False
-    over: bool = False
-    unsent: deque[bytes] = field(factory=deque)
-    unsent_bytes: int = 0
-    ending: bool = False
-    half_closed: bool = False
-    held: bool = False
-    unacknowledged: int = 0
-
-    def send(self, data: bytes, end: bool = False) -> None:
-        """Send ``data`` as the peer's window allows. :param end: nothing follows.
-        :raises Overloaded: more than ``Http2Limits.unsent`` bytes wait for the peer already."""
-        if self.over:
-            return
-        if self.unsent_bytes + len(data) > self.connection.limits.unsent:
-            raise Overloaded(f"{self.unsent_bytes} bytes wait for {self.connection.peer} to read them")
-        if data:
-            self.unsent.append(data)
-            self.unsent_bytes += len(data)
-        self.ending = self.ending or end
-        self.connection.pump(self)
-
-    def hold(self, hold: bool) -> None:
-        """Let the peer's window run out, or open it again."""
-        self.held = hold
-        if not hold and self.unacknowledged and not self.over:
-            self.connection.acknowledge(self)
-
-    def cancel(self) -> None:
-        """Tell the peer that nobody listens any more. The receiver hears nothing further."""
-        self.connection.cancel(self)
 
 
 class Http2Connection(TwistedProtocol):
@@ -155,13 +84,13 @@ class Http2Connection(TwistedProtocol):
             # whose length is the letters "HTT".
             self._greeted = True
             if data[3:4] not in (b"", b"\x04"):
-                self._end(BadAnswer(f"{self.peer} does not speak HTTP/2: it began with {data[:16]!r}"))
+                self._end(MalformedAnswer(f"{self.peer} does not speak HTTP/2: it began with {data[:16]!r}"))
                 return
         try:
             events = self._h2.receive_data(data)
         except h2.exceptions.ProtocolError as error:
             self._flush()
-            self._end(BadAnswer(f"{self.peer} does not speak HTTP/2: {error or type(error).__name__}"))
+            self._end(MalformedAnswer(f"{self.peer} does not speak HTTP/2: {error or type(error).__name__}"))
             return
         self._heard = self._clock.seconds()
         self._ping_unanswered = False
@@ -177,16 +106,16 @@ class Http2Connection(TwistedProtocol):
     def open(self, headers: Headers, receiver: StreamReceiver) -> Stream:
         """Begin an exchange, at once or when the peer allows one more.
 
-        :raises NotSent: the connection takes no new streams. :raises Overloaded: too many wait already."""
+        :raises NotTaken: the connection takes no new streams. :raises QueueFull: too many wait already."""
         if not self.usable:
-            raise NotSent(f"the connection to {self.peer} is closing")
+            raise NotTaken(f"the connection to {self.peer} is closing")
         stream = Stream(self, receiver, headers)
         if len(self._streams) < self._h2.remote_settings.max_concurrent_streams and not self._waiting:
             self._begin(stream)
         elif len(self._waiting) < self.limits.waiting:
             self._waiting.append(stream)
         else:
-            raise Overloaded(f"{len(self._waiting)} calls wait for {self.peer} already")
+            raise QueueFull(f"{len(self._waiting)} calls wait for {self.peer} already")
         return stream
 
     def pump(self, stream: Stream) -> None:
@@ -244,7 +173,7 @@ class Http2Connection(TwistedProtocol):
             stream.receiver.headers_received(_texts(event.headers))
         elif isinstance(event, h2.events.DataReceived):
             stream.unacknowledged += event.flow_controlled_length
-            if not stream.held:
+            if not stream.paused:
                 self._acknowledge(stream)
             stream.receiver.data_received(event.data)
         elif isinstance(event, h2.events.TrailersReceived):
@@ -255,7 +184,7 @@ class Http2Connection(TwistedProtocol):
         elif isinstance(event, h2.events.StreamReset):
             self._finish(stream)
             refused = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
-            kind = NotSent if refused else ConnectionLost
+            kind = NotTaken if refused else ConnectionBroken
             stream.receiver.failed(kind(f"{self.peer} reset the stream ({_code(event.error_code)})"))
 
     def _goaway(self, event: h2.events.ConnectionTerminated) -> None:
@@ -264,7 +193,7 @@ class Http2Connection(TwistedProtocol):
         why = f"{self.peer} is going away ({_code(event.error_code)})"
         for stream in [stream for id, stream in self._streams.items() if id > last]:
             self._finish(stream)
-            stream.receiver.failed(NotSent(why))
+            stream.receiver.failed(NotTaken(why))
         self._fail_waiting(why)
         if not self._streams:
             self._end(None)
@@ -351,7 +280,7 @@ class Http2Connection(TwistedProtocol):
     def _pinged(self) -> None:
         self._timer = None
         if self._ping_unanswered:
-            self._end(ConnectionLost(f"{self.peer} answers no pings"))
+            self._end(ConnectionBroken(f"{self.peer} answers no pings"))
         else:
             self._rearm()
 
@@ -364,9 +293,9 @@ class Http2Connection(TwistedProtocol):
         while self._waiting:
             stream = self._waiting.popleft()
             stream.over = True
-            stream.receiver.failed(NotSent(why))
+            stream.receiver.failed(NotTaken(why))
 
-    def _end(self, error: CallError | None) -> None:
+    def _end(self, error: NetError | None) -> None:
         self._retire()
         if self._timer is not None:
             self._timer.cancel()
@@ -376,7 +305,7 @@ class Http2Connection(TwistedProtocol):
         while self._streams:
             _, stream = self._streams.popitem()
             stream.over = True
-            stream.receiver.failed(error or ConnectionLost(why))
+            stream.receiver.failed(error or ConnectionBroken(why))
         if self.transport is not None:
             self.transport.loseConnection()
         if self._ended is not None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from attrs import field, frozen
 
-from sidecar.errors import ConfigError
-from sidecar.model import BackendOptions
+from sidecar.net.errors import InvalidSetting
 
 DEFAULT_PORT = 4222
 
@@ -51,17 +50,17 @@ class NatsAddress:
 def parse_address(text: str) -> NatsAddress:
     """Read ``host``, ``host:port`` or a ``nats://`` or ``tls://`` URL.
 
-    :raises ConfigError: it is none of these.
+    :raises InvalidSetting: it is none of these.
     """
     try:
         parts: SplitResult = urlsplit(text if "://" in text else f"nats://{text}")
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigError(f"NATS address {_shown(text)!r}: {error}; give host:port") from None
+        raise InvalidSetting(f"NATS address {_shown(text)!r}: {error}; give host:port") from None
     if parts.scheme not in ("nats", "tls"):
-        raise ConfigError(f"NATS address {_shown(text)!r}: {parts.scheme}:// is not spoken here; use nats:// or tls://")
+        raise InvalidSetting(f"NATS address {_shown(text)!r}: {parts.scheme}:// is not spoken here; use nats:// or tls://")
     if not host or parts.path not in ("", "/") or parts.query:
-        raise ConfigError(f"NATS address {_shown(text)!r} is not host:port, such as 127.0.0.1:{DEFAULT_PORT}")
+        raise InvalidSetting(f"NATS address {_shown(text)!r} is not host:port, such as 127.0.0.1:{DEFAULT_PORT}")
     return NatsAddress(
         host,
         DEFAULT_PORT if port is None else port,
@@ -76,6 +75,29 @@ def _shown(text: str) -> str:
     return text.rpartition("@")[2]
 
 
+class NatsOptions(Protocol):
+    """What a user can say of NATS servers. See :class:`NatsServers`."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]: ...
+    @property
+    def username(self) -> str: ...
+    @property
+    def password(self) -> str: ...
+    @property
+    def token(self) -> str: ...
+    @property
+    def credentials_file(self) -> str: ...
+    @property
+    def tls(self) -> bool: ...
+    @property
+    def ca_file(self) -> str: ...
+    @property
+    def cert_file(self) -> str: ...
+    @property
+    def key_file(self) -> str: ...
+
+
 @frozen
 class NatsServers:
     """The NATS servers to connect to, and what each of them is shown of us.
@@ -85,19 +107,19 @@ class NatsServers:
     :ivar addresses: in the order to try.
     """
 
-    options: BackendOptions
+    options: NatsOptions
     addresses: tuple[NatsAddress, ...] = (NatsAddress("127.0.0.1"),)
 
     @classmethod
-    def from_options(cls, options: BackendOptions) -> NatsServers:
-        """:raises ConfigError: an address, a certificate or the credentials file cannot be used."""
+    def from_options(cls, options: NatsOptions) -> NatsServers:
+        """:raises InvalidSetting: an address, a certificate or the credentials file cannot be used."""
         servers = cls(options, tuple(map(parse_address, options.addresses)) or (NatsAddress("127.0.0.1"),))
         servers.context()
         servers.credentials()
         return servers
 
     def context(self) -> _NotedContext:
-        """A fresh TLS context. :raises ConfigError: a file of it cannot be used."""
+        """A fresh TLS context. :raises InvalidSetting: a file of it cannot be used."""
         context = _NotedContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
@@ -111,23 +133,23 @@ class NatsServers:
             files = ", ".join(
                 name for name in (self.options.ca_file, self.options.cert_file, self.options.key_file) if name
             )
-            raise ConfigError(f"TLS to NATS: {files}: {error}") from None
+            raise InvalidSetting(f"TLS to NATS: {files}: {error}") from None
         return context
 
     def credentials(self) -> dict[str, Any]:
-        """nats-py's arguments for the credentials file. :raises ConfigError: it cannot be used."""
+        """nats-py's arguments for the credentials file. :raises InvalidSetting: it cannot be used."""
         path = self.options.credentials_file
         if not path:
             return {}
         try:
             text = Path(path).read_text()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"NATS credentials file {path}: {error}") from None
+            raise InvalidSetting(f"NATS credentials file {path}: {error}") from None
         if "BEGIN NATS USER JWT" in text and "BEGIN USER NKEY SEED" in text:
             return {"user_credentials": path}
         if text.strip().startswith("SU") and len(text.split()) == 1:
             return {"nkeys_seed": path}
-        raise ConfigError(
+        raise InvalidSetting(
             f"NATS credentials file {path} holds neither a user JWT with its seed (.creds) nor an "
             "nkey seed (one line that begins with SU)"
         )

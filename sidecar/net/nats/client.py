@@ -14,7 +14,7 @@ from twisted.application import service
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
-from sidecar.errors import EngineUnavailable, SidecarError, TooLarge
+from sidecar.net.errors import MessageTooLarge, NetError, Unavailable
 from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.commands import Alteration, Arrival, Command, Interest, Publication
 from sidecar.net.nats.loopthread import LoopThread
@@ -88,34 +88,34 @@ class NatsClient(service.Service):
 
     def publish(self, subject: str, payload: bytes, reply: str = "") -> Deferred[None]:
         """:returns: fires when the server has the message.
-        :raises EngineUnavailable: it was not confirmed. :raises TooLarge: the server does not take that much.
-        :raises Forbidden: not with our credentials."""
+        :raises Unavailable: it was not confirmed. :raises MessageTooLarge: the server does not take that much.
+        :raises NotPermitted: not with our credentials."""
         if not self.connected:
-            return fail(EngineUnavailable(f"NATS cannot be reached ({self.detail}); the message was not published"))
+            return fail(Unavailable(f"NATS cannot be reached ({self.detail}); the message was not published"))
         size = len(payload)
         if size > self.max_payload:
             return fail(
-                TooLarge(f"{size} bytes for {subject!r} are over the NATS server's limit of {self.max_payload}")
+                MessageTooLarge(f"{size} bytes for {subject!r} are over the NATS server's limit of {self.max_payload}")
             )
         if self._outstanding + size > OUTSTANDING:
-            return fail(EngineUnavailable(f"NATS at {self.address} does not keep up: {self._outstanding} bytes wait"))
+            return fail(Unavailable(f"NATS at {self.address} does not keep up: {self._outstanding} bytes wait"))
         self._outstanding += size
         done: Deferred[None] = Deferred()
         self._thread.post(self._worker.take, Publication(subject, payload, reply, done))
         return done
 
-    def hold(self, interest: Interest) -> Deferred[None]:
+    def subscribe(self, interest: Interest) -> Deferred[None]:
         """Have ``interest.deliver(subject, reply, payload)`` called for each message, on the reactor's thread.
 
         Once more is no error, and waits for the server's word once more.
 
         :returns: fires when the server knows of it, or at once while there is no server: it is told when it comes.
-        :raises Forbidden: not with our credentials.
+        :raises NotPermitted: not with our credentials.
         """
         self._interests[interest] = None
         return self._alter(interest).addErrback(self._refused, interest)
 
-    def drop(self, interest: Interest) -> Deferred[None]:
+    def unsubscribe(self, interest: Interest) -> Deferred[None]:
         """Give ``interest`` up for good: its ``deliver`` is not called again. Twice is no error."""
         if not interest.active:
             return succeed(None)
@@ -131,7 +131,7 @@ class NatsClient(service.Service):
         return done
 
     def _refused(self, failure: Any, interest: Interest) -> Any:
-        self.drop(interest)
+        self.unsubscribe(interest)
         return failure
 
     # --- what the worker tells, on the reactor's thread ---------------------------------------------------------------
@@ -160,7 +160,7 @@ class NatsClient(service.Service):
                     self.log.failure("A subscriber of {subject} failed", subject=interest.subject)
         self._thread.post(self._worker.landed, size)
 
-    def finished(self, results: list[tuple[Command, SidecarError | None]]) -> None:
+    def finished(self, results: list[tuple[Command, NetError | None]]) -> None:
         for command, error in results:
             if isinstance(command, Publication):
                 self._outstanding -= len(command.payload)

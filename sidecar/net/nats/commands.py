@@ -8,7 +8,7 @@ from typing import Protocol
 from attrs import define, frozen
 from twisted.internet.defer import Deferred
 
-from sidecar.errors import SidecarError
+from sidecar.net.errors import NetError
 
 
 @define(eq=False)
@@ -45,11 +45,11 @@ Command = Publication | Alteration
 Arrival = tuple[Interest, str, str, bytes]
 
 
-class Listener(Protocol):
+class NatsListener(Protocol):
     """Who is told, on the reactor's thread."""
 
     def up(self, address: str, max_payload: int) -> None: ...
     def down(self, detail: str) -> None: ...
     def arrived(self, batch: list[Arrival], size: int) -> None: ...
-    def finished(self, results: list[tuple[Command, SidecarError | None]]) -> None: ...
+    def finished(self, results: list[tuple[Command, NetError | None]]) -> None: ...
     def dropped_one(self, subject: str) -> None: ...

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from sidecar.errors import EngineUnavailable, Forbidden, SidecarError, TooLarge, TopicInvalid
+from sidecar.net.errors import InvalidSubject, MessageTooLarge, NetError, NotPermitted, Unavailable
 from sidecar.net.nats.access import NatsAddress, NatsServers, NoTLS, parse_address
-from sidecar.net.nats.commands import Alteration, Arrival, Command, Interest, Listener, Publication
+from sidecar.net.nats.commands import Alteration, Arrival, Command, Interest, NatsListener, Publication
 from sidecar.net.nats.loopthread import LoopThread
 from sidecar.waiting import Backoff
 
@@ -35,7 +35,7 @@ BEAT, PATIENCE = 2.0, 5.0
 #: Seconds before connecting again: at first, and at most.
 FIRST_WAIT, LAST_WAIT = 0.1, 2.0
 #: Messages that arrived and were not taken by the reactor: beyond this nats-py queues, then drops.
-HELD_BYTES, HELD_COUNT = 8 * 1024 * 1024, 8192
+BUFFERED_BYTES, BUFFERED_COUNT = 8 * 1024 * 1024, 8192
 QUEUED_BYTES, QUEUED_COUNT = 16 * 1024 * 1024, 65536
 #: Messages given to the reactor at once.
 FLIGHT = 256
@@ -51,19 +51,19 @@ class NatsWorker:
     _name: str
     _echo: bool
     _thread: LoopThread
-    _listener: Listener
+    _listener: NatsListener
     _wanted: dict[Interest, None] = field(factory=dict, init=False)
-    _held: dict[Interest, Subscription] = field(factory=dict, init=False)
+    _subscribed: dict[Interest, Subscription] = field(factory=dict, init=False)
     _live: bool = field(default=False, init=False)
     _detail: str = field(default="not connected yet", init=False)
     _commands: deque[Command] = field(factory=deque, init=False)
     _under_way: deque[Command] = field(factory=deque, init=False)
-    _stirred: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _commanded: asyncio.Event = field(factory=asyncio.Event, init=False)
     _refusals: list[str] = field(factory=list, init=False)
     _arrivals: deque[Arrival] = field(factory=deque, init=False)
-    _held_bytes: int = field(default=0, init=False)
+    _buffered_bytes: int = field(default=0, init=False)
     _flying: bool = field(default=False, init=False)
-    _room: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _drained: asyncio.Event = field(factory=asyncio.Event, init=False)
     _noted: Exception | None = field(default=None, init=False)
     _discovered: list[NatsAddress] = field(factory=list, init=False)
 
@@ -76,9 +76,9 @@ class NatsWorker:
                 self._wanted.pop(command.interest, None)
         if self._live:
             self._commands.append(command)
-            self._stirred.set()
+            self._commanded.set()
         else:
-            self._tell([command], {})
+            self._answer([command], {})
 
     async def supervise(self) -> None:
         """Connect, again and again, until cancelled."""
@@ -120,9 +120,9 @@ class NatsWorker:
             self._detail = f"{address}: {self._words(error)}"
         finally:
             self._live = False
-            self._held.clear()
+            self._subscribed.clear()
             lost, self._under_way, self._commands = [*self._under_way, *self._commands], deque(), deque()
-            self._tell(lost, {})
+            self._answer(lost, {})
             self._thread.reply(self._listener.down, self._detail)
             await _close(client)
         return was_live
@@ -161,67 +161,69 @@ class NatsWorker:
     async def _work(self, client: Client) -> None:
         while True:
             if not self._commands:
-                self._stirred.clear()
-                await self._stirred.wait()
+                self._commanded.clear()
+                await self._commanded.wait()
             batch, self._commands = self._commands, deque()
             self._under_way = batch
             self._refusals.clear()
-            errors: dict[Command, SidecarError] = {}
+            errors: dict[Command, NetError] = {}
             for command in batch:
                 error = await self._carry_out(client, command)
                 if error is not None:
                     errors[command] = error
             await _written_and_answered(client)
             self._under_way = deque()
-            self._tell(batch, errors)
+            self._answer(batch, errors)
 
-    async def _carry_out(self, client: Client, command: Command) -> SidecarError | None:
+    async def _carry_out(self, client: Client, command: Command) -> NetError | None:
         """:returns: what is wrong with ``command`` itself; what is wrong with the connection is raised."""
         from nats import errors
 
         if isinstance(command, Alteration):
-            await self._bring_in_line(client, command.interest)
+            await self._reconcile_one(client, command.interest)
             return None
         subject, size = command.subject, len(command.payload)
         try:
             await client.publish(subject, command.payload, command.reply)
         except errors.MaxPayloadError:
-            return TooLarge(f"{size} bytes for {subject!r} are over the NATS server's limit of {client.max_payload}")
+            return MessageTooLarge(
+                f"{size} bytes for {subject!r} are over the NATS server's limit of {client.max_payload}"
+            )
         except errors.BadSubjectError:
-            return TopicInvalid(f"{subject!r} is not a NATS subject")
+            return InvalidSubject(f"{subject!r} is not a NATS subject")
         return None
 
     async def _reconcile(self, client: Client) -> None:
-        """Hold on this connection every interest that is wanted."""
-        while missing := [interest for interest in self._wanted if interest not in self._held]:
+        """Subscribe on this connection to every interest that is wanted."""
+        while missing := [interest for interest in self._wanted if interest not in self._subscribed]:
             for interest in missing:
-                await self._bring_in_line(client, interest)
+                await self._reconcile_one(client, interest)
             await _written_and_answered(client)
 
-    async def _bring_in_line(self, client: Client, interest: Interest) -> None:
-        held = self._held.get(interest)
-        if interest in self._wanted and held is None:
+    async def _reconcile_one(self, client: Client, interest: Interest) -> None:
+        subscription = self._subscribed.get(interest)
+        if interest in self._wanted and subscription is None:
 
             async def arrived(message: Msg) -> None:
                 await self._arrived(interest, message)
 
-            self._held[interest] = await client.subscribe(
+            self._subscribed[interest] = await client.subscribe(
                 interest.subject,
                 interest.queue,
                 cb=arrived,
                 pending_msgs_limit=QUEUED_COUNT,
                 pending_bytes_limit=QUEUED_BYTES,
             )
-        elif interest not in self._wanted and held is not None:
-            del self._held[interest]
-            await held.unsubscribe()
+        elif interest not in self._wanted and subscription is not None:
+            del self._subscribed[interest]
+            await subscription.unsubscribe()
 
     async def _arrived(self, interest: Interest, message: Msg) -> None:
-        while self._held_bytes > HELD_BYTES or len(self._arrivals) > HELD_COUNT:
-            self._room.clear()
-            await self._room.wait()
+        while self._buffered_bytes > BUFFERED_BYTES or len(self._arrivals) > BUFFERED_COUNT:
+            self._drained.clear()
+            await self._drained.wait()
         self._arrivals.append((interest, message.subject, message.reply, message.data))
-        self._held_bytes += len(message.data)
+        self._buffered_bytes += len(message.data)
         if not self._flying:
             self._fly()
 
@@ -232,9 +234,9 @@ class NatsWorker:
 
     def landed(self, size: int) -> None:
         """The reactor has taken a batch of ``size`` bytes: the next one may go."""
-        self._held_bytes -= size
+        self._buffered_bytes -= size
         self._flying = False
-        self._room.set()
+        self._drained.set()
         if self._arrivals:
             self._fly()
 
@@ -257,24 +259,24 @@ class NatsWorker:
             return "no answer in time"
         return str(error).removeprefix("nats: ") or type(error).__name__
 
-    def _tell(self, commands: deque[Command] | list[Command], errors: dict[Command, SidecarError]) -> None:
+    def _answer(self, commands: deque[Command] | list[Command], errors: dict[Command, NetError]) -> None:
         if not commands:
             return
-        results: list[tuple[Command, SidecarError | None]] = []
+        results: list[tuple[Command, NetError | None]] = []
         for command in commands:
             error = errors.get(command) or self._refused(command)
             if error is None and not self._live and isinstance(command, Publication):
-                error = EngineUnavailable(f"NATS {self._detail}; the server did not confirm the message")
+                error = Unavailable(f"NATS {self._detail}; the server did not confirm the message")
             results.append((command, error))
         self._thread.reply(self._listener.finished, results)
 
-    def _refused(self, command: Command) -> Forbidden | None:
+    def _refused(self, command: Command) -> NotPermitted | None:
         if not self._refusals:
             return None
         subject = command.subject if isinstance(command, Publication) else command.interest.subject
         verb = "publish" if isinstance(command, Publication) else "subscription"
         if any(f'for {verb} to "{subject.lower()}"' in refusal for refusal in self._refusals):
-            return Forbidden(f"the NATS server does not permit our credentials a {verb} to {subject!r}")
+            return NotPermitted(f"the NATS server does not permit our credentials a {verb} to {subject!r}")
         return None
 
     def _note_cluster(self, client: Client) -> None:

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
-from sidecar.errors import ConfigError, EngineUnavailable, RequestFailed, RequestTimeout
+from sidecar.errors import ConfigError, EngineUnavailable
 from sidecar.net.client.fetcher import Fetcher, Response, excerpt
+from sidecar.net.errors import RequestFailed, RequestTimeout
 
 #: Bytes of the largest answer to take: a catalog of many thousand services is large, and an engine is trusted.
 MAX_ANSWER = 64 * 1024 * 1024

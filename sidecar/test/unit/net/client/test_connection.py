@@ -8,7 +8,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.net.client.connection import Connection, Misbehaved
+from sidecar.net.client.connection import ClientConnection
+from sidecar.net.errors import MalformedAnswer
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nX-Odd:  a b \r\n\r\nhello"
 
@@ -27,7 +28,7 @@ class Transport(StringTransport):
 class Story:
     """A connection, who keeps it, and what it told."""
 
-    connection: Connection = field(init=False)
+    connection: ClientConnection = field(init=False)
     transport: Transport = field(factory=Transport)
     answers: list[tuple[int, bytes]] = field(factory=list)
     headers: list[bytes | None] = field(factory=list)
@@ -35,16 +36,16 @@ class Story:
     kept: list[str] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.connection = Connection(self, max_body=1000)
+        self.connection = ClientConnection(self, max_body=1000)
         self.connection.makeConnection(self.transport)
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: ClientConnection) -> None:
         self.kept.append("opened")
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ClientConnection) -> None:
         self.kept.append("closed")
 
-    def answered(self, connection: Connection, status: int, body: bytes) -> None:
+    def answered(self, connection: ClientConnection, status: int, body: bytes) -> None:
         self.answers.append((status, body))
         self.headers.append(connection.header(b"x-odd"))
 
@@ -105,8 +106,8 @@ class Answers(SynchronousTestCase):
             self.assertEqual((story.answers, len(story.errors)), ([], 1), cut)
 
     def test_close(self) -> None:
-        """After ``Connection: close``, or from HTTP/1.0, the connection is not used again."""
-        for good in (GOOD.replace(b"X-Odd:  a b ", b"Connection: close"), GOOD.replace(b"HTTP/1.1", b"HTTP/1.0")):
+        """After ``ClientConnection: close``, or from HTTP/1.0, the connection is not used again."""
+        for good in (GOOD.replace(b"X-Odd:  a b ", b"ClientConnection: close"), GOOD.replace(b"HTTP/1.1", b"HTTP/1.0")):
             self.assertEqual(Story().ask(good).outcome, ([(200, b"hello")], [], False))
 
     def test_no_body(self) -> None:
@@ -126,7 +127,7 @@ class Misbehaving(SynchronousTestCase):
     def broken(self, *data: bytes) -> str:
         story = Story().ask(*data)
         self.assertEqual((story.answers, len(story.errors)), ([], 1), data)
-        self.assertIsInstance(story.errors[0], Misbehaved)
+        self.assertIsInstance(story.errors[0], MalformedAnswer)
         self.assertTrue(story.transport.aborted)
         return str(story.errors[0])
 

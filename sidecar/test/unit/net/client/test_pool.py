@@ -12,8 +12,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.net.client.connection import Connection
-from sidecar.net.client.pool import Pool, PoolExhausted
+from sidecar.net.client.connection import ClientConnection
+from sidecar.net.client.pool import Pool
+from sidecar.net.errors import PoolExhausted
 from sidecar.test.unit.net.client.test_connection import GOOD, Transport
 
 
@@ -32,9 +33,9 @@ class Connecting:
     def fail(self, error: Exception) -> None:
         self.factory.clientConnectionFailed(self, Failure(error))  # type: ignore[arg-type]  # as good as a connector
 
-    def succeed(self) -> Connection:
+    def succeed(self) -> ClientConnection:
         connection = self.factory.buildProtocol(None)
-        assert isinstance(connection, Connection)
+        assert isinstance(connection, ClientConnection)
         connection.makeConnection(self.transport)
         return connection
 
@@ -43,17 +44,17 @@ class Connecting:
 class PoolWaiter:
     """Somebody who wants a connection."""
 
-    connection: Connection | None = None
+    connection: ClientConnection | None = None
     error: Exception | None = None
     answers: list[bytes] = field(factory=list)
 
-    def ready(self, connection: Connection) -> None:
+    def ready(self, connection: ClientConnection) -> None:
         self.connection = connection
 
     def unreachable(self, error: Exception) -> None:
         self.error = error
 
-    def answered(self, connection: Connection, status: int, body: bytes) -> None:
+    def answered(self, connection: ClientConnection, status: int, body: bytes) -> None:
         self.answers.append(body)
 
     def lost(self, error: Exception) -> None:
@@ -78,36 +79,36 @@ class Pooling(SynchronousTestCase):
         return self.tries[-1]
 
     def take(self) -> PoolWaiter:
-        taker = PoolWaiter()
-        self.pool.take(taker)
-        return taker
+        waiter = PoolWaiter()
+        self.pool.take(waiter)
+        return waiter
 
     def connected(self) -> PoolWaiter:
         """Somebody with a new connection."""
-        taker = self.take()
+        waiter = self.take()
         self.tries[-1].succeed()
-        self.assertIsNotNone(taker.connection)
-        return taker
+        self.assertIsNotNone(waiter.connection)
+        return waiter
 
-    def give_back(self, taker: PoolWaiter) -> Connection:
-        assert taker.connection is not None
-        self.pool.give_back(taker.connection)
-        return taker.connection
+    def release(self, waiter: PoolWaiter) -> ClientConnection:
+        assert waiter.connection is not None
+        self.pool.release(waiter.connection)
+        return waiter.connection
 
     def test_used_again(self) -> None:
         """The connection that was used last is used next."""
         first, second = self.connected(), self.connected()
-        self.give_back(first)
-        last = self.give_back(second)
+        self.release(first)
+        last = self.release(second)
         self.assertIs(self.take().connection, last)
         self.assertEqual(len(self.tries), 2)
 
     def test_not_after_an_error(self) -> None:
         """One that is not fit any more is closed and not used."""
-        taker = self.connected()
-        assert taker.connection is not None
-        taker.connection.reusable = False
-        self.give_back(taker)
+        waiter = self.connected()
+        assert waiter.connection is not None
+        waiter.connection.reusable = False
+        self.release(waiter)
         self.assertTrue(self.tries[0].transport.disconnecting)
         self.assertIsNone(self.take().connection)
         self.assertEqual(len(self.tries), 2)
@@ -118,15 +119,15 @@ class Pooling(SynchronousTestCase):
         busy = [self.connected(), self.connected()]
         waiting = [self.take() for _ in range(3)]
         self.assertEqual(len(self.tries), 2)
-        freed = [self.give_back(busy[1]), self.give_back(busy[0])]
-        self.assertEqual([taker.connection for taker in waiting], [*freed, None])
+        freed = [self.release(busy[1]), self.release(busy[0])]
+        self.assertEqual([waiter.connection for waiter in waiting], [*freed, None])
         self.assertEqual(self.pool.connections, 2)
 
     def test_freed_before_made(self) -> None:
         """A connection that becomes free serves the one who waits; the one on its way is kept for the next."""
         busy = self.connected()
         waiting = self.take()
-        freed = self.give_back(busy)
+        freed = self.release(busy)
         self.assertIs(waiting.connection, freed)
         made = self.tries[1].succeed()
         self.assertIs(self.take().connection, made)
@@ -141,12 +142,12 @@ class Pooling(SynchronousTestCase):
 
     def test_left(self) -> None:
         """Who leaves the queue is not served, and a connection that nobody waits for is given up."""
-        taker = self.take()
-        self.pool.leave(taker)
+        waiter = self.take()
+        self.pool.cancel_wait(waiter)
         self.assertTrue(self.tries[0].given_up)
-        self.assertEqual((taker.connection, taker.error), (None, None))
+        self.assertEqual((waiter.connection, waiter.error), (None, None))
         self.assertFalse(self.pool.in_use)
-        self.pool.leave(taker)
+        self.pool.cancel_wait(waiter)
 
     def test_refused(self) -> None:
         """Each who waits is told when its try fails; the others go on waiting for theirs."""
@@ -160,10 +161,10 @@ class Pooling(SynchronousTestCase):
     def test_nobody_waits_in_vain(self) -> None:
         """When nothing is open and nothing is coming, everybody who waits is told."""
         self.pool = self.make(size=1)
-        takers = [self.take() for _ in range(3)]
+        waiters = [self.take() for _ in range(3)]
         self.assertEqual(len(self.tries), 1)
         self.tries[0].fail(ConnectionRefusedError())
-        self.assertEqual([type(taker.error) for taker in takers], [ConnectionRefusedError] * 3)
+        self.assertEqual([type(waiter.error) for waiter in waiters], [ConnectionRefusedError] * 3)
 
     def test_lost_while_others_wait(self) -> None:
         """A busy connection that is lost makes room for a new one for those who wait."""
@@ -177,7 +178,7 @@ class Pooling(SynchronousTestCase):
 
     def test_closed_while_idle(self) -> None:
         """One that the node closes while it idles is forgotten at once."""
-        idle = self.give_back(self.connected())
+        idle = self.release(self.connected())
         idle.connectionLost(Failure(ConnectionDone()))
         self.assertIsNone(self.take().connection)
         self.assertEqual(len(self.tries), 2)
@@ -185,7 +186,7 @@ class Pooling(SynchronousTestCase):
     def test_idle_for_at_most(self) -> None:
         """Nothing idles for longer than its time, give or take one sweep, and never longer."""
         self.pool = self.make(ttl=60.0)
-        self.give_back(self.connected())
+        self.release(self.connected())
         elapsed = 0.0
         while self.pool.connections and not self.tries[0].transport.disconnecting:
             self.clock.advance(1.0)
@@ -195,14 +196,14 @@ class Pooling(SynchronousTestCase):
 
     def test_busy_is_not_idle(self) -> None:
         """Being used begins its time anew."""
-        taker = self.connected()
+        waiter = self.connected()
         for _ in range(10):
-            self.give_back(taker)
+            self.release(waiter)
             for _ in range(40):
                 self.clock.advance(1.0)
                 self.pool.sweep(self.clock.seconds())
-            taker = self.take()
-            self.assertIsNotNone(taker.connection)
+            waiter = self.take()
+            self.assertIsNotNone(waiter.connection)
         self.assertEqual(len(self.tries), 1)
 
     def test_looked_at(self) -> None:
@@ -210,14 +211,14 @@ class Pooling(SynchronousTestCase):
         ours, theirs = socket.socketpair()
         self.addCleanup(ours.close)
         self.addCleanup(theirs.close)
-        idle = self.give_back(self.connected())
+        idle = self.release(self.connected())
         self.tries[0].transport.fileno = ours.fileno  # type: ignore[attr-defined]  # a real transport has one
         for _ in range(2):
             self.clock.advance(1.0)
             self.pool.sweep(self.clock.seconds())
-        taker = self.take()
-        self.assertIs(taker.connection, idle)
-        self.give_back(taker)
+        waiter = self.take()
+        self.assertIs(waiter.connection, idle)
+        self.release(waiter)
         self.pool.sweep(self.clock.seconds())
         theirs.close()
         self.assertIsNone(self.take().connection)
@@ -225,15 +226,15 @@ class Pooling(SynchronousTestCase):
 
     def test_emptied(self) -> None:
         """When the last connection is gone and nobody waits, that is told."""
-        taker = self.connected()
-        idle = self.give_back(taker)
+        waiter = self.connected()
+        idle = self.release(waiter)
         self.assertEqual(self.emptied, 0)
         idle.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.emptied, 1)
 
     def test_stop(self) -> None:
         """Stopping closes all, tells those who wait, and is over when the last connection is."""
-        idle = self.give_back(self.connected())
+        idle = self.release(self.connected())
         busy = self.take()
         waiting = self.take()
         stopped = self.pool.stop()
@@ -246,10 +247,10 @@ class Pooling(SynchronousTestCase):
 
     def test_answer_frees(self) -> None:
         """A call's whole life: taken, sent, answered, given back."""
-        taker = self.connected()
-        assert taker.connection is not None
-        taker.connection.send(b"x", taker)
-        taker.connection.dataReceived(GOOD)
-        self.give_back(taker)
-        self.assertEqual(taker.answers, [b"hello"])
+        waiter = self.connected()
+        assert waiter.connection is not None
+        waiter.connection.send(b"x", waiter)
+        waiter.connection.dataReceived(GOOD)
+        self.release(waiter)
+        self.assertEqual(waiter.answers, [b"hello"])
         self.assertEqual(self.tries[0].transport.value(), b"x")

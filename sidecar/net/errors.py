@@ -1,0 +1,55 @@
+"""Every exception that ``net`` raises on purpose; what one means for a call, a backend or a flag is said above."""
+
+from __future__ import annotations
+
+
+class NetError(Exception):
+    """The root. ``str(error)`` says what was wrong, and where."""
+
+
+class InvalidSetting(NetError):
+    """A file, an address or a network interface that we were given and that cannot be used."""
+
+
+class Unavailable(NetError):
+    """Nobody is there who could take it; nothing was sent or kept."""
+
+
+class NotTaken(NetError):
+    """The peer did not take the request: it cannot have run."""
+
+
+class ConnectionBroken(NetError):
+    """The connection ended after the request was written and before its answer came: it may have run."""
+
+
+class MalformedAnswer(NetError):
+    """The peer sent what is no answer, or too much of one."""
+
+
+class QueueFull(NetError):
+    """Too much waits already: for a connection, or for a peer that does not read."""
+
+
+class PoolExhausted(QueueFull):
+    """Every connection to one place is busy, and as many wait for one as may."""
+
+
+class NotPermitted(NetError):
+    """The peer does not permit it with our credentials."""
+
+
+class MessageTooLarge(NetError):
+    """A message is larger than the peer takes."""
+
+
+class InvalidSubject(NetError):
+    """The peer has no such subjects."""
+
+
+class RequestFailed(NetError):
+    """An HTTP request of ours (a probe, an engine) got no whole answer. The message names method, URL and reason."""
+
+
+class RequestTimeout(RequestFailed):
+    """It got none in time."""
