@@ -18,9 +18,10 @@ from zope.interface import implementer
 
 from sidecar.broker.local import LocalSubscriber, LocalSubscribers
 from sidecar.broker.outgoing import addressed
-from sidecar.errors import BadRequest, EngineUnavailable, TopicInvalid
+from sidecar.errors import BadRequest, EngineUnavailable, Forbidden, SidecarError, TooLarge, TopicInvalid
 from sidecar.interfaces import IBroker, ISubscription
 from sidecar.model import BackendOptions, BackendState, Caller, Message
+from sidecar.net.errors import InvalidSubject, MessageTooLarge, NetError, NotPermitted, Unavailable
 from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.wire import messages
@@ -29,6 +30,14 @@ from sidecar.wire import messages
 MAX_NAME = 1024
 #: Seconds between two log lines about messages that cannot be read.
 QUIET = 10.0
+
+#: What a fault of the connection is to who publishes or subscribes.
+_MEANINGS: tuple[tuple[type[NetError], type[SidecarError]], ...] = (
+    (Unavailable, EngineUnavailable),
+    (NotPermitted, Forbidden),
+    (MessageTooLarge, TooLarge),
+    (InvalidSubject, TopicInvalid),
+)
 
 
 @define(eq=False)
@@ -68,7 +77,8 @@ class NatsBroker(service.MultiService):
             return fail(problem)
         if not self.running:
             return fail(EngineUnavailable("the NATS broker is stopped: the message was not taken"))
-        return self._link.publish(topic, messages.encode(addressed(message, topic, str(uuid.uuid4()))))
+        published = self._link.publish(topic, messages.encode(addressed(message, topic, str(uuid.uuid4()))))
+        return published.addErrback(_told)
 
     def subscribe(
         self, topic: str, deliver: Callable[[str, Message], None], queue: str | None, caller: Caller
@@ -98,7 +108,7 @@ class NatsBroker(service.MultiService):
 
         # Where the topic is subscribed already, this still waits for the server's word: what was published before the
         # call is not delivered to the new subscriber then.
-        return self._link.hold(subscription.interest).addCallbacks(subscribed, refused)
+        return self._link.subscribe(subscription.interest).addErrback(_told).addCallbacks(subscribed, refused)
 
     def state(self) -> BackendState:
         return BackendState("nats", connected=self._link.connected, detail=self._link.detail)
@@ -125,7 +135,7 @@ class NatsBroker(service.MultiService):
             return succeed(None)
         if self._shared.get(subscriber.topic) is subscription:
             del self._shared[subscriber.topic]
-        return self._link.drop(subscription.interest)
+        return self._link.unsubscribe(subscription.interest)
 
     def _report_malformed(self, topic: str, error: BadRequest) -> None:
         self._malformed += 1
@@ -138,6 +148,14 @@ class NatsBroker(service.MultiService):
                 error=error,
                 count=self._malformed,
             )
+
+
+def _told(failure: Failure) -> Failure:
+    """The same failure in the words of brokers."""
+    for kind, meaning in _MEANINGS:
+        if failure.check(kind):
+            return Failure(meaning(str(failure.value)))
+    return failure
 
 
 def name_problem(what: str, name: str) -> TopicInvalid | None:
@@ -166,7 +184,7 @@ def _shown(name: str) -> str:
 def build(options: BackendOptions) -> IBroker:
     """The entry point ``microsidecar.brokers: nats``.
 
-    :raises ConfigError: an address, a certificate or the credentials file cannot be used.
+    :raises InvalidSetting: an address, a certificate or the credentials file cannot be used.
     """
     link = NatsClient(options.reactor, NatsServers.from_options(options), "microsidecar broker")
     broker: IBroker = NatsBroker(options.reactor, link)

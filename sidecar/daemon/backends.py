@@ -14,6 +14,7 @@ from sidecar.daemon.cmdline.settings import Settings
 from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.model import BackendOptions
+from sidecar.net.errors import InvalidSetting
 
 #: What each group's factories have to make.
 _SEAMS: dict[str, Any] = {REGISTRIES: IRegistry, BROKERS: IBroker}
@@ -64,7 +65,7 @@ def _build(group: str, flag: str, options: BackendOptions) -> Any:
         ) from error
     try:
         built = factory(options)
-    except ConfigError as error:
+    except (ConfigError, InvalidSetting) as error:
         raise ConfigError(f"--{flag}={kind}: {error}") from error
     except Exception as error:
         raise ConfigError(

@@ -17,13 +17,14 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from sidecar.net.errors import ConnectionBroken, MalformedAnswer, NetError, NotTaken, QueueFull
-from sidecar.net.http2.stream import Headers, Http2Limits, Stream, StreamReceiver
+from sidecar.net.http2.keepalive import KeepAlive
+from sidecar.net.http2.stream import Headers, Http2Limits, Stream, StreamReceiver, code_name, texts
 
 #: Bytes that the peer may send before we acknowledge: a stream's share, and the whole connection's.
 STREAM_WINDOW = 1 * 1024 * 1024
@@ -48,14 +49,11 @@ class Http2Connection(TwistedProtocol):
         self.limits = limits
         self.peer = peer
         self.usable = True
-        self._clock = clock
         self._retired = retired
         self._ended: Callable[[Http2Connection], None] | None = ended
-        self._heard = self._used = clock.seconds()
+        self._alive = KeepAlive(clock, limits, self)
         self._streams: dict[int, Stream] = {}
         self._waiting: deque[Stream] = deque()
-        self._timer: IDelayedCall | None = None
-        self._ping_unanswered = False
         self._greeted = False
         self._h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=True, header_encoding="utf-8", validate_outbound_headers=False)
@@ -76,7 +74,7 @@ class Http2Connection(TwistedProtocol):
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
         self._flush()
-        self._rearm()
+        self._alive.start()
 
     def dataReceived(self, data: bytes) -> None:
         if not self._greeted:
@@ -92,8 +90,7 @@ class Http2Connection(TwistedProtocol):
             self._flush()
             self._end(MalformedAnswer(f"{self.peer} does not speak HTTP/2: {error or type(error).__name__}"))
             return
-        self._heard = self._clock.seconds()
-        self._ping_unanswered = False
+        self._alive.heard()
         for event in events:
             self._happened(event)
         self._flush()
@@ -170,14 +167,14 @@ class Http2Connection(TwistedProtocol):
     def _answered(self, stream: Stream, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ResponseReceived):
             stream.answered = True
-            stream.receiver.headers_received(_texts(event.headers))
+            stream.receiver.headers_received(texts(event.headers))
         elif isinstance(event, h2.events.DataReceived):
             stream.unacknowledged += event.flow_controlled_length
             if not stream.paused:
                 self._acknowledge(stream)
             stream.receiver.data_received(event.data)
         elif isinstance(event, h2.events.TrailersReceived):
-            stream.receiver.trailers_received(_texts(event.headers))
+            stream.receiver.trailers_received(texts(event.headers))
         elif isinstance(event, h2.events.StreamEnded):
             self._finish(stream)
             stream.receiver.ended()
@@ -185,12 +182,12 @@ class Http2Connection(TwistedProtocol):
             self._finish(stream)
             refused = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
             kind = NotTaken if refused else ConnectionBroken
-            stream.receiver.failed(kind(f"{self.peer} reset the stream ({_code(event.error_code)})"))
+            stream.receiver.failed(kind(f"{self.peer} reset the stream ({code_name(event.error_code)})"))
 
     def _goaway(self, event: h2.events.ConnectionTerminated) -> None:
         self._retire()
         last = event.last_stream_id or 0
-        why = f"{self.peer} is going away ({_code(event.error_code)})"
+        why = f"{self.peer} is going away ({code_name(event.error_code)})"
         for stream in [stream for id, stream in self._streams.items() if id > last]:
             self._finish(stream)
             stream.receiver.failed(NotTaken(why))
@@ -203,7 +200,7 @@ class Http2Connection(TwistedProtocol):
         stream.over = True
         if self._streams.pop(stream.id, None) is not None and not stream.half_closed:
             self._reset(stream, h2.errors.ErrorCodes.NO_ERROR)
-        self._used = self._clock.seconds()
+        self._alive.used()
         self._admit()
 
     def _reset(self, stream: Stream, code: h2.errors.ErrorCodes) -> None:
@@ -219,7 +216,7 @@ class Http2Connection(TwistedProtocol):
             self._begin(self._waiting.popleft())
 
     def _begin(self, stream: Stream) -> None:
-        self._used = self._clock.seconds()
+        self._alive.used()
         stream.id = self._h2.get_next_available_stream_id()
         self._streams[stream.id] = stream
         self._h2.send_headers(stream.id, stream.headers)
@@ -258,31 +255,24 @@ class Http2Connection(TwistedProtocol):
 
     # --- Time and the end -------------------------------------------------------------------------------------------
 
-    def _rearm(self) -> None:
-        self._timer = self._clock.callLater(min(self.limits.ping, self.limits.idle), self._look)
+    @property
+    def busy(self) -> bool:
+        """Whether streams are open, or wait to be."""
+        return bool(self._streams or self._waiting)
 
-    def _look(self) -> None:
-        """Close what nobody uses, and ask a silent peer whether it is still there."""
-        self._timer = None
-        now = self._clock.seconds()
-        if self._streams or self._waiting:
-            self._used = now
-        if now - self._used >= self.limits.idle:
-            self.close()
-        elif now - self._heard < self.limits.ping or not self._streams:
-            self._rearm()
-        else:
-            self._h2.ping(b"sidecar.")
-            self._flush()
-            self._ping_unanswered = True
-            self._timer = self._clock.callLater(self.limits.ping_patience, self._pinged)
+    @property
+    def open_streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
 
-    def _pinged(self) -> None:
-        self._timer = None
-        if self._ping_unanswered:
-            self._end(ConnectionBroken(f"{self.peer} answers no pings"))
-        else:
-            self._rearm()
+    def ping(self) -> None:
+        """Ask the peer whether it is still there."""
+        self._h2.ping(b"sidecar.")
+        self._flush()
+
+    def ping_unanswered(self) -> None:
+        """It is not."""
+        self._end(ConnectionBroken(f"{self.peer} answers no pings"))
 
     def _retire(self) -> None:
         if self.usable:
@@ -297,9 +287,7 @@ class Http2Connection(TwistedProtocol):
 
     def _end(self, error: NetError | None) -> None:
         self._retire()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alive.stop()
         why = f"the connection to {self.peer} closed"
         self._fail_waiting(why)
         while self._streams:
@@ -320,15 +308,3 @@ class Http2Connection(TwistedProtocol):
 
     def logPrefix(self) -> str:
         return "http2"
-
-
-def _texts(headers: Any) -> list[tuple[str, str]]:
-    return [
-        (name.decode("latin-1") if isinstance(name, bytes) else name,
-         value.decode("latin-1") if isinstance(value, bytes) else value)
-        for name, value in headers
-    ]  # fmt: skip
-
-
-def _code(code: h2.errors.ErrorCodes | int | None) -> str:
-    return code.name if isinstance(code, h2.errors.ErrorCodes) else str(code)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+import h2.errors
 from attrs import define, field, frozen
 
 from sidecar.net.errors import NetError, QueueFull
@@ -97,3 +98,17 @@ class Stream:
     def cancel(self) -> None:
         """Tell the peer that nobody listens any more. The receiver hears nothing further."""
         self.connection.cancel(self)
+
+
+def texts(headers: Any) -> list[tuple[str, str]]:
+    """Headers as h2 gives them, which is as it likes."""
+    return [
+        (name.decode("latin-1") if isinstance(name, bytes) else name,
+         value.decode("latin-1") if isinstance(value, bytes) else value)
+        for name, value in headers
+    ]  # fmt: skip
+
+
+def code_name(code: h2.errors.ErrorCodes | int | None) -> str:
+    """What an error code is called, or its number."""
+    return code.name if isinstance(code, h2.errors.ErrorCodes) else str(code)

@@ -58,7 +58,9 @@ def parse_address(text: str) -> NatsAddress:
     except ValueError as error:
         raise InvalidSetting(f"NATS address {_shown(text)!r}: {error}; give host:port") from None
     if parts.scheme not in ("nats", "tls"):
-        raise InvalidSetting(f"NATS address {_shown(text)!r}: {parts.scheme}:// is not spoken here; use nats:// or tls://")
+        raise InvalidSetting(
+            f"NATS address {_shown(text)!r}: {parts.scheme}:// is not spoken here; use nats:// or tls://"
+        )
     if not host or parts.path not in ("", "/") or parts.query:
         raise InvalidSetting(f"NATS address {_shown(text)!r} is not host:port, such as 127.0.0.1:{DEFAULT_PORT}")
     return NatsAddress(

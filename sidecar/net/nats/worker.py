@@ -22,7 +22,11 @@ from sidecar.net.errors import InvalidSubject, MessageTooLarge, NetError, NotPer
 from sidecar.net.nats.access import NatsAddress, NatsServers, NoTLS, parse_address
 from sidecar.net.nats.commands import Alteration, Arrival, Command, Interest, NatsListener, Publication
 from sidecar.net.nats.loopthread import LoopThread
+<<<<<<< HEAD
 from sidecar.waiting import Backoff
+=======
+from sidecar.net.nats.pyclient import PATIENCE, close, first_of, flush
+>>>>>>> 318d83c (wip2)
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -30,8 +34,8 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
 
 CONNECT_TIMEOUT = 3.0
-#: Seconds between our pings, and how long an answer may take.
-BEAT, PATIENCE = 2.0, 5.0
+#: Seconds between our pings.
+BEAT = 2.0
 #: Seconds before connecting again: at first, and at most.
 FIRST_WAIT, LAST_WAIT = 0.1, 2.0
 #: Messages that arrived and were not taken by the reactor: beyond this nats-py queues, then drops.
@@ -108,7 +112,7 @@ class NatsWorker:
             self._live = was_live = True
             self._note_cluster(client)
             self._thread.reply(self._listener.up, str(address), client.max_payload)
-            await _first_of(self._work(client), self._beat(client), ended.wait())
+            await first_of(self._work(client), self._beat(client), ended.wait())
             self._detail = f"{address}: the connection was lost" + (
                 f": {self._words(self._noted)}" if self._noted else ""
             )
@@ -124,7 +128,7 @@ class NatsWorker:
             lost, self._under_way, self._commands = [*self._under_way, *self._commands], deque(), deque()
             self._answer(lost, {})
             self._thread.reply(self._listener.down, self._detail)
-            await _close(client)
+            await close(client)
         return was_live
 
     async def _connect(
@@ -171,7 +175,7 @@ class NatsWorker:
                 error = await self._carry_out(client, command)
                 if error is not None:
                     errors[command] = error
-            await _written_and_answered(client)
+            await flush(client)
             self._under_way = deque()
             self._answer(batch, errors)
 
@@ -198,7 +202,7 @@ class NatsWorker:
         while missing := [interest for interest in self._wanted if interest not in self._subscribed]:
             for interest in missing:
                 await self._reconcile_one(client, interest)
-            await _written_and_answered(client)
+            await flush(client)
 
     async def _reconcile_one(self, client: Client, interest: Interest) -> None:
         subscription = self._subscribed.get(interest)
@@ -286,41 +290,3 @@ class NatsWorker:
             address = parse_address(found.netloc)
             if address not in known:
                 self._discovered.append(address)
-
-
-async def _written_and_answered(client: Client) -> None:
-    """Wait until all that was given to ``client`` has reached the server.
-
-    nats-py writes a PING at once but commands a turn later, so its own ``flush`` may be answered before them.
-    """
-    from nats import errors
-
-    loop = asyncio.get_running_loop()
-    late = loop.time() + PATIENCE
-    while client.pending_data_size:
-        if not client.is_connected:
-            raise errors.ConnectionClosedError
-        if loop.time() > late:
-            raise errors.FlushTimeoutError
-        await asyncio.sleep(0)
-    await client.rtt(timeout=PATIENCE)  # type: ignore[arg-type]  # seconds, any number will do
-
-
-async def _first_of(*works: Coroutine[Any, Any, object]) -> None:
-    """Run all until one ends; what it raised is raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _close(client: Client) -> None:
-    try:
-        await asyncio.wait_for(client.close(), 1.0)
-    except Exception:  # noqa: S110
-        pass  # it is thrown away in any case, and why it broke has been told

@@ -49,7 +49,7 @@ class _EagerWrites(_Base):
     _appetite = SMALL
 
     def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]  # a mixin of tcp's says less
-        """Twisted's own, but for how much is asked for: making room for 64 KiB costs more than reading a small call."""
+        """Twisted's own, but for how much is asked for: allocating 64 KiB costs more than reading a small call."""
         try:
             data = self.socket.recv(self._appetite)
         except BlockingIOError:

@@ -17,11 +17,13 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from sidecar.errors import ConfigError, MalformedRecord, SidecarError
+from sidecar.errors import ConfigError, EngineUnavailable, MalformedRecord
 from sidecar.interfaces import IRegistry
 from sidecar.model import BackendOptions, Node, Service
 from sidecar.net import multicast
+from sidecar.net.errors import InvalidSetting, NetError
 from sidecar.net.multicast import MulticastGroup
 from sidecar.net.ratelimit import TokenBuckets
 from sidecar.registry.peers.registry import PeerRegistry
@@ -71,7 +73,10 @@ class MdnsTransport(service.Service):
 
     def startService(self) -> None:
         super().startService()
-        self._group.start()
+        try:
+            self._group.start()
+        except InvalidSetting as error:
+            raise ConfigError(str(error)) from None
 
     def stopService(self) -> Deferred[Any]:
         super().stopService()
@@ -88,16 +93,16 @@ class MdnsTransport(service.Service):
             wire.node_records(service, node, wire.DOMAINS[0], self._host)
 
     def query(self, name: str) -> Deferred[None]:
-        return maybeDeferred(self._query, name)
+        return maybeDeferred(self._query, name).addErrback(_unavailable)
 
     def query_names(self) -> Deferred[None]:
-        return maybeDeferred(self._query, wire.LISTING)
+        return maybeDeferred(self._query, wire.LISTING).addErrback(_unavailable)
 
     def announce(self, service: Service, news: bool) -> Deferred[None]:
-        return maybeDeferred(self._announce, service, news)
+        return maybeDeferred(self._announce, service, news).addErrback(_unavailable).addErrback(_unavailable)
 
     def withdraw(self, service: Service) -> Deferred[None]:
-        return maybeDeferred(self._withdraw, service)
+        return maybeDeferred(self._withdraw, service).addErrback(_unavailable)
 
     # --- what goes out ----------------------------------------------------------------------------------------------
 
@@ -149,7 +154,7 @@ class MdnsTransport(service.Service):
     def _tell_quietly(self, make: Callable[[wire.Records], bytes], all_records: tuple[wire.Records, ...]) -> None:
         try:
             self._tell(make, all_records)
-        except SidecarError as error:
+        except NetError as error:
             # Nobody waits for this one, and who asks is answered.
             self.log.debug("mdns: {error}", error=error)
 
@@ -196,7 +201,7 @@ class MdnsTransport(service.Service):
                         self._group.tell(answer)  # asked by one who hears the group
                     else:
                         self._group.answer(answer, sender)
-                except SidecarError as error:
+                except NetError as error:
                     self.log.debug("mdns: {error}", error=error)
 
     def _about(self, question: wire.Question) -> list[wire.Records]:
@@ -234,6 +239,12 @@ def _host_name() -> str:
     return name.strip("-")[:63] or "microsidecar"
 
 
+def _unavailable(failure: Failure) -> None:
+    """What cannot be sent now is an engine that is out of reach."""
+    failure.trap(NetError)
+    raise EngineUnavailable(str(failure.value))
+
+
 def build(options: BackendOptions) -> IRegistry:
     """The entry point ``microsidecar.registries: mdns``.
 
@@ -244,7 +255,10 @@ def build(options: BackendOptions) -> IRegistry:
             IPv4Address(options.interface)
         except ValueError:
             raise ConfigError(f"the interface {options.interface!r} is not an IPv4 address of this machine") from None
-    multicast.check(wire.GROUP, wire.PORT, options.interface)
+    try:
+        multicast.check(wire.GROUP, wire.PORT, options.interface)
+    except InvalidSetting as error:
+        raise ConfigError(str(error)) from None
     transport = MdnsTransport(options.reactor, options.interface, _host_name())
     registry: IRegistry = PeerRegistry(options.reactor, transport)
     return registry

@@ -14,9 +14,10 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from sidecar.errors import MalformedRecord, SidecarError
+from sidecar.errors import EngineUnavailable, Forbidden, MalformedRecord
 from sidecar.interfaces import IRegistry
 from sidecar.model import BackendOptions, Service
+from sidecar.net.errors import NetError, NotPermitted
 from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.registry.peers.registry import PeerRegistry
@@ -47,7 +48,7 @@ class NatsTransport:
         ]
         for interest in interests:
             # Before the link has started this only notes it. What the server forbids is told when it is asked.
-            self._link.hold(interest)
+            self._link.subscribe(interest)
         return self._link
 
     def state(self) -> tuple[bool, str]:
@@ -115,8 +116,12 @@ class NatsTransport:
 
 def _all_said(results: list[tuple[bool, Any]]) -> None:
     for well, result in results:
-        if not well:
-            result.raiseException()
+        if well:
+            continue
+        if result.check(NetError):
+            kind = Forbidden if result.check(NotPermitted) else EngineUnavailable
+            raise kind(str(result.value))
+        result.raiseException()
 
 
 def _names(body: bytes) -> str:
@@ -125,13 +130,13 @@ def _names(body: bytes) -> str:
 
 
 def _expected(failure: Failure) -> None:
-    failure.trap(SidecarError)
+    failure.trap(NetError)
 
 
 def build(options: BackendOptions) -> IRegistry:
     """The entry point ``microsidecar.registries: nats``.
 
-    :raises ConfigError: an address, a certificate or the credentials file cannot be used.
+    :raises InvalidSetting: an address, a certificate or the credentials file cannot be used.
     """
     link = NatsClient(options.reactor, NatsServers.from_options(options), "microsidecar registry", echo=False)
     registry: IRegistry = PeerRegistry(options.reactor, NatsTransport(link))

@@ -10,9 +10,10 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sidecar.broker.nats import MAX_NAME, NatsBroker, build, name_problem
-from sidecar.errors import ConfigError, EngineUnavailable, TooLarge
+from sidecar.errors import EngineUnavailable, TooLarge
 from sidecar.interfaces import IBroker
 from sidecar.model import ANONYMOUS, BackendOptions, Message
+from sidecar.net.errors import InvalidSetting
 from sidecar.test.contracts import broker as contract
 from sidecar.test.doubles.programs import process
 from sidecar.test.doubles.servers.nats import FakeNats
@@ -81,7 +82,7 @@ class Names(SynchronousTestCase):
 
     def test_build(self) -> None:
         """A bad address fails before anything starts."""
-        self.assertRaises(ConfigError, build, BackendOptions(reactor, ("127.0.0.1:none",)))
+        self.assertRaises(InvalidSetting, build, BackendOptions(reactor, ("127.0.0.1:none",)))
 
 
 class Broker(TestCase):

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 from sidecar.errors import BadAnswer, CallTimeout, ConnectFailed, ConnectionLost, NotSent, ServiceFault
 from sidecar.interfaces import ITransport
 from sidecar.model import Call, Node, Reply
-from sidecar.net.http2.client import Http2Limits
+from sidecar.net.http2.stream import Http2Limits
 from sidecar.rpc.grpc import GrpcTransport
 from sidecar.test.doubles.servers.grpc import Exchange, GrpcDouble
 

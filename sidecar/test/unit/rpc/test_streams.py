@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from sidecar.errors import BadAnswer, BadRequest, ConnectFailed, ConnectionLost, ServiceFault, SidecarError
 from sidecar.model import Call, Node
-from sidecar.net.http2.client import Http2Limits
+from sidecar.net.http2.stream import Http2Limits
 from sidecar.rpc.grpc import GrpcTransport
 from sidecar.rpc.streams import Streams
 from sidecar.test.doubles.servers.grpc import GrpcDouble

@@ -17,9 +17,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from sidecar.errors import ConfigError, RequestFailed, RequestTimeout
 from sidecar.net.client.fetcher import Fetcher, Response
 from sidecar.net.client.tls import TrustOptions, TrustPolicy
+from sidecar.net.errors import InvalidSetting, RequestFailed, RequestTimeout
 
 #: Its full set of interfaces is not in its type.
 LOOP: Any = reactor
@@ -280,5 +280,5 @@ class Policies(SynchronousTestCase):
             TrustOptions(cert_file=str(place)),
             TrustOptions(cert_file=str(place), key_file="/nonexistent"),
         ):
-            error = self.assertRaises(ConfigError, TrustPolicy, trust)
+            error = self.assertRaises(InvalidSetting, TrustPolicy, trust)
             self.assertTrue(str(place) in str(error) or "/nonexistent" in str(error), error)

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from sidecar.errors import ConfigError, EngineUnavailable, Forbidden, TooLarge
 from sidecar.model import BackendOptions
+from sidecar.net.errors import InvalidSetting, MessageTooLarge, NotPermitted, Unavailable
 from sidecar.net.nats.access import NatsAddress, NatsServers, parse_address
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.test.doubles.servers.nats import FakeNats
@@ -33,7 +33,7 @@ class AddressTests(SynchronousTestCase):
     def test_faults(self) -> None:
         """What is no address is refused before anything connects, and never with a password in the message."""
         for text in ("", "n1:notaport", "http://n1:4222", "n1:70000", "ws://n1", "nats://u:hidden@n1/x"):
-            error = self.assertRaises(ConfigError, parse_address, text)
+            error = self.assertRaises(InvalidSetting, parse_address, text)
             self.assertNotIn("hidden", str(error))
 
     def test_secrets_are_not_shown(self) -> None:
@@ -49,7 +49,7 @@ class AddressTests(SynchronousTestCase):
             file.write("no credentials")
         for path in ("/nonexistent.creds", other):
             error = self.assertRaises(
-                ConfigError, NatsServers.from_options, BackendOptions(reactor, credentials_file=path)
+                InvalidSetting, NatsServers.from_options, BackendOptions(reactor, credentials_file=path)
             )
             self.assertIn(path, str(error))
 
@@ -101,7 +101,7 @@ class LinkTests(TestCase):
         link = self.link()
         await self.until(link, True)
         deliver, done = self.received(1000)
-        await link.hold(Interest("a.b", deliver))
+        await link.subscribe(Interest("a.b", deliver))
         await gatherResults([link.publish("a.b", b"%d" % number) for number in range(1000)])
         self.assertEqual(len(self.server.published), 1000)
         self.assertEqual(await done, [("a.b", b"%d" % number) for number in range(1000)])
@@ -118,8 +118,8 @@ class LinkTests(TestCase):
             if len(got) == 20:
                 done.callback(None)
 
-        await link.hold(Interest("a", deliver, "q"))
-        await link.hold(Interest("a", deliver, "q"))
+        await link.subscribe(Interest("a", deliver, "q"))
+        await link.subscribe(Interest("a", deliver, "q"))
         for number in range(20):
             await link.publish("a", b"%d" % number)
         await done
@@ -131,11 +131,11 @@ class LinkTests(TestCase):
         await self.until(link, True)
         got: list[bytes] = []
         interest = Interest("a", lambda subject, reply, payload: got.append(payload))
-        await link.hold(interest)
-        await link.hold(interest)
+        await link.subscribe(interest)
+        await link.subscribe(interest)
         self.assertEqual(len(self.server.connections[0].subscriptions), 1)
-        await link.drop(interest)
-        await link.drop(interest)
+        await link.unsubscribe(interest)
+        await link.unsubscribe(interest)
         await link.publish("a", b"x")
         self.assertEqual(self.server.connections[0].subscriptions, {})
         self.assertEqual(got, [])
@@ -145,8 +145,8 @@ class LinkTests(TestCase):
         await self.server.stop()
         link = self.link()
         deliver, done = self.received(1)
-        await link.hold(Interest("a", deliver))
-        failing: Deferred[Any] = self.assertFailure(link.publish("a", b"x"), EngineUnavailable)
+        await link.subscribe(Interest("a", deliver))
+        failing: Deferred[Any] = self.assertFailure(link.publish("a", b"x"), Unavailable)
         self.assertIn("not published", str(await failing))
         while "Connect call failed" not in link.detail:
             await deferLater(reactor, 0.01, lambda: None)
@@ -162,10 +162,10 @@ class LinkTests(TestCase):
         link.on_change(changes.append)
         await self.until(link, True)
         deliver, done = self.received(1)
-        await link.hold(Interest("a", deliver))
+        await link.subscribe(Interest("a", deliver))
         await self.server.stop()
         await self.until(link, False)
-        await self.assertFailure(link.publish("a", b"lost"), EngineUnavailable)
+        await self.assertFailure(link.publish("a", b"lost"), Unavailable)
         self.server.start()
         await self.until(link, True)
         await link.publish("a", b"found")
@@ -180,7 +180,7 @@ class LinkTests(TestCase):
         publishing = link.publish("a", b"x")
         await deferLater(reactor, 0.05, lambda: None)
         self.server.drop()
-        await self.assertFailure(publishing, EngineUnavailable)
+        await self.assertFailure(publishing, Unavailable)
         self.server.frozen = False
         await self.until(link, True)
 
@@ -189,7 +189,7 @@ class LinkTests(TestCase):
         self.server.max_payload = 100
         link = self.link()
         await self.until(link, True)
-        failing: Deferred[Any] = self.assertFailure(link.publish("a", b"x" * 101), TooLarge)
+        failing: Deferred[Any] = self.assertFailure(link.publish("a", b"x" * 101), MessageTooLarge)
         self.assertIn("100", str(await failing))
         await link.publish("a", b"x" * 100)
 
@@ -215,8 +215,8 @@ class LinkTests(TestCase):
         self.server.forbidden.add("Secret")
         link = self.link()
         await self.until(link, True)
-        await self.assertFailure(link.publish("Secret", b"x"), Forbidden)
-        await self.assertFailure(link.hold(Interest("Secret", lambda *_: None)), Forbidden)
+        await self.assertFailure(link.publish("Secret", b"x"), NotPermitted)
+        await self.assertFailure(link.subscribe(Interest("Secret", lambda *_: None)), NotPermitted)
         await link.publish("open", b"x")
 
     async def test_failing_subscriber(self) -> None:
@@ -228,8 +228,8 @@ class LinkTests(TestCase):
         def failing(subject: str, reply: str, payload: bytes) -> None:
             raise ZeroDivisionError
 
-        await link.hold(Interest("a", failing))
-        await link.hold(Interest("a", deliver))
+        await link.subscribe(Interest("a", failing))
+        await link.subscribe(Interest("a", deliver))
         await link.publish("a", b"x")
         await done
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -17,8 +17,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from sidecar.errors import ConfigError, EngineUnavailable
 from sidecar.model import BackendOptions
+from sidecar.net.errors import InvalidSetting, Unavailable
 from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.test.doubles import certificates
@@ -67,7 +67,7 @@ class Real(TestCase):
             await sleep(0.01)
         arrived: Deferred[bytes] = Deferred()
         subject = f"there.and.back.{uuid.uuid4()}"
-        await link.hold(Interest(subject, lambda subject, reply, payload: arrived.callback(payload)))
+        await link.subscribe(Interest(subject, lambda subject, reply, payload: arrived.callback(payload)))
         await link.publish(subject, b"x")
         self.assertEqual(await arrived, b"x")
 
@@ -161,7 +161,7 @@ class Encrypted(Real):
             BackendOptions(reactor, cert_file=broken, key_file=broken),
             BackendOptions(reactor, ca_file="/nonexistent"),
         ):
-            error = self.assertRaises(ConfigError, NatsServers.from_options, options)
+            error = self.assertRaises(InvalidSetting, NatsServers.from_options, options)
             self.assertIn(options.ca_file or options.cert_file, str(error))
 
 
@@ -173,7 +173,7 @@ class Outage(Real):
         link = self.link()
         await self.works(link)
         heard: list[bytes] = []
-        await link.hold(Interest("t", lambda subject, reply, payload: heard.append(payload)))
+        await link.subscribe(Interest("t", lambda subject, reply, payload: heard.append(payload)))
         confirmed: list[bytes] = []
 
         async def keep_publishing(until: float) -> int:
@@ -183,7 +183,7 @@ class Outage(Real):
                 try:
                     await link.publish("t", b"%d" % number)
                     confirmed.append(b"%d" % number)
-                except EngineUnavailable:
+                except Unavailable:
                     failed += 1
                 await sleep(0.005)
             return failed

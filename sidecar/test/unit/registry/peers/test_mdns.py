@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 from sidecar.errors import BadRequest, ConfigError, NotFound
 from sidecar.model import ANONYMOUS, BackendOptions, Change, Node, Service
 from sidecar.net import multicast
+from sidecar.net.errors import InvalidSetting
 from sidecar.registry.peers.mdns import build
 from sidecar.test.contracts.registry import RegistryContract, a_service
 from sidecar.test.doubles.servers.mdns import MdnsPeer
@@ -27,7 +28,7 @@ def multicast_missing() -> str | None:
     try:
         multicast.check(wire.GROUP, wire.PORT, LOOPBACK)
         peer = MdnsPeer(LOOPBACK)
-    except (ConfigError, OSError) as error:
+    except (InvalidSetting, OSError) as error:
         return f"no multicast on loopback: {error}"
     try:
         return peer.hears_itself()

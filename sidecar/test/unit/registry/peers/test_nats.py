@@ -131,14 +131,14 @@ class Dialects(TestCase):
                     into.append(json.loads(body))
 
                 interest = Interest("_INBOX.peer", answered)
-                await peer.hold(interest)
+                await peer.subscribe(interest)
                 await peer.publish(f"{prefix}.query", json.dumps(question).encode(), "_INBOX.peer")
                 if expected:
                     await self.until(lambda: len(answers) >= len(expected))  # noqa: B023
                 else:
                     await sleep(0.1)
                 self.assertEqual(sorted(answer["name"] for answer in answers), expected)
-                await peer.drop(interest)
+                await peer.unsubscribe(interest)
         (sent,) = [body for subject, body in self.server.published if b'"1"' in body and subject == "_INBOX.peer"][:1]
         self.assertEqual(json.loads(sent)["nodes"][0]["address"], one.nodes[0].hostport)
 
@@ -155,13 +155,13 @@ class Dialects(TestCase):
                     peer.publish(reply, json.dumps(services.to_go_json(service)).encode())
 
             interest = Interest(f"{prefix}.query", answer)
-            await peer.hold(interest)
+            await peer.subscribe(interest)
             found = await registry.get(service.name)
             self.assertEqual(found, (service,))
             self.assertIn(service.name, await registry.list())
             for question in asked:
                 self.assertTrue(question["Action"] == "list" or question["Service"]["name"])
-            await peer.drop(interest)
+            await peer.unsubscribe(interest)
             gone = {"Action": "delete", "Service": services.to_go_json(service)}
             await peer.publish(f"{prefix}.watch", json.dumps(gone).encode())
             await self.until_gone(registry, service.name)
@@ -171,7 +171,7 @@ class Dialects(TestCase):
         registry, peer = await self.registry(), await self.peer()
         told: list[tuple[str, Any]] = []
         for prefix in ("micro.registry.nats", "micro.nats"):
-            await peer.hold(
+            await peer.subscribe(
                 Interest(f"{prefix}.watch", lambda subject, reply, body: told.append((subject, json.loads(body))))
             )
         service = a_service()
