@@ -22,11 +22,8 @@ from sidecar.net.errors import InvalidSubject, MessageTooLarge, NetError, NotPer
 from sidecar.net.nats.access import NatsAddress, NatsServers, NoTLS, parse_address
 from sidecar.net.nats.commands import Alteration, Arrival, Command, Interest, NatsListener, Publication
 from sidecar.net.nats.loopthread import LoopThread
-<<<<<<< HEAD
-from sidecar.waiting import Backoff
-=======
 from sidecar.net.nats.pyclient import PATIENCE, close, first_of, flush
->>>>>>> 318d83c (wip2)
+from sidecar.waiting import Backoff
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
