@@ -159,12 +159,12 @@ METAPHORS = frozenset(
 
 #: What is still to be mended, by test: how its lines begin. To shrink to nothing; what is mended is taken out.
 KNOWN: dict[str, tuple[str, ...]] = {
-    "test_net_knows_nothing_of_micro": ("sidecar.net.",),
+    "test_net_knows_nothing_of_micro": ("sidecar.net.http.",),
     "test_no_circles_of_files": ("sidecar.net.http.", "sidecar.registry.peers.", "sidecar.rpc."),
-    "test_files_are_short": ("sidecar/daemon/cmdline/flags.py", "sidecar/net/", "sidecar/registry/"),
+    "test_files_are_short": ("sidecar/daemon/cmdline/flags.py", "sidecar/net/http/", "sidecar/net/nats/", "sidecar/registry/"),
     "test_class_names_are_unique": ("Engine:", "Listener:", "Record:", "Refused:"),
-    "test_names": tuple(f"sidecar/{package}/" for package in ("net", "registry", "rpc", "wire")),
-    "test_docstrings": tuple(f"sidecar/{package}/" for package in ("net", "registry", "rpc", "wire")),
+    "test_names": tuple(f"sidecar/{package}/" for package in ("net/http", "registry", "rpc", "wire")),
+    "test_docstrings": tuple(f"sidecar/{package}/" for package in ("net/http", "registry", "rpc", "wire")),
     "test_documented": ("",),
     "test_names_exist": ("",),
 }

@@ -11,12 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import h2.config
-import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
-import h2.settings
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
@@ -24,11 +21,8 @@ from twisted.python.failure import Failure
 
 from sidecar.net.errors import ConnectionBroken, MalformedAnswer, NetError, NotTaken, QueueFull
 from sidecar.net.http2.keepalive import KeepAlive
+from sidecar.net.http2.state import ClientState
 from sidecar.net.http2.stream import Headers, Http2Limits, Stream, StreamReceiver, code_name, texts
-
-#: Bytes that the peer may send before we acknowledge: a stream's share, and the whole connection's.
-STREAM_WINDOW = 1 * 1024 * 1024
-CONNECTION_WINDOW = 16 * 1024 * 1024
 
 
 class Http2Connection(TwistedProtocol):
@@ -55,24 +49,13 @@ class Http2Connection(TwistedProtocol):
         self._streams: dict[int, Stream] = {}
         self._waiting: deque[Stream] = deque()
         self._greeted = False
-        self._h2 = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=True, header_encoding="utf-8", validate_outbound_headers=False)
-        )
+        self._h2 = ClientState()
 
     # --- Twisted's side ---------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
-        self._h2.local_settings = h2.settings.Settings(
-            client=True,
-            initial_values={
-                h2.settings.SettingCodes.ENABLE_PUSH: 0,
-                h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-                h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: 64 * 1024,
-            },
-        )
-        self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
+        self._h2.begin()
         self._flush()
         self._alive.start()
 
@@ -202,6 +185,8 @@ class Http2Connection(TwistedProtocol):
             self._reset(stream, h2.errors.ErrorCodes.NO_ERROR)
         self._alive.used()
         self._admit()
+        if not self.usable and not self._streams:
+            self._end(None)  # the peer is leaving, and that was its last answer
 
     def _reset(self, stream: Stream, code: h2.errors.ErrorCodes) -> None:
         try:
@@ -294,6 +279,7 @@ class Http2Connection(TwistedProtocol):
             _, stream = self._streams.popitem()
             stream.over = True
             stream.receiver.failed(error or ConnectionBroken(why))
+        self._flush()
         if self.transport is not None:
             self.transport.loseConnection()
         if self._ended is not None:

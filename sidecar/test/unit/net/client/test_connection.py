@@ -106,8 +106,8 @@ class Answers(SynchronousTestCase):
             self.assertEqual((story.answers, len(story.errors)), ([], 1), cut)
 
     def test_close(self) -> None:
-        """After ``ClientConnection: close``, or from HTTP/1.0, the connection is not used again."""
-        for good in (GOOD.replace(b"X-Odd:  a b ", b"ClientConnection: close"), GOOD.replace(b"HTTP/1.1", b"HTTP/1.0")):
+        """After ``Connection: close``, or from HTTP/1.0, the connection is not used again."""
+        for good in (GOOD.replace(b"X-Odd:  a b ", b"Connection: close"), GOOD.replace(b"HTTP/1.1", b"HTTP/1.0")):
             self.assertEqual(Story().ask(good).outcome, ([(200, b"hello")], [], False))
 
     def test_no_body(self) -> None:
