@@ -12,13 +12,12 @@ from attrs import define, field
 from twisted.application import service
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sidecar.broker.local import LocalSubscriber, LocalSubscribers
 from sidecar.broker.outgoing import addressed
-from sidecar.errors import BadRequest, EngineUnavailable, Forbidden, SidecarError, TooLarge, TopicInvalid
+from sidecar.errors import EngineUnavailable, Forbidden, SidecarError, TooLarge, TopicInvalid
 from sidecar.interfaces import IBroker, ISubscription
 from sidecar.model import BackendOptions, BackendState, Caller, Message
 from sidecar.net.errors import InvalidSubject, MessageTooLarge, NetError, NotPermitted, Unavailable
@@ -28,8 +27,6 @@ from sidecar.wire import messages
 
 #: Bytes of the longest subject or queue: a NATS server's control line (4,096) has to hold both.
 MAX_NAME = 1024
-#: Seconds between two log lines about messages that cannot be read.
-QUIET = 10.0
 
 #: What a fault of the connection is to who publishes or subscribes.
 _MEANINGS: tuple[tuple[type[NetError], type[SidecarError]], ...] = (
@@ -57,7 +54,6 @@ class NatsBroker(service.MultiService):
     queue are each known to NATS, so that its share counts them all.
     """
 
-    log = Logger()
     _shared: dict[str, _Subscription] = field()
 
     def __init__(self, clock: IReactorTime, link: NatsClient) -> None:
@@ -67,8 +63,6 @@ class NatsBroker(service.MultiService):
         self._link = link
         self._shared = {}
         self._subscriptions: dict[LocalSubscriber, _Subscription] = {}
-        self._told_malformed = float("-inf")
-        self._malformed = 0
         link.setServiceParent(self)
 
     def publish(self, topic: str, message: Message, caller: Caller) -> Deferred[None]:
@@ -122,12 +116,8 @@ class NatsBroker(service.MultiService):
 
     def _arrived(self, subscription: _Subscription, payload: bytes) -> None:
         topic = subscription.interest.subject
-        try:
-            message = messages.decode(payload)
-        except BadRequest as error:
-            self._report_malformed(topic, error)
-            return
-        subscription.subscribers.deliver(topic, message)
+        # Whoever has the server's address publishes there, in forms of their own: JetStream's events, plain JSON.
+        subscription.subscribers.deliver(topic, messages.decode_any(payload, topic))
 
     def _unsubscribed(self, subscriber: LocalSubscriber) -> Deferred[None]:
         subscription = self._subscriptions.pop(subscriber)
@@ -136,18 +126,6 @@ class NatsBroker(service.MultiService):
         if self._shared.get(subscriber.topic) is subscription:
             del self._shared[subscriber.topic]
         return self._link.unsubscribe(subscription.interest)
-
-    def _report_malformed(self, topic: str, error: BadRequest) -> None:
-        self._malformed += 1
-        now = self._clock.seconds()
-        if now - self._told_malformed >= QUIET:
-            self._told_malformed = now
-            self.log.warn(
-                "A message on {topic} is skipped: {error} ({count} so far)",
-                topic=topic,
-                error=error,
-                count=self._malformed,
-            )
 
 
 def _told(failure: Failure) -> Failure:

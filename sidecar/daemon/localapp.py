@@ -22,6 +22,11 @@ from sidecar.web.site import SidecarSite
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  # compared with, not bound
 
 
+#: What a node on a port of ours says of itself, as Go's own servers do. By ``protocol`` callers know that they may send
+#: the bare request; what ``--server_metadata`` says counts more.
+SERVED = {"protocol": "mucp", "server": "mucp", "transport": "http"}
+
+
 @frozen
 class LocalApp:
     """An app beside us, while we run.
@@ -89,6 +94,7 @@ def local_apps(
 def _local_app(app: AppSettings, registry: IRegistry, plain: ITransport, limits: HTTPLimits, reactor: Any) -> LocalApp:
     listener = None
     host, port = app.advertise or (app.host, app.port)
+    metadata = app.metadata
     if app.protocol == "http":
         listener = listening.bind(ListenSettings(app.inbound), None, reactor)
         if app.advertise is None:
@@ -97,9 +103,10 @@ def _local_app(app: AppSettings, registry: IRegistry, plain: ITransport, limits:
                     "--server_inbound is every interface: say by --server_advertise which one to register"
                 )
             host, port = listener.host, listener.port
+        metadata = {**SERVED, **app.metadata}
     registrar = Registrar(
         registry,
-        Service(app.name, app.version, nodes=(Node(app.id, host, port, app.metadata),)),
+        Service(app.name, app.version, nodes=(Node(app.id, host, port, metadata),)),
         reactor,
         app.ttl,
         app.interval,

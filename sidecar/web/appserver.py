@@ -77,6 +77,8 @@ class AppServerResource(MethodResource):
         raw = body(request, self._max_body)
         try:
             incoming = server.decode(fields, raw)
+        except server.Unreadable as error:
+            return self._answer(fields, error.call, Fault(self._app.name, 400, str(error), faults.reason(400)))
         except CallerError as error:
             return _refused(str(error))
         if incoming.event:
@@ -85,7 +87,12 @@ class AppServerResource(MethodResource):
         kind = "application/json" if incoming.is_json else "application/protobuf"
         call = Call(self._app.name, incoming.method, incoming.body, kind, headers.sort(pairs)[0])
         result = await self._app.serve(call, _timeout(fields))
-        own, payload = server.encode(incoming, result)
+        return self._answer(fields, incoming, result)
+
+    @staticmethod
+    def _answer(fields: Mapping[str, str], call: server.IncomingCall, result: Reply | Fault) -> Answer:
+        """The answer in the caller's dialect."""
+        own, payload = server.encode(call, result)
         echoed = _echo(fields)
         return Answer(
             payload, headers=tuple((k.encode("latin-1"), v.encode("latin-1")) for k, v in {**echoed, **own}.items())
@@ -93,7 +100,15 @@ class AppServerResource(MethodResource):
 
     def grpc(self, clock: IReactorTime, idle: float) -> Http2ServerConnection:
         """A connection that serves the same app over gRPC. :param idle: seconds without a call before it closes."""
-        return Http2ServerConnection(clock, self._serve_grpc, self._max_body + 5, idle)
+        return Http2ServerConnection(clock, self._serve_grpc, self._max_body + 5, idle, self._refuse_stream)
+
+    def _refuse_stream(self, fields: dict[str, str], raw: bytes | bytearray, idle: bool) -> Http2Answer | None:
+        """A call is one message and the end of the request. Whoever sends a second one, or lets us wait for the end,
+        has opened a stream, which an app that speaks plain HTTP has not."""
+        count, complete = grpc.whole_messages(raw)
+        if count < 2 and not (idle and complete):
+            return None
+        return _unimplemented(fields, self._app.name)
 
     def _serve_grpc(self, fields: dict[str, str], raw: bytes) -> Deferred[Http2Answer]:
         return Deferred.fromCoroutine(self._answer_grpc(fields, raw))
@@ -106,17 +121,24 @@ class AppServerResource(MethodResource):
             messages = deframer.feed(raw)
         except SidecarError as error:
             return Http2Answer(opening, b"", grpc.status_trailers(self._app.fault(error)))
+        if len(messages) != 1:
+            return _unimplemented(fields, self._app.name)
         service, _, method = fields.get(":path", "").rpartition("/")
         target = f"{service.rpartition('.')[2].lstrip('/')}.{method}"
-        payload = messages[0] if messages else b""
         content = "application/json" if grpc.is_json(kind) else "application/protobuf"
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
-        call = Call(self._app.name, target, payload, content, headers.sort(pairs)[0])
+        call = Call(self._app.name, target, messages[0], content, headers.sort(pairs)[0])
         timeout = grpc.timeout_seconds(fields.get("grpc-timeout", "")) or _timeout(fields)
         result = await self._app.serve(call, timeout)
         if isinstance(result, Fault):
             return Http2Answer(opening, b"", grpc.status_trailers(result))
         return Http2Answer(opening, grpc.frame(result.body), grpc.status_trailers(None))
+
+
+def _unimplemented(fields: Mapping[str, str], name: str) -> Http2Answer:
+    detail = f"{fields.get(':path', '')}: {name} speaks plain HTTP behind a sidecar, which has no streams: call it"
+    opening = [(":status", "200"), ("content-type", fields.get("content-type", "application/grpc"))]
+    return Http2Answer(opening, b"", grpc.status_trailers(Fault(name, 501, detail, faults.reason(501))))
 
 
 def _refused(detail: str) -> Answer:

@@ -31,7 +31,7 @@ class BrokerResource(MethodResource):
         self._max_body = max_body
 
     def _open(self, request: Any) -> int:
-        asked = query(request.uri)
+        asked = query(request.uri).expect("topic", "queue", "format")
         topic = _topic(asked)
         name = asked.one("format") or ""
         make_frame = messages.FORMATS.get(name)
@@ -47,7 +47,7 @@ class BrokerResource(MethodResource):
         return self._pubsub.upgrade(request, wanted)
 
     async def _publish(self, request: Any) -> Answer:
-        topic = _topic(query(request.uri))
+        topic = _topic(query(request.uri).expect("topic"))
         payload = body(request, self._max_body)
         header = messages.header(request.fields_raw, topic, self._pubsub.new_id(), payload)
         await self._broker.publish(topic, Message(header, payload), caller_of(request))

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from sidecar.errors import BadRequest, TooLarge, UnsupportedMedia
 from sidecar.web.response import Request
+from sidecar.wire import fields
 
 #: Parameters in one query; nothing of ours takes more than a handful.
 MAX_PARAMETERS = 64
@@ -22,9 +23,24 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 @frozen
 class Params:
-    """The parameters of a request's target. Those that nobody asks for are of no interest."""
+    """The parameters of a request's target. Others than ours are ignored, unless they are slips of the hand."""
 
     values: Mapping[str, tuple[str, ...]]
+
+    def expect(self, *known: str) -> Params:
+        """See that none is nearly one of the ``known`` ones: who wrote it would wait in vain for its effect.
+
+        :returns: itself. :raises BadRequest: naming the one that was meant.
+        """
+        for name in self.values:
+            if name not in known:
+                lower = name.lower()
+                meant = lower if lower in known else fields.meant(lower, known)
+                if meant is not None:
+                    raise BadRequest(
+                        f"{shown(name.encode('utf-8'), 64)}: there is no such parameter; {meant} was meant, it seems"
+                    )
+        return self
 
     def one(self, name: str) -> str | None:
         """:returns: the value of a parameter, or None where it is absent. :raises BadRequest: it is given twice, or

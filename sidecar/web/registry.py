@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-import orjson
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from sidecar.errors import BadRequest
+from sidecar.errors import BadRequest, NotFound
 from sidecar.interfaces import IRegistry, IWatch, IWatcher
-from sidecar.model import ANONYMOUS, Change, Service
+from sidecar.model import Change, Service
+from sidecar.web.auth import caller_of
 from sidecar.web.params import body, query
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request, of_json
-from sidecar.wire import durations, servicefields, services
+from sidecar.wire import durations, fields, services
 
 Form = Literal["object", "array"]
 
@@ -24,6 +24,8 @@ Form = Literal["object", "array"]
 STALE = b'Warning: 110 microsidecar "Response is Stale"\r\n'
 #: Go clients and the original CLI read one object a version; everybody else gets the README's object.
 GO_CLIENT = b"Go-http-client"
+#: What a query may hold, whatever the method.
+PARAMETERS = ("service", "format", "version", "ttl")
 #: Descriptions that are kept encoded, and the bytes that they may hold together.
 MAX_KEPT = 4096
 MAX_KEPT_BYTES = 16 * 1024 * 1024
@@ -31,10 +33,14 @@ MAX_KEPT_BYTES = 16 * 1024 * 1024
 
 @frozen
 class RegistryQuery:
-    """What a GET asks. :ivar form: None leaves it to the kind of client."""
+    """What a GET asks.
+
+    :ivar form: None leaves it to the kind of client. :ivar version: the only one of interest, or None.
+    """
 
     service: str
     form: Form | None
+    version: str | None = None
 
 
 @implementer(IWatcher)
@@ -92,26 +98,28 @@ class RegistryResource(MethodResource):
         asked_for = self._queries.get(request.uri)
         if asked_for is None:
             asked_for = self._understand(request.uri)
+        if asked_for.version is not None:
+            return self._describe_version(asked_for, request)
         if not asked_for.service:
             return self._registry.list().addCallback(self._list)
-        form = asked_for.form
-        if form is None:
-            agent = request.fields.get(b"user-agent")
-            form = "array" if agent is not None and agent.startswith(GO_CLIENT) else "object"
+        form = asked_for.form or _usual_form(request)
         kept = self._descriptions.get(asked_for.service, form, self._stale())
         if kept is not None:
             return kept
         return self._describe(asked_for.service, form)
 
     def _understand(self, target: bytes) -> RegistryQuery:
-        asked = query(target)
+        asked = query(target).expect(*PARAMETERS)
         form = asked.one("format")
         if form not in (None, "object", "array"):
             raise BadRequest(f"format: {form!r} is not known; it is object or array")
         name = asked.one("service") or ""
-        if len(name) > servicefields.MAX_NAME:
-            raise BadRequest(f"service: is longer than {servicefields.MAX_NAME} characters")
-        asked_for = RegistryQuery(name, form)  # type: ignore[arg-type]  # the line above narrows it
+        if len(name) > fields.MAX_NAME:
+            raise BadRequest(f"service: is longer than {fields.MAX_NAME} characters")
+        version = asked.one("version") or None
+        if version is not None and not name:
+            raise BadRequest("version: of which service? Name it by service=")
+        asked_for = RegistryQuery(name, form, version)  # type: ignore[arg-type]  # the line above narrows it
         if len(target) < 1024:
             if len(self._queries) >= MAX_KEPT:
                 self._queries.clear()
@@ -121,6 +129,18 @@ class RegistryResource(MethodResource):
     def _list(self, names: tuple[str, ...]) -> Answer:
         return of_json([{"name": name} for name in names], STALE if self._stale() else b"")
 
+    def _describe_version(self, asked_for: RegistryQuery, request: Request) -> Deferred[Answer]:
+        form = asked_for.form or _usual_form(request)
+
+        def pick(versions: tuple[Service, ...]) -> Answer:
+            found = tuple(each for each in versions if each.version == asked_for.version)
+            if not found:
+                there = ", ".join(sorted(repr(each.version) for each in versions))
+                raise NotFound(f"service {asked_for.service} has no version {asked_for.version!r}; there are {there}")
+            return self._encode(found, form, self._stale())
+
+        return self._registry.get(asked_for.service).addCallback(pick)
+
     def _describe(self, name: str, form: Form) -> Deferred[Answer]:
         if self._watch is None:
             self._watch = self._registry.watch(self._descriptions)
@@ -128,39 +148,50 @@ class RegistryResource(MethodResource):
 
         def encode(versions: tuple[Service, ...]) -> Answer:
             stale = self._stale()
-            if form == "array":
-                answer = of_json([services.to_json(version) for version in versions], STALE if stale else b"")
-            else:
-                described = services.describe(versions)
-                if stale:
-                    described["stale"] = True
-                answer = of_json(described, STALE if stale else b"")
+            answer = self._encode(versions, form, stale)
             if self._descriptions.generation == generation:
                 self._descriptions.keep(name, form, stale, answer)
             return answer
 
         return self._registry.get(name).addCallback(encode)
 
+    @staticmethod
+    def _encode(versions: tuple[Service, ...], form: Form, stale: bool) -> Answer:
+        headers = STALE if stale else b""
+        if form == "array":
+            return of_json([services.to_json(version) for version in versions], headers)
+        described = services.describe(versions)
+        if stale:
+            described["stale"] = True
+        return of_json(described, headers)
+
     async def _register(self, request: Request) -> Answer:
-        lifetime = _ttl(query(request.uri).one("ttl"))
+        lifetime = _ttl(query(request.uri).expect(*PARAMETERS).one("ttl"))
         service = services.decode(body(request, self._max_body), "register", self._make_id)
         try:
-            await self._registry.register(service, lifetime, ANONYMOUS)
+            await self._registry.register(service, lifetime, caller_of(request))
         finally:
             # The watch tells it too, but a turn later: a caller who reads right after must see what was written.
             self._descriptions.forget(service.name)
-        return Answer(orjson.dumps(services.to_json(service)))
+        return of_json(services.to_json(service))
 
     async def _deregister(self, request: Request) -> Answer:
+        query(request.uri).expect(*PARAMETERS)
         service = services.decode(body(request, self._max_body), "deregister", self._make_id)
         try:
-            await self._registry.deregister(service, ANONYMOUS)
+            await self._registry.deregister(service, caller_of(request))
         finally:
             self._descriptions.forget(service.name)
-        return Answer(b"{}")
+        return of_json({})
 
     def _stale(self) -> bool:
         return self._registry.state().stale_since is not None
+
+
+def _usual_form(request: Request) -> Form:
+    """The form for a client that asks for none."""
+    agent = request.fields.get(b"user-agent")
+    return "array" if agent is not None and agent.startswith(GO_CLIENT) else "object"
 
 
 def _ttl(text: str | None) -> float | None:

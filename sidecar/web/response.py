@@ -49,14 +49,17 @@ class Answer:
 
 
 def of_json(value: object, headers: bytes = b"") -> Answer:
-    """A good answer holding ``value`` as JSON. :param headers: lines to say besides the content type."""
-    return Answer(orjson.dumps(value), headers=JSON + headers)
+    """A good answer holding ``value`` as JSON, on a line of its own.
+
+    :param headers: lines to say besides the content type.
+    """
+    return Answer(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE), headers=JSON + headers)
 
 
 def of_problem(found: Problem) -> Answer:
     """The answer that tells a caller what went wrong, in go-micro's error JSON."""
     lines = b"".join(b"%b: %b\r\n" % header for header in found.headers)
-    return Answer(faults.encode(found.fault), found.status, JSON + lines)
+    return Answer(faults.encode(found.fault) + b"\n", found.status, JSON + lines)
 
 
 def fail(request: Request, error: BaseException, id: str = SIDECAR) -> None:

@@ -102,7 +102,7 @@ class SidecarSite(server.Site):
 
     def refusal(self, status: int, detail: str) -> tuple[bytes, bytes]:
         """The header lines and the body that tell a client why its request is not taken."""
-        return _JSON, faults.encode(Fault(problems.SIDECAR, status, detail, faults.reason(status)))
+        return _JSON, b"%b\n" % faults.encode(Fault(problems.SIDECAR, status, detail, faults.reason(status)))
 
     def failed(self, reason: Failure) -> tuple[int, bytes, bytes]:
         """The status, header lines and body that a resource's failure becomes; what is unexpected is logged."""

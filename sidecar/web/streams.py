@@ -25,7 +25,7 @@ class StreamResource(MethodResource):
         self._cors = cors
 
     def _open(self, request: Any) -> int:
-        asked = query(request.uri)
+        asked = query(request.uri).expect("service", "method", "address", "version")
         service, method = asked.one("service"), asked.one("method")
         if not service:
             raise BadRequest("invalid service")
@@ -33,7 +33,13 @@ class StreamResource(MethodResource):
             raise BadRequest("invalid method")
         handshake.check(request, self._cors, "a stream is a WebSocket; for a single call, POST to /rpc")
         self._sockets.admit()
-        call = Call(service, method, metadata=metadata(request), address=asked.one("address"))
+        call = Call(
+            service,
+            method,
+            metadata=metadata(request),
+            address=asked.one("address"),
+            version=asked.one("version") or None,
+        )
         return self._sockets.upgrade(request, call, caller_of(request))
 
 

@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 
 from sidecar.errors import MalformedRecord
 from sidecar.model import Endpoint, Node, Service
-from sidecar.wire import durations, servicefields, services
+from sidecar.wire import durations, fields, services
 
 #: Bytes that one tag may unpack to. Go's largest, an endpoint described to depth three, stay under a few KiB.
 MAX_TAG = 256 * 1024
@@ -179,7 +179,7 @@ def health(body: bytes, name: str, report: Callable[[str, str], None], clear: Ca
     for index, entry in enumerate(entries):
         record = f"#{index}"
         try:
-            record = str(entry["Service"]["ID"])[: servicefields.MAX_NAME] or record
+            record = str(entry["Service"]["ID"])[: fields.MAX_NAME] or record
             present.add(record)
             service, node, critical = _entry(entry, name)
         except MalformedRecord as error:

@@ -10,6 +10,9 @@ _PART = re.compile(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)")
 #: Go counts nanoseconds in 64 bits, which is about 292 years.
 _LONGEST = 9223372036.0
 _MAX_TEXT = 64
+_NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18}")
+#: A timeout without a unit counts nanoseconds from here on; nobody gives a call eleven days.
+NANOSECONDS_FROM = 1_000_000
 
 
 def parse(text: str) -> float:
@@ -42,6 +45,20 @@ def parse(text: str) -> float:
     if seconds > _LONGEST:
         raise ValueError(f"{shown!r} is longer than 292 years")
     return seconds
+
+
+def timeout(text: str) -> float:
+    """Read a caller's timeout: a Go duration, or a number without a unit.
+
+    :param text: such a number counts seconds, and from :data:`NANOSECONDS_FROM` up nanoseconds: that is what go-micro's
+        own ``Timeout`` header holds, and what an app hands on that copies its caller's headers.
+    :returns: seconds, never negative.
+    :raises ValueError: with a sentence that says what is wrong.
+    """
+    if not _NUMBER.fullmatch(text):
+        return parse(text)
+    number = float(text)
+    return number / 1e9 if number >= NANOSECONDS_FROM else number
 
 
 def _complaint(shown: str, rest: str) -> str:

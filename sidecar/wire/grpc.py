@@ -138,6 +138,17 @@ class Deframer:
         return messages
 
 
+def whole_messages(data: bytes | bytearray) -> tuple[int, bool]:
+    """:returns: how many messages ``data`` begins with, two at most, and whether it ends with the last of them."""
+    count, at = 0, 0
+    while count < 2 and len(data) - at >= 5:
+        end = at + 5 + int.from_bytes(data[at + 1 : at + 5], "big")
+        if end > len(data):
+            break
+        count, at = count + 1, end
+    return count, at == len(data)
+
+
 def fault(service: str, trailers: Mapping[str, str]) -> Fault | None:
     """What the trailers say went wrong; None when nothing did.
 

@@ -15,6 +15,7 @@ import orjson
 
 from sidecar.errors import BadRequest
 from sidecar.model import EMPTY, Message
+from sidecar.wire import rawjson
 from sidecar.wire.ws import frames
 
 #: Names of a message's header. v1.9 and later services find their subscriber by ``Micro-Topic``.
@@ -89,7 +90,7 @@ def decode(data: bytes) -> Message:
     :raises BadRequest: it is something else. The text names the field.
     """
     try:
-        value = orjson.loads(data)
+        value = orjson.loads(rawjson.without_bom(data))
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"message: is not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -114,14 +115,33 @@ def decode(data: bytes) -> Message:
         raise BadRequest("Body: is not base64") from None
 
 
+#: All that go-micro's envelope holds, and ``Data``, which ours holds besides.
+_ENVELOPE: Final = frozenset(("header", "body", "data"))
+
+
+def decode_any(data: bytes, topic: str) -> Message:
+    """Read what came over a broker that others use too: go-micro's message JSON, or else the bytes as they came.
+
+    :returns: for what is no envelope of go-micro's a message that holds the bytes, and says what they look like.
+    """
+    try:
+        value = orjson.loads(rawjson.without_bom(data))
+        if isinstance(value, dict) and value and _ENVELOPE.issuperset(name.lower() for name in value):
+            return decode(data)
+    except (orjson.JSONDecodeError, BadRequest):
+        pass
+    return Message({CONTENT_TYPE: content_type(data), TOPIC: topic}, data)
+
+
 # --- What a publisher's bytes become --------------------------------------------------------------------------------
 
 
 def content_type(body: bytes) -> str:
     """What a body is, where nobody says."""
-    if body[:1] and body[:1] in _JSON_BEGINS:
+    text = rawjson.without_bom(body)
+    if text[:1] and text[:1] in _JSON_BEGINS:
         try:
-            orjson.loads(body)
+            orjson.loads(text)
             return JSON
         except orjson.JSONDecodeError:
             pass
@@ -194,7 +214,9 @@ def _as_json(message: Message) -> bytes:
     a JSON string."""
     body = message.body
     kind = content_type(body)
-    if kind == TEXT:
+    if kind == JSON:
+        body = rawjson.without_bom(body)
+    elif kind == TEXT:
         body = orjson.dumps(body.decode("utf-8"))
     elif kind == BINARY:
         body = b'"%b"' % b2a_base64(body, newline=False)

@@ -18,6 +18,9 @@ import orjson
 #: Python, so that a body of four megabytes of them would hold everything else up for a second.
 MOST = 1000
 
+#: The byte order mark of UTF-8, which some editors and libraries put before JSON. RFC 8259, 8.1 lets us pass over it.
+BOM = b"\xef\xbb\xbf"
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -27,6 +30,11 @@ def _no_constant(name: str) -> NoReturn:
 
 # Numbers are never converted: a number of a million digits costs what a string of that length does.
 _DECODER = JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant, object_pairs_hook=len)
+
+
+def without_bom(text: bytes) -> bytes:
+    """``text`` without the byte order mark that may stand before it."""
+    return text[3:] if text[:3] == BOM else text
 
 
 def check(text: bytes) -> None:
@@ -42,6 +50,15 @@ def check(text: bytes) -> None:
         end = _skip(clear, _value(clear, _skip(clear, 0)))
         if end != len(clear):
             raise ValueError(f"unexpected text after the value at character {end}") from None
+
+
+def is_json(text: bytes) -> bool:
+    """Whether ``text`` is one JSON value and nothing else."""
+    try:
+        check(text)
+    except ValueError:
+        return False
+    return True
 
 
 def members(body: bytes) -> dict[str, bytes]:

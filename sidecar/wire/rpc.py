@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -15,6 +15,7 @@ import orjson
 from sidecar.errors import BadRequest, UnsupportedMedia
 from sidecar.model import EMPTY, Call
 from sidecar.wire import durations, rawjson
+from sidecar.wire import fields as near
 
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/protobuf"
@@ -47,7 +48,6 @@ _USUAL: Final = {"json": _USUAL_JSON.match, "form": _USUAL_FORM.fullmatch}
 _MAX_FIELDS: Final = 64
 _LONGEST_NAME: Final = 1024
 _CLOSING_BRACE: Final = ord("}")
-_SECONDS = re.compile(r"[0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18}")
 
 
 def read(
@@ -58,7 +58,8 @@ def read(
     :param headers: lower-case names: ``content-type``, ``timeout``, and for protobuf ``micro-service`` and
         ``micro-method`` or ``micro-endpoint``.
     :param metadata: what goes along with the call.
-    :param query: the text behind the question mark: what the body leaves out is looked for there.
+    :param query: the text behind the question mark: what the body leaves out is looked for there. Where it names
+        service and method, a JSON body that is no call of its own is the payload.
     :returns: the call, and the seconds that the caller gives it, None where nothing is said.
     :raises BadRequest: naming the field. :raises UnsupportedMedia: the content type is none of these.
     """
@@ -76,14 +77,20 @@ def read(
             return Call(usual[1].decode("ascii"), usual[2].decode("ascii"), request, JSON, metadata), None
         except orjson.JSONDecodeError:
             pass  # it takes a closer look
+    asked = _form_fields(query) if query else {}
     if kind == "protobuf":
-        return _read_protobuf(body, headers, metadata, query)
-    if kind == "form" and body[:1] in (b"{", b" ", b"\n", b"\t", b"\r") and body.lstrip()[:1] == b"{":
+        return _read_protobuf(body, headers, metadata, asked)
+    body = rawjson.without_bom(body)
+    complete = bool(asked.get("service") and asked.get("method"))
+    if kind == "form" and (body.lstrip()[:1] == b"{" or (complete and rawjson.is_json(body))):
         kind = "json"  # ``curl -d '{...}'`` calls everything a form
-    fields = _json_fields(body) if kind == "json" else _form_fields(body)
-    if query:
-        fields = {**_form_fields(query), **fields}
-    return _call(fields, kind == "json", metadata, timeout)
+    if kind == "form":
+        fields = _form_fields(body, "request")
+    elif complete:
+        fields = _json_fields_or_request(body)
+    else:
+        fields = _json_fields(body)
+    return _call({**asked, **fields}, kind == "json", metadata, timeout)
 
 
 def _kind(content_type: bytes, body: bytes) -> str:
@@ -97,20 +104,64 @@ def _kind(content_type: bytes, body: bytes) -> str:
             f"Content-Type {shown} is not read here: send application/json, application/x-www-form-urlencoded "
             "or application/protobuf"
         )
-    return kind or ("json" if body.lstrip()[:1] == b"{" else "form")
+    return kind or ("json" if rawjson.without_bom(body).lstrip()[:1] == b"{" else "form")
 
 
 # --- Fields, as bytes of JSON (from JSON) or of text (from a form) --------------------------------------------------
 
-_NAMES = {name: name for name in ("service", "method", "address", "request", "timeout")}
+_NAMES = {name: name for name in ("service", "method", "address", "request", "timeout", "version")}
+
+#: What others call ``request``: a call without one that has these would lose its payload.
+_PAYLOADS: Final = frozenset(("params", "data", "body", "args", "payload", "input"))
+
+
+def _refuse_lost(names: Iterable[str], has_request: bool = True) -> None:
+    """Refuse names that are not ours and that were hardly meant to be ignored.
+
+    :param names: that we do not know. :param has_request: whether the payload is there under its own name.
+    :raises BadRequest: one is nearly a name of ours, or looks like the payload of a call that has none.
+    """
+    for name in names:
+        lower = name.lower()
+        meant = near.meant(lower, _NAMES)
+        if meant is None and lower in _PAYLOADS and not has_request:
+            meant = "request"
+        if meant is not None:
+            shown = "".join(char if char.isprintable() else "?" for char in name[:64])
+            raise BadRequest(f"{shown}: a call has nothing of that name; {meant} was meant, it seems")
+
+
+def _json_fields_or_request(body: bytes) -> dict[str, str | bytes]:
+    """The fields of a body that is a call of its own, with a request and nothing that is not ours; any other JSON is
+    the request itself."""
+    try:
+        members = rawjson.members(body)
+    except ValueError:
+        members = {}
+    names = {name.lower() for name in members}
+    if "request" in names and names <= _NAMES.keys():
+        return _known_members(members)
+    try:
+        rawjson.check(body)
+    except ValueError as error:
+        raise BadRequest(f"invalid JSON: {error}") from None
+    return {"request": body.strip(b" \t\r\n")}
 
 
 def _json_fields(body: bytes) -> dict[str, str | bytes]:
-    """Strings for what must be one, JSON slices as bytes for ``request`` and for everything that is no string."""
+    """The fields of a call. :raises BadRequest: it is none, or something in it would be lost."""
     try:
         members = rawjson.members(body)
     except ValueError as error:
         raise BadRequest(f"invalid JSON: {error}") from None
+    others = [name for name in members if name.lower() not in _NAMES]
+    if others:
+        _refuse_lost(others, any(name.lower() == "request" for name in members))
+    return _known_members(members)
+
+
+def _known_members(members: Mapping[str, bytes]) -> dict[str, str | bytes]:
+    """Strings for what must be one, JSON slices as bytes for ``request`` and for everything that is no string."""
     fields: dict[str, str | bytes] = {}
     for name, value in members.items():
         known = _NAMES.get(name.lower())
@@ -121,14 +172,21 @@ def _json_fields(body: bytes) -> dict[str, str | bytes]:
     return fields
 
 
-def _form_fields(body: bytes) -> dict[str, str | bytes]:
-    """Of a name given twice the first one counts, as in Go."""
+def _form_fields(body: bytes, needed: str = "") -> dict[str, str | bytes]:
+    """Of a name given twice the first one counts, as in Go.
+
+    :param needed: a field that should be there, and whose lack makes names suspect that look like it.
+    """
     if body.count(b"&") >= _MAX_FIELDS:
         raise BadRequest(f"the form has more than {_MAX_FIELDS} fields")
     fields: dict[str, str | bytes] = {}
+    others: list[str] = []
     for pair in body.split(b"&"):
         name, _, value = pair.partition(b"=")
-        known = _NAMES.get(_unquoted(name).decode("latin-1").lower())
+        called = _unquoted(name).decode("latin-1")
+        known = _NAMES.get(called.lower())
+        if known is None:
+            others.append(called)
         if known is None or known in fields:
             continue
         try:
@@ -137,6 +195,7 @@ def _form_fields(body: bytes) -> dict[str, str | bytes]:
             if known == "request":
                 raise BadRequest("error decoding request string: not UTF-8") from None
             raise BadRequest(f"invalid {known}: not UTF-8") from None
+    _refuse_lost(others, not needed or needed in fields)
     return fields
 
 
@@ -160,12 +219,13 @@ def _call(
     elif isinstance(request, str):
         # A string holding JSON; its text is what the service gets.
         try:
-            request = request.strip(" \t\r\n").encode("utf-8")
+            request = request.removeprefix("\ufeff").strip(" \t\r\n").encode("utf-8")
             rawjson.check(request)
         except ValueError as error:  # a lone surrogate is one too
             raise BadRequest(f"error decoding request string: {_why(error)}") from None
+    version = _text(fields, "version") or None
     timeout = _timeout(fields.get("timeout"), timeout_header)
-    return Call(service, method, request, JSON, metadata, address), timeout
+    return Call(service, method, request, JSON, metadata, address, version), timeout
 
 
 def _why(error: ValueError) -> str:
@@ -207,7 +267,7 @@ def _timeout(field: str | bytes | None, header: bytes | None) -> float | None:
 
 def _seconds(where: str, text: str) -> float:
     try:
-        seconds = float(text) if _SECONDS.fullmatch(text) else durations.parse(text)
+        seconds = durations.timeout(text)
     except ValueError as error:
         raise BadRequest(f"invalid {where}: {error}") from None
     if not seconds > 0:
@@ -219,10 +279,12 @@ def _seconds(where: str, text: str) -> float:
 
 
 def _read_protobuf(
-    body: bytes, headers: Mapping[bytes, bytes], metadata: Mapping[str, str], query: bytes
+    body: bytes, headers: Mapping[bytes, bytes], metadata: Mapping[str, str], fields: dict[str, str | bytes]
 ) -> tuple[Call, float | None]:
-    """The body is the payload; service and method stand in the query or in the headers that go-micro has for them."""
-    fields = _form_fields(query) if query else {}
+    """The body is the payload; service and method stand in the query or in the headers that go-micro has for them.
+
+    :param fields: of the query.
+    """
     for name, places in (("service", (b"service",)), ("method", (b"method", b"endpoint"))):
         for place in places:
             value = headers.get(b"micro-" + place) or headers.get(b"x-micro-" + place)
@@ -231,4 +293,5 @@ def _read_protobuf(
     service, method = _name(fields, "service"), _name(fields, "method")
     address = _text(fields, "address") or None
     timeout = _timeout(fields.get("timeout"), headers.get(b"timeout"))
-    return Call(service, method, body, PROTOBUF, metadata, address), timeout
+    version = _text(fields, "version") or None
+    return Call(service, method, body, PROTOBUF, metadata, address, version), timeout

@@ -15,8 +15,9 @@ import orjson
 
 from sidecar.errors import BadRequest, MalformedRecord
 from sidecar.model import Endpoint, Node, Service, Value
-from sidecar.wire import servicefields as checked
-from sidecar.wire.servicefields import WrongField
+from sidecar.wire import fields as checked
+from sidecar.wire import rawjson
+from sidecar.wire.fields import WrongField
 
 #: Go's reflection goes three levels down; this leaves room for others and none for a bomb.
 MAX_DEPTH = 16
@@ -37,7 +38,10 @@ def decode(body: bytes, what: What, make_id: Callable[[str], str]) -> Service:
     :source: micro/go-micro@d3bfdc79:registry/service.go, micro/go-micro@v6.10.0:registry/registry.go
     """
     try:
-        return _read_service(_load(body), _strict_parser(what, make_id), need_nodes=True)
+        obj = _load(rawjson.without_bom(body))
+        checked.refuse_consul(obj)
+        checked.refuse_slips(obj)
+        return _read_service(obj, _strict_parser(what, make_id), need_nodes=True)
     except WrongField as wrong:
         raise BadRequest(str(wrong)) from None
 
@@ -48,7 +52,7 @@ def decode_record(body: bytes) -> Service:
     :raises MalformedRecord: saying what is wrong with it.
     """
     try:
-        obj = orjson.loads(body)
+        obj = orjson.loads(rawjson.without_bom(body))
     except ValueError as error:
         raise MalformedRecord(f"not JSON: {error}") from None
     return from_json(obj)
@@ -104,8 +108,8 @@ def _load(body: bytes) -> object:
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twin = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twin = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise WrongField("", f"the key {twin[:80]!r} stands twice in one object")
     return found
 

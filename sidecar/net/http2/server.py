@@ -39,6 +39,13 @@ class Http2Answer:
     trailers: Headers
 
 
+#: Seconds without a byte after which a request that has not ended is asked about: without any body yet, and with some.
+UNBEGUN, UNENDED = 1.0, 0.25
+
+#: Told of a request that has not ended, the headers, the body so far and whether no more came for a while: an answer
+#: where it is never to be served, however it goes on.
+Refuse = Callable[[dict[str, str], "bytes | bytearray", bool], "Http2Answer | None"]
+
 #: Serves one request: headers in lower case, body; the Deferred is cancelled when the peer resets the stream.
 Serve = Callable[[dict[str, str], bytes], "Deferred[Http2Answer]"]
 
@@ -48,6 +55,7 @@ class _Exchange:
     headers: dict[str, str]
     body: bytearray = field(factory=bytearray)
     serving: Deferred[Any] | None = None
+    waiting: IDelayedCall | None = None
     unsent: bytes = b""
     trailers: Headers = ()
 
@@ -58,12 +66,14 @@ class Http2ServerConnection(Protocol):
     log = Logger()
     transport: Any
 
-    def __init__(self, clock: Any, serve: Serve, max_body: int, idle: float) -> None:
-        """:param max_body: bytes of the largest request. :param idle: seconds without an exchange, then GOAWAY."""
+    def __init__(self, clock: Any, serve: Serve, max_body: int, idle: float, refuse: Refuse | None = None) -> None:
+        """:param max_body: bytes of the largest request. :param idle: seconds without an exchange, then GOAWAY.
+        :param refuse: asked about requests that have not ended, None where all are waited for."""
         self._clock = clock
         self._serve = serve
         self._max_body = max_body
         self._idle = idle
+        self._refuse = refuse
         self._timer: IDelayedCall | None = None
         self._exchanges: dict[int, _Exchange] = {}
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="latin-1"))
@@ -92,6 +102,10 @@ class Http2ServerConnection(Protocol):
             return
         for event in events:
             self._happened(event)
+        if self._refuse is not None:
+            for id, exchange in list(self._exchanges.items()):
+                if exchange.serving is None and exchange.body:
+                    self._judge(id, exchange, False)
         self._flush()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -100,6 +114,7 @@ class Http2ServerConnection(Protocol):
             self._timer = None
         exchanges, self._exchanges = self._exchanges, {}
         for exchange in exchanges.values():
+            self._stop_waiting(exchange)
             if exchange.serving is not None:
                 exchange.serving.cancel()
 
@@ -120,21 +135,25 @@ class Http2ServerConnection(Protocol):
     def _happened(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
             headers = {str(name): str(value) for name, value in event.headers}
-            self._exchanges[event.stream_id] = _Exchange(headers)
+            begun = self._exchanges[event.stream_id] = _Exchange(headers)
+            self._wait(event.stream_id, begun, UNBEGUN)
         elif isinstance(event, h2.events.DataReceived):
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             exchange = self._exchanges.get(event.stream_id)
             if exchange is not None:
                 exchange.body += event.data
+                self._wait(event.stream_id, exchange, UNENDED)
                 if len(exchange.body) > self._max_body:
-                    del self._exchanges[event.stream_id]
+                    self._stop_waiting(self._exchanges.pop(event.stream_id))
                     self._h2.reset_stream(event.stream_id, h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
         elif isinstance(event, h2.events.StreamEnded):
             self._complete(event.stream_id)
         elif isinstance(event, h2.events.StreamReset):
             exchange = self._exchanges.pop(event.stream_id, None)
-            if exchange is not None and exchange.serving is not None:
-                exchange.serving.cancel()
+            if exchange is not None:
+                self._stop_waiting(exchange)
+                if exchange.serving is not None:
+                    exchange.serving.cancel()
         elif isinstance(event, h2.events.WindowUpdated):
             for id, exchange in list(self._exchanges.items()):
                 if exchange.unsent:
@@ -146,8 +165,39 @@ class Http2ServerConnection(Protocol):
         exchange = self._exchanges.get(id)
         if exchange is None:
             return
+        self._stop_waiting(exchange)
         exchange.serving = self._serve(exchange.headers, bytes(exchange.body))
         exchange.serving.addCallbacks(self._answer, self._failed, callbackArgs=(id,), errbackArgs=(id,))
+
+    # --- Requests that do not end ------------------------------------------------------------------------------------
+
+    def _wait(self, id: int, exchange: _Exchange, seconds: float) -> None:
+        if self._refuse is None:
+            return
+        self._stop_waiting(exchange)
+        exchange.waiting = self._clock.callLater(seconds, self._waited, id, exchange)
+
+    def _stop_waiting(self, exchange: _Exchange) -> None:
+        if exchange.waiting is not None and exchange.waiting.active():
+            exchange.waiting.cancel()
+        exchange.waiting = None
+
+    def _waited(self, id: int, exchange: _Exchange) -> None:
+        self._judge(id, exchange, True)
+        self._flush()
+
+    def _judge(self, id: int, exchange: _Exchange, idle: bool) -> None:
+        """Answer a request that is never to be served before it ends, and ask its sender to send no more."""
+        answer = self._refuse(exchange.headers, exchange.body, idle) if self._refuse is not None else None
+        if answer is None or self._exchanges.get(id) is not exchange or exchange.serving is not None:
+            return
+        self._stop_waiting(exchange)
+        del self._exchanges[id]
+        try:
+            self._h2.send_headers(id, [*answer.headers, *answer.trailers], end_stream=True)
+            self._h2.reset_stream(id, h2.errors.ErrorCodes.NO_ERROR)
+        except h2.exceptions.ProtocolError:
+            pass  # the peer closed the stream meanwhile
 
     # --- What we say ------------------------------------------------------------------------------------------------
 

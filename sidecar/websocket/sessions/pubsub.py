@@ -134,7 +134,7 @@ class PubSubSession:
 
     def refusal(self, error: BaseException) -> tuple[int, bytes]:
         found = problem(error)
-        return found.status, faults.encode(found.fault)
+        return found.status, faults.encode(found.fault) + b"\n"
 
     # --- What the publisher and the subscriber tell -----------------------------------------------------------------
 

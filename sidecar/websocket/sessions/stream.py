@@ -68,6 +68,7 @@ class StreamSession:
             self._close(UNSUPPORTED, "a message of a stream is JSON in a text frame")
             return
         try:
+            payload = rawjson.without_bom(payload)
             if payload:
                 rawjson.check(payload)
                 self._stream.send(payload)
@@ -89,7 +90,7 @@ class StreamSession:
 
     def refusal(self, error: BaseException) -> tuple[int, bytes]:
         found = problem(error, RPC)
-        return found.status, faults.encode(found.fault)
+        return found.status, faults.encode(found.fault) + b"\n"
 
     # --- What the stream tells --------------------------------------------------------------------------------------
 

@@ -13,9 +13,9 @@ from attrs import frozen
 
 from sidecar.errors import BadRequest, UnsupportedMedia
 from sidecar.model import Fault, Reply
-from sidecar.wire import faults
+from sidecar.wire import faults, rawjson
 from sidecar.wire.mucp import protorpc
-from sidecar.wire.rawjson import elements, members, string
+from sidecar.wire.rawjson import elements, kind, members, string
 
 Dialect = Literal["jsonrpc", "protorpc", "json", "proto"]
 
@@ -55,10 +55,18 @@ class IncomingCall:
         return self.dialect in ("json", "jsonrpc")
 
 
+class Unreadable(BadRequest):
+    """The envelope cannot be read, or there is none. :ivar call: what is known, to answer in the caller's dialect."""
+
+    def __init__(self, why: str, call: IncomingCall) -> None:
+        super().__init__(why)
+        self.call = call
+
+
 def decode(headers: Mapping[str, str], body: bytes) -> IncomingCall:
     """Read a request. :param headers: names in lower case.
 
-    :raises UnsupportedMedia: no codec has that content type. :raises BadRequest: the envelope cannot be read.
+    :raises UnsupportedMedia: no codec has that content type. :raises Unreadable: the envelope cannot be read.
     """
 
     def header(name: str) -> str:
@@ -74,13 +82,17 @@ def decode(headers: Mapping[str, str], body: bytes) -> IncomingCall:
     if topic:
         return IncomingCall(dialect, content_type, service, "", b"", body, event=topic)
     target = endpoint or method
-    if dialect == "jsonrpc":
-        inner, sequence, payload = _read_jsonrpc(body)
+    if dialect in ("jsonrpc", "protorpc"):
+        try:
+            inner, sequence, payload = _read_jsonrpc(body, target) if dialect == "jsonrpc" else _read_protorpc(body)
+        except BadRequest as error:
+            unknown = b"null" if dialect == "jsonrpc" else bytes(8)
+            call = IncomingCall(dialect, content_type, service, target, unknown, b"")
+            raise Unreadable(str(error), call) from None
         return IncomingCall(dialect, content_type, service, target or inner, sequence, payload)
-    if dialect == "protorpc":
-        inner, sequence, payload = _read_protorpc(body)
-        return IncomingCall(dialect, content_type, service, target or inner, sequence, payload)
-    return IncomingCall(dialect, content_type, service, target, b"", body or (b"{}" if dialect == "json" else b""))
+    if dialect == "json":
+        body = rawjson.without_bom(body) or b"{}"
+    return IncomingCall(dialect, content_type, service, target, b"", body)
 
 
 def encode(call: IncomingCall, answer: Reply | Fault) -> tuple[dict[str, str], bytes]:
@@ -111,17 +123,30 @@ def _escape(letter: str) -> str:
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
-def _read_jsonrpc(body: bytes) -> tuple[str, bytes, bytes]:
-    """Method, id as raw JSON, and the first parameter as the bytes that it came in."""
+def _read_jsonrpc(body: bytes, target: str) -> tuple[str, bytes, bytes]:
+    """Method, id as raw JSON, and the parameter as the bytes that it came in: the first of an array, or an object.
+
+    :param target: the method that the headers name, "" for none.
+    :raises BadRequest: that is no envelope. What a caller sends bare would be lost, and its call an empty one.
+    """
     try:
         parts = members(body)
         params = parts.get("params", b"null")
-        items = elements(params) if params.startswith(b"[") else []
+        items = elements(params) if params.startswith(b"[") else [params] if params.startswith(b"{") else []
     except ValueError as error:
         raise BadRequest(f"JSON-RPC envelope: {error}") from error
     method = string(parts.get("method", b'""'))
     if method is None:
         raise BadRequest("JSON-RPC envelope: method is not a string")
+    if "params" not in parts and not (method and target in ("", method)):
+        raise BadRequest(
+            'there is no JSON-RPC envelope: send {"method": ..., "params": [...], "id": ...}, or the bare request as '
+            "application/json with the method in Micro-Endpoint"
+        )
+    if params != b"null" and not items and not params.startswith(b"["):
+        raise BadRequest(f"JSON-RPC envelope: params is {kind(params)}, and must be an array that holds the request")
+    if len(items) > 1:
+        raise BadRequest(f"JSON-RPC envelope: params holds {len(items)} values, and a call has one request")
     return method, parts.get("id", b"null"), items[0] if items else b"{}"
 
 

@@ -121,16 +121,20 @@ class Broker(TestCase):
         await self.until(lambda: sub.messages)
         self.assertEqual(sub.messages, [Message({"Content-Type": "application/json"}, b'{"a":1}')])
 
-    async def test_malformed(self) -> None:
-        """A payload that is no message is skipped; the next one arrives."""
+    async def test_foreign(self) -> None:
+        """A payload that is not go-micro's envelope reaches subscribers as its own bytes."""
         broker = await self.broker()
         sub = contract.Collector()
         await broker.subscribe("t", sub, None, ANONYMOUS)
-        for payload in (b"", b"nonsense", b"[]", b'{"Body":"!"}', b'{"Header":3}', b"\xff" * 100):
+        event = b'{"ID":"1","Topic":"t","Timestamp":"2026-11-25T10:00:00Z","Metadata":null,"Payload":"eyJhIjoxfQ=="}'
+        foreign = [b'{"orderId":42}', event, b"", b"nonsense", b"[]", b'{"Body":"!"}', b'{"Header":3}', b"\xff" * 100]
+        for payload in foreign:
             self.server.route("t", "", payload)
         self.server.route("t", "", b'{"Header":null,"Body":"eA=="}')
-        await self.until(lambda: sub.messages)
-        self.assertEqual(sub.bodies, [b"x"])
+        await self.until(lambda: sub.has(len(foreign) + 1))
+        self.assertEqual(sub.bodies, [*foreign, b"x"])
+        header = {"Content-Type": "application/json", "Micro-Topic": "t"}
+        self.assertEqual(sub.messages[0], Message(header, b'{"orderId":42}'))
 
     async def test_one_subscription_a_topic(self) -> None:
         """However many hear a topic here, the server sends each message once; the last to leave ends it."""

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import unquote
 
-from twisted.internet import reactor
+import h2.config
+import h2.connection
+import h2.events
+from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -15,14 +23,20 @@ from zope.interface import implementer
 from sidecar.errors import ServiceFault
 from sidecar.interfaces import ITransport
 from sidecar.model import Call, Fault, Node, Reply
+from sidecar.net.client.fetcher import Fetcher
 from sidecar.net.http.limits import HTTPLimits
-from sidecar.net.http2.server import SwitchFactory
+from sidecar.net.http2.server import UNBEGUN, UNENDED, SwitchFactory
 from sidecar.rpc.grpc import GrpcTransport
 from sidecar.rpc.mucp import MucpTransport
 from sidecar.rpc.plainhttp import PlainTransport
 from sidecar.web.appserver import App, AppServerResource
 from sidecar.web.site import SidecarSite
+from sidecar.wire import grpc
 from sidecar.wire.mucp import server
+
+reactor: Any = installed
+
+GRPC_JSON = "application/grpc+json"
 
 FAULT = Fault("srv", 409, "schon weg: ü", "Conflict")
 
@@ -70,30 +84,67 @@ class Codec(SynchronousTestCase):
     def test_requests(self) -> None:
         """Each generation's request gives the same method and the payload's own bytes."""
         for name, headers, body, method, payload in REQUESTS:
-            heard = server.decode(headers, body)
-            self.assertEqual((heard.method, heard.body), (method, payload), name)
+            incoming = server.decode(headers, body)
+            self.assertEqual((incoming.method, incoming.body), (method, payload), name)
 
     def test_jsonrpc_answer(self) -> None:
         """The id comes back as it was sent, a number or a string; the result is the app's own bytes."""
         for id in (b"7", b'"0"'):
-            heard = server.decode(
+            incoming = server.decode(
                 {"content-type": "application/json"}, b'{"method":"A.B","params":[{}],"id":' + id + b"}"
             )
-            _, body = server.encode(heard, Reply(b'{"big":12345678901234567890}'))
+            _, body = server.encode(incoming, Reply(b'{"big":12345678901234567890}'))
             self.assertEqual(body, b'{"id":' + id + b',"result":{"big":12345678901234567890},"error":null}\n')
 
     def test_jsonrpc_fault(self) -> None:
         """A fault goes into the envelope as a string, and into the headers in ASCII."""
-        heard = server.decode({"content-type": "application/json"}, b'{"method":"A.B","params":[{}],"id":7}')
-        headers, body = server.encode(heard, FAULT)
+        incoming = server.decode({"content-type": "application/json"}, b'{"method":"A.B","params":[{}],"id":7}')
+        headers, body = server.encode(incoming, FAULT)
         self.assertEqual(json.loads(json.loads(body)["error"])["code"], 409)
         self.assertTrue(headers["Micro-Error"].isascii())
         self.assertEqual(json.loads(headers["Micro-Error"])["detail"], FAULT.detail)
 
+    def test_no_envelope(self) -> None:
+        """What is bare under the envelope's type is refused, with what is known of the call, and never an empty one."""
+        named = {"content-type": "application/json-rpc", "micro-endpoint": "Say.Hello", "micro-service": "srv"}
+        legacy = {"content-type": "application/json"}
+        for headers, body in (
+            (named, b'{"name":"John"}'),
+            (named, b"{}"),
+            (named, b""),
+            (named, b"[1]"),
+            (named, b'{"method":"GET","name":"John"}'),
+            (named, b'{"method":"Say.Hello","params":7}'),
+            (named, b'{"method":"Say.Hello","params":[1,2]}'),
+            (legacy, b'{"name":"John"}'),
+            ({**named, "content-type": "application/proto-rpc"}, b"\x08\x01"),
+        ):
+            with self.assertRaises(server.Unreadable) as caught:
+                server.decode(headers, body)
+            fields, answer = server.encode(
+                caught.exception.call, Fault("srv", 400, str(caught.exception), "Bad Request")
+            )
+            self.assertEqual(json.loads(fields["Micro-Error"])["code"], 400)
+            self.assertIn(b'\\"code\\":400' if "json" in headers["content-type"] else b'"code":400', answer)
+
+    def test_lenient(self) -> None:
+        """An envelope without parameters asks with an empty object, and named parameters are the request."""
+        legacy = {"content-type": "application/json"}
+        for body, payload in (
+            (b'{"method":"A.B","id":1}', b"{}"),
+            (b'{"method":"A.B","params":null,"id":1}', b"{}"),
+            (b'{"method":"A.B","params":[],"id":1}', b"{}"),
+            (b'{"jsonrpc":"2.0","method":"A.B","params":{"a":1},"id":1}', b'{"a":1}'),
+            (b'\xef\xbb\xbf{"method":"A.B","params":[{"a":1}],"id":1}', b'{"a":1}'),
+        ):
+            self.assertEqual(server.decode(legacy, body).body, payload)
+        bare = {"content-type": "application/json", "micro-endpoint": "A.B"}
+        self.assertEqual(server.decode(bare, b'\xef\xbb\xbf{"a":1}').body, b'{"a":1}')
+
     def test_event(self) -> None:
         """A stray event is seen as one, and never becomes a call."""
-        heard = server.decode({"content-type": "application/json", "micro-topic": "news"}, b"{}")
-        self.assertEqual((heard.event, heard.method), ("news", ""))
+        incoming = server.decode({"content-type": "application/json", "micro-topic": "news"}, b"{}")
+        self.assertEqual((incoming.event, incoming.method), ("news", ""))
 
 
 @implementer(ITransport)
@@ -117,9 +168,9 @@ class Served(TestCase):
 
     def setUp(self) -> None:
         self.app: Any = FakeApp()
-        room = AppServerResource(App("srv", Node("srv-1", "127.0.0.1", 9), self.app), 1 << 20)
-        http1: Any = SidecarSite(room, reactor, HTTPLimits())
-        factory: Any = SwitchFactory(http1, lambda: room.grpc(reactor, 60.0))
+        resource = AppServerResource(App("srv", Node("srv-1", "127.0.0.1", 9), self.app), 1 << 20)
+        http1: Any = SidecarSite(resource, reactor, HTTPLimits())
+        factory: Any = SwitchFactory(http1, lambda: resource.grpc(reactor, 60.0))
         listening: Any = reactor
         self.port = listening.listenTCP(0, factory, interface="127.0.0.1")
         self.node = Node("srv-1", "127.0.0.1", self.port.getHost().port)
@@ -149,6 +200,127 @@ class Served(TestCase):
             reply = await transport.send(self.node, Call("srv", "Debug.Health"), 30)
             self.assertEqual(json.loads(reply.body), {"status": "ok"})
         self.assertEqual(self.app.calls, [])
+
+    async def test_no_envelope(self) -> None:
+        """A bare request under the envelope's type is refused with code 400, and the app is not called."""
+        agent = Fetcher(reactor)
+        self.addCleanup(agent.close)
+        answer = await agent.request(
+            "POST",
+            f"http://127.0.0.1:{self.node.port}/",
+            {"Content-Type": "application/json-rpc", "Micro-Endpoint": "Say.Hello", "Micro-Service": "srv"},
+            b'{"name":"John"}',
+        )
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(json.loads(json.loads(answer.body)["error"])["code"], 400)
+        self.assertEqual(self.app.calls, [])
+
+    async def test_stream(self) -> None:
+        """A stream to an app that has none is told so while it is open, over real sockets."""
+        client = _Client()
+        peer = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", self.node.port), client)
+        self.addCleanup(peer.transport.abortConnection)
+        client.open("/srv.Say/Stream", grpc.frame(b"{}"), grpc.frame(b"{}"))
+        headers = await client.answered
+        self.assertEqual((headers["grpc-status"], headers[":status"]), ("12", "200"))
+        self.assertEqual(self.app.calls, [])
+
+
+class _Client(Protocol):
+    """A gRPC client that opens a stream and leaves it open. :ivar answered: fires with the headers of the answer."""
+
+    def __init__(self) -> None:
+        self.answered: Deferred[dict[str, str]] = Deferred()
+        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+
+    def open(self, path: str, *frames: bytes, end: bool = False) -> None:
+        self.h2.initiate_connection()
+        fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "a", "content-type": GRPC_JSON}
+        self.h2.send_headers(1, list(fields.items()))
+        for frame in frames:
+            self.h2.send_data(1, frame)
+        if end:
+            self.h2.end_stream(1)
+        self.flush()
+
+    def flush(self) -> None:
+        transport: Any = self.transport
+        transport.write(self.h2.data_to_send())
+
+    def dataReceived(self, data: bytes) -> None:
+        for event in self.h2.receive_data(data):
+            if isinstance(event, h2.events.ResponseReceived):
+                self.answered.callback({str(name): str(value) for name, value in event.headers})
+        self.flush()
+
+
+class Streams(SynchronousTestCase):
+    """gRPC streams to an app that speaks plain HTTP, on a Clock."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.app: Any = FakeApp()
+        resource = AppServerResource(App("srv", Node("srv-1", "127.0.0.1", 9), self.app), 1 << 20)
+        self.server = resource.grpc(self.clock, 60.0)
+        self.client = _Client()
+        self.client_wire, self.server_wire = StringTransport(), StringTransport()
+        self.client.makeConnection(self.client_wire)
+        self.server.makeConnection(self.server_wire)
+
+    def exchange(self) -> None:
+        self.server.dataReceived(self.client_wire.value())
+        self.client_wire.clear()
+        self.read()
+
+    def read(self) -> None:
+        self.client.dataReceived(self.server_wire.value())
+        self.server_wire.clear()
+
+    def assert_unimplemented(self) -> None:
+        headers = self.successResultOf(self.client.answered)
+        self.assertEqual(headers["grpc-status"], "12")
+        self.assertEqual(json.loads(unquote(headers["grpc-message"]))["code"], 501)
+        self.assertEqual((self.app.calls, self.clock.getDelayedCalls()[1:]), ([], []))
+
+    def test_second_message(self) -> None:
+        """A second message makes it a stream: refused there and then."""
+        self.client.open("/srv.Say/Stream", grpc.frame(b"{}"), grpc.frame(b"{}"))
+        self.exchange()
+        self.assert_unimplemented()
+
+    def test_open_end(self) -> None:
+        """So does a message that the end of the request does not follow."""
+        self.client.open("/srv.Say/Stream", grpc.frame(b"{}"))
+        self.exchange()
+        self.assertNoResult(self.client.answered)
+        self.clock.advance(UNENDED)
+        self.read()
+        self.assert_unimplemented()
+
+    def test_no_message(self) -> None:
+        """So do no messages at all, whether the request ends or not."""
+        self.client.open("/srv.Say/Stream")
+        self.exchange()
+        self.clock.advance(UNBEGUN)
+        self.read()
+        self.assert_unimplemented()
+
+    def test_empty(self) -> None:
+        """A request that ends without a message is no empty call."""
+        self.client.open("/srv.Say/Stream", end=True)
+        self.exchange()
+        self.assert_unimplemented()
+
+    def test_slow_call(self) -> None:
+        """A call whose message takes its time to come is waited for."""
+        message = grpc.frame(b'{"name":"John"}')
+        self.client.open("/srv.Say/Hello", message[:8])
+        self.exchange()
+        self.clock.advance(5 * UNENDED)
+        self.client.h2.send_data(1, message[8:], end_stream=True)
+        self.client.flush()
+        self.exchange()
+        self.assertEqual([call.request for call in self.app.calls], [b'{"name":"John"}'])
 
 
 class Plain(TestCase):

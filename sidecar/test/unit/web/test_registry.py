@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
@@ -53,7 +54,7 @@ class ReadingTests(RegistryCase):
     def test_empty_list(self) -> None:
         """A registry without services lists as an empty array."""
         heard = self.get()
-        self.assertEqual((heard.status, heard.body), (200, b"[]"))
+        self.assertEqual((heard.status, heard.body), (200, b"[]\n"))
         self.assertEqual(heard.headers["content-type"], "application/json")
 
     def test_list(self) -> None:
@@ -123,6 +124,40 @@ class ReadingTests(RegistryCase):
             self.assertEqual(heard.status, 400, query)
             self.assertIn(word, heard.body.decode())
 
+    def test_slips(self) -> None:
+        """A parameter that is nearly one of ours is refused, whatever the method; others are ignored."""
+        for method, query, meant in (
+            ("GET", "?servce=foo", "service"),
+            ("GET", "?service=foo&formt=array", "format"),
+            ("GET", "?Service=foo", "service"),
+            ("POST", "?tll=10s", "ttl"),
+            ("POST", "?TTL=10s", "ttl"),
+            ("DELETE", "?ttll=1s", "ttl"),
+        ):
+            status, detail = self.ask(method, f"/registry{query}", SEED if method != "GET" else b"").error
+            self.assertEqual(status, 400, query)
+            self.assertIn(f"{meant} was meant", detail)
+        self.assertEqual(self.ask("POST", "/registry?_=1&ts=2&id=3&pretty", SEED).status, 200)
+
+    def test_version(self) -> None:
+        """A version picks the nodes that run it, in both forms; one that nobody runs is a 404 that names those there
+        are."""
+        self.register("1.0", "2.0")
+        self.assertEqual([node["id"] for node in self.get("?service=foo&version=2.0").json["nodes"]], ["foo-1"])
+        (only,) = self.get("?service=foo&version=1.0&format=array").json
+        self.assertEqual((only["version"], [node["id"] for node in only["nodes"]]), ("1.0", ["foo-0"]))
+        status, detail = self.get("?service=foo&version=3.0").error
+        self.assertEqual(status, 404)
+        self.assertTrue("1.0" in detail and "2.0" in detail and "3.0" in detail, detail)
+        self.assertEqual(len(self.get("?service=foo&version=").json["nodes"]), 2)
+        self.assertEqual(self.get("?version=1.0").status, 400)
+
+    def test_lines(self) -> None:
+        """Answers of ours end in a newline, good ones and bad ones."""
+        self.register("1")
+        for target in ("", "?service=foo", "?service=foo&format=array", "?service=nobody"):
+            self.assertIn(self.get(target).body[-2:], (b"}\n", b"]\n"), target)
+
     def test_escaped(self) -> None:
         """A name in escapes is the name."""
         self.register("1", name="grüße und co")
@@ -130,6 +165,33 @@ class ReadingTests(RegistryCase):
 
 
 class WritingTests(RegistryCase):
+    def test_byte_order_mark(self) -> None:
+        """It may stand before a service, as editors put it there."""
+        body = b'\xef\xbb\xbf{"name":"foo","nodes":[{"id":"foo-1","address":"h:1"}]}'
+        self.assertEqual(self.ask("POST", "/registry", body).status, 200)
+        self.assertEqual(self.ask("DELETE", "/registry", body).status, 200)
+
+    def test_consul(self) -> None:
+        """A service definition of Consul's is told which form is wanted."""
+        status, detail = self.ask("POST", "/registry", b'{"ID":"web-1","Name":"web","Port":80}').error
+        self.assertEqual(status, 400)
+        self.assertIn('{"name":"web","nodes":[{"id":"web-1","address":"127.0.0.1","port":80}]}', detail)
+
+    def test_callers(self) -> None:
+        """The registry is told who writes."""
+        asked: list[Caller] = []
+        for name in ("register", "deregister"):
+            does = getattr(self.registry, name)
+
+            def told(*arguments: Any, does: Any = does, **named: Any) -> Any:
+                asked.extend(each for each in arguments if isinstance(each, Caller))
+                return does(*arguments, **named)
+
+            self.patch(self.registry, name, told)
+        self.ask("POST", "/registry", SEED)
+        self.ask("DELETE", "/registry", SEED)
+        self.assertEqual(asked, [Caller(address="192.168.1.1")] * 2)
+
     def test_post_answers_what_is_stored(self) -> None:
         """POST answers the service as it is stored, ids made where they were missing."""
         heard = self.ask("POST", "/registry", b'{"name":"foo","nodes":[{"address":"10.0.0.1","port":80}]}')

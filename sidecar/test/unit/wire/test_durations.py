@@ -31,6 +31,20 @@ class Durations(SynchronousTestCase):
         }.items():
             self.assertAlmostEqual(durations.parse(text), seconds, places=12, msg=text)
 
+    def test_timeout(self) -> None:
+        """A number without a unit is seconds, and from a million up the nanoseconds of go-micro's own header."""
+        for text, seconds in {
+            "2": 2.0,
+            ".5": 0.5,
+            "300ms": 0.3,
+            "999999": 999999.0,
+            "1000000": 0.001,
+            "5000000000": 5.0,
+        }.items():
+            self.assertAlmostEqual(durations.timeout(text), seconds, places=9, msg=text)
+        for text in ("", "soon", "-1", "1e9", "NaN", "1_000"):
+            self.assertRaises(ValueError, durations.timeout, text)
+
     def test_refuse(self) -> None:
         """What is not a duration is refused with a sentence that shows it and a right one."""
         for text in (

@@ -145,6 +145,35 @@ class Published(SynchronousTestCase):
             self.assertNotIn("secret", got.values())
 
 
+class Foreign(SynchronousTestCase):
+    """What others publish on a broker that go-micro uses too."""
+
+    def test_envelopes(self) -> None:
+        """go-micro's envelope is one in any case of its keys, behind a byte order mark, and with Data in it."""
+        for data in (b'{"Header":{"A":"b"},"Body":"eA=="}', b'{"header":{"A":"b"},"body":"eA==","Data":"eA=="}'):
+            for before in (b"", b"\xef\xbb\xbf"):
+                self.assertEqual(messages.decode_any(before + data, "t"), Message({"A": "b"}, b"x"))
+
+    def test_own_bytes(self) -> None:
+        """Anything else is a message of its own bytes, which says what they look like."""
+        for data, kind in (
+            (b'{"orderId":42}', "application/json"),
+            (b'{"body":"dGV4dA==","title":"x"}', "application/json"),
+            (b"{}", "application/json"),
+            (b"plain words", "text/plain"),
+            (b"\xff\x00", "application/octet-stream"),
+        ):
+            expected = Message({"Content-Type": kind, "Micro-Topic": "t"}, data)
+            self.assertEqual(messages.decode_any(data, "t"), expected)
+
+    def test_byte_order_mark(self) -> None:
+        """JSON behind one is JSON, and a subscriber who asked for JSON gets it without."""
+        body = b'\xef\xbb\xbf{"a":1}'
+        self.assertEqual(messages.content_type(body), "application/json")
+        self.assertEqual(as_format("json", body), (TEXT, b'{"a":1}'))
+        self.assertEqual(as_format("raw", body), (BINARY, body))
+
+
 class ForSubscribers(SynchronousTestCase):
     def test_envelope(self) -> None:
         """Body and Data are the same base64."""

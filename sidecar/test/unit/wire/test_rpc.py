@@ -145,6 +145,60 @@ class Reading(SynchronousTestCase):
         self.assertEqual(parts(b'{"request":{"name":"John"}}', JSON, b"service=foo&method=Say.Hello"), HELLO)
         self.assertEqual(parts(b'request={"name":"John"}&service=foo', FORM, b"service=x&method=Say.Hello"), HELLO)
 
+    def test_payload_alone(self) -> None:
+        """Where the query names service and method, a JSON body that is no call of its own is the request itself."""
+        where = b"service=foo&method=Say.Hello"
+        for body in (
+            b'{"x":1}',
+            b"{}",
+            b'{"name":"John"}',
+            b'{"params":[1],"data":2,"reqest":3}',
+            b'{"service":"other"}',
+            b'{"timeout":"1s"}',
+            b'{"request":{"a":1},"more":2}',
+            b'{"request":{"a":1},"reqest":2}',
+            b"[1,2]",
+            b"7",
+            b'"text"',
+            b"null",
+            b"{" + b",".join(b'"k%d":%d' % (n, n) for n in range(1500)) + b"}",
+        ):
+            self.assertEqual(parts(body, JSON, where), ("foo", "Say.Hello", body), body[:80])
+            self.assertEqual(parts(b"\xef\xbb\xbf " + body + b"\n", JSON, where), ("foo", "Say.Hello", body))
+            self.assertEqual(parts(body, FORM, where), ("foo", "Say.Hello", body), "curl claims a form")
+            self.assertEqual(parts(body, b"", where), ("foo", "Say.Hello", body))
+        call, timeout = read(b'{"x":1}', JSON, where + b"&address=h:1&timeout=2s&version=1.0")
+        self.assertEqual((call.address, timeout, call.version, call.request), ("h:1", 2.0, "1.0", b'{"x":1}'))
+
+    def test_own_members(self) -> None:
+        """With a request and nothing that is not ours it is read as ever, and counts more than the query."""
+        where = b"service=foo&method=Say.Hello"
+        self.assertEqual(parts(b'{"request":{"name":"John"}}', JSON, where), HELLO)
+        self.assertEqual(parts(b'{"Request":{"name":"John"},"service":"bar"}', JSON, where), ("bar", *HELLO[1:]))
+        self.assertEqual(parts(b'request={"name":"John"}', FORM, where), HELLO)
+        self.assertEqual(read(b'{"request":1,"version":"2"}', JSON, where)[0].version, "2")
+
+    def test_version(self) -> None:
+        """The version is read from both, and from the query."""
+        for body, kind, query in (
+            (b'{"service":"foo","method":"A.B","version":"1.0","request":{}}', JSON, b""),
+            (b"service=foo&method=A.B&request={}&version=1.0", FORM, b""),
+            (b'{"service":"foo","method":"A.B","request":{}}', JSON, b"version=1.0"),
+            (b"\x08\x01", b"application/protobuf", b"service=foo&method=A.B&version=1.0"),
+        ):
+            self.assertEqual(read(body, kind, query)[0].version, "1.0")
+        self.assertIsNone(read(b"service=foo&method=A.B&request={}&version=", FORM)[0].version)
+
+    def test_byte_order_mark(self) -> None:
+        """It may stand before any JSON, and never gets into the payload."""
+        mark = b"\xef\xbb\xbf"
+        call = b'{"service":"foo","method":"Say.Hello","request":{"name":"John"}}'
+        for kind in (JSON, FORM, b"", b"text/json"):
+            self.assertEqual(parts(mark + call, kind), HELLO)
+        self.assertEqual(parts(b'service=foo&method=Say.Hello&request=%EF%BB%BF{"name":"John"}', FORM), HELLO)
+        held = json.dumps({"service": "foo", "method": "Say.Hello", "request": '\ufeff{"name":"John"}'}).encode()
+        self.assertEqual(parts(held), HELLO)
+
     def test_exact(self) -> None:
         """The payload is the caller's bytes: 64-bit integers, long decimals, whitespace and escapes."""
         for payload in (
@@ -197,6 +251,35 @@ class Refusing(SynchronousTestCase):
             self.assertTrue(said == detail if exact else said.startswith(detail), (content_type, body[:80], said))
             self.assertTrue(said.isprintable() and len(said) < 400, said)
 
+    def test_lost(self) -> None:
+        """What would be lost is refused, and the one that was meant is named."""
+        for body, kind, query, name, meant in (
+            (b'{"service":"foo","method":"A.B","params":[1]}', JSON, b"", "params", "request"),
+            (b'{"service":"foo","method":"A.B","Data":{}}', JSON, b"", "Data", "request"),
+            (b'{"service":"foo","method":"A.B","payload":1}', JSON, b"", "payload", "request"),
+            (b'{"service":"foo","method":"A.B","reqest":{}}', JSON, b"", "reqest", "request"),
+            (b'{"service":"foo","method":"A.B","request":{},"adress":"h:1"}', JSON, b"", "adress", "address"),
+            (b'{"servce":"foo","method":"A.B","request":{}}', JSON, b"", "servce", "service"),
+            (b"service=foo&method=A.B&args=1", FORM, b"", "args", "request"),
+            (b"service=foo&method=A.B&request={}&tiemout=1s", FORM, b"", "tiemout", "timeout"),
+            (b'{"service":"foo","method":"A.B","request":{}}', JSON, b"adress=h:1", "adress", "address"),
+            (b"x", b"application/protobuf", b"service=foo&method=A.B&tmeout=1s", "tmeout", "timeout"),
+        ):
+            with self.assertRaises(BadRequest) as caught:
+                read(body, kind, query)
+            said = str(caught.exception)
+            self.assertTrue(said.startswith(name + ": ") and meant in said, said)
+
+    def test_ignored(self) -> None:
+        """What is far from all of ours is ignored, as the original did; with a request ``params`` and ``data`` too."""
+        for body, kind, query in (
+            (b'{"service":"foo","method":"A.B","id":1,"jsonrpc":"2.0"}', JSON, b""),
+            (b'{"service":"foo","method":"A.B","request":{},"params":1,"data":2}', JSON, b""),
+            (b'{"service":"foo","method":"A.B","request":{}}', JSON, b"_=123&ts=1&data=1"),
+            (b"service=foo&method=A.B&request={}&data=1&x=", FORM, b""),
+        ):
+            self.assertEqual(parts(body, kind, query), ("foo", "A.B", b"{}"))
+
     def test_media(self) -> None:
         """A content type that nobody speaks here is told apart from a bad request."""
         self.assertRaises(UnsupportedMedia, read, b"{}", b"text/plain")
@@ -228,6 +311,12 @@ class Timeouts(SynchronousTestCase):
         self.assertIsNone(read(self.BODY % b"")[1])
         self.assertEqual(read(b"service=foo&method=A.B&request={}&timeout=300ms", FORM)[1], 0.3)
         self.assertEqual(read(self.BODY % b"", query=b"timeout=300ms")[1], 0.3)
+
+    def test_nanoseconds(self) -> None:
+        """A bare number from a million up counts nanoseconds, as go-micro's own header does."""
+        for text, seconds in ((b"5000000000", 5.0), (b"1000000", 0.001), (b"999999", 999999.0), (b"1500000.5", 0.0015)):
+            self.assertAlmostEqual(read(self.BODY % b"", timeout=text)[1] or 0, seconds, 6)
+            self.assertAlmostEqual(read(self.BODY % (b',"timeout":' + text))[1] or 0, seconds, 6)
 
     def test_header(self) -> None:
         """The Timeout header says the same; of the two the shorter one counts."""

@@ -1,11 +1,14 @@
-"""The fields of a service's JSON, each checked, and named by its path where it is wrong. Pure."""
+"""Fields by name: those of a service's JSON, each checked and named by its path where it is wrong, and names that were
+nearly hit. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address
 from sys import intern
 from typing import Any, NoReturn
+
+import orjson
 
 from sidecar.model import EMPTY
 
@@ -134,3 +137,89 @@ def _host(host: str, path: str) -> str:
 
 def _refuse_host(host: str, path: str) -> NoReturn:
     raise WrongField(path, f"{host[:80]!r} is not a host name or an IP address")
+
+
+# --- Names that were nearly hit --------------------------------------------------------------------------------------
+
+#: Names shorter than this are near to nothing, and those from this length on may be missed by two slips.
+_SHORTEST, _LONG = 3, 6
+
+
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """Which of the ``known`` names was meant by one that is not among them.
+
+    :param name: in lower case, as the known ones are.
+    :returns: the nearest one, where it is one slip away (a letter too many, too few, another, or two that changed
+        places; two slips for known names of six letters or more), or None.
+    """
+    best, fewest = None, _LONG
+    for other in known:
+        allowed = 2 if len(other) >= _LONG else 1
+        if min(len(name), len(other)) < _SHORTEST or abs(len(name) - len(other)) > allowed:
+            continue
+        count = _slips(name, other)
+        if count <= allowed and count < fewest:
+            best, fewest = other, count
+    return best
+
+
+def _slips(one: str, other: str) -> int:
+    """The Damerau-Levenshtein distance, of two short names."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        before, above = row, before
+        row = [i]
+        for j, wanted in enumerate(other, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+                cost = min(cost, above[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
+
+
+#: Members of a service and of a node, by which a slip of the hand is told.
+_OF_SERVICE = ("name", "version", "metadata", "endpoints", "nodes")
+_OF_NODE = ("id", "address", "port", "metadata")
+#: What a service of Consul's has and none of go-micro's. (``Name`` both have.)
+_OF_CONSUL = frozenset(("service", "services", "id", "address", "port", "tags", "meta", "check", "checks"))
+
+
+def refuse_slips(obj: object) -> None:
+    """Refuse what is nearly a member of a service or of its nodes, and would be lost."""
+
+    def refuse(fields: object, known: tuple[str, ...], path: str) -> None:
+        if not isinstance(fields, dict):
+            return
+        for name in fields:
+            lower = name.lower()
+            other = None if lower in known else meant(lower, known)
+            if other is not None:
+                raise WrongField(f"{path}{name[:80]}", f"there is nothing of that name; {other} was meant, it seems")
+
+    refuse(obj, _OF_SERVICE, "")
+    nodes = next((obj[key] for key in obj if key.lower() == "nodes"), None) if isinstance(obj, dict) else None
+    for index, node in enumerate(nodes if isinstance(nodes, list) else ()):
+        refuse(node, _OF_NODE, f"nodes[{index}].")
+
+
+def refuse_consul(obj: object) -> None:
+    """Tell who sends a service as Consul's agent takes it which form is wanted."""
+    if not isinstance(obj, dict):
+        return
+    fields = {key.lower(): value for key, value in obj.items()}
+    if "nodes" in fields or not _OF_CONSUL & fields.keys():
+        return
+    inner = fields.get("service", fields.get("services"))
+    inner = inner[0] if isinstance(inner, list) and inner else inner
+    if isinstance(inner, dict):
+        fields = {**fields, **{key.lower(): value for key, value in inner.items()}}
+    name = next((fields[key] for key in ("name", "service", "id") if isinstance(fields.get(key), str)), "web")
+    address, port = fields.get("address"), fields.get("port")
+    node = {
+        "id": fields["id"] if isinstance(fields.get("id"), str) else f"{name}-1",
+        "address": address if isinstance(address, str) and address else "127.0.0.1",
+        "port": port if isinstance(port, int) and port else 8080,
+    }
+    wanted = orjson.dumps({"name": name[:80], "nodes": [node]}).decode("utf-8")
+    raise WrongField("", f"this looks like a service definition of Consul's; send go-micro's form: {wanted}")
