@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from twisted.application import reactors
-from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.logger import globalLogBeginner
 
 from sidecar.daemon import tap
 from sidecar.daemon.cmdline.options import Options
+from sidecar.daemon.logs.formats import choose
+from sidecar.daemon.logs.observer import standard_error
 from sidecar.net.reactor.epoll import ensure
 
 
@@ -32,7 +35,9 @@ def serve(arguments: Sequence[str], program: str) -> int:
     reactor: Any = installed  # a module to mypy
     service = tap.make(options.settings, reactor)
     # Only now: a start that fails says one line, and nothing of what was tried on the way.
-    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    log = options.settings.log
+    observer = standard_error(choose(log.format, sys.stderr, os.environ), log.levels, reactor.seconds)
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     service.privilegedStartService()
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)

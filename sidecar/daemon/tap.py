@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python import usage
 
+from sidecar import __version__
 from sidecar.daemon.cmdline import options
 from sidecar.daemon.cmdline.settings import Settings
 from sidecar.daemon.signals import Signals
@@ -40,6 +41,11 @@ class TwistdOptions(options.Options):
         parse(super(), options or ())
         if "reactor" in self.flagged:
             leave(WRONG_USAGE, f"--reactor={self['reactor']}: give it to twistd: twistd --reactor=... microsidecar")
+        if self.settings.log.told and self.parent is not None:
+            # twistd's own way to another log: it takes the name of what makes the observer.
+            os.environ["MICRO_LOG_FORMAT"] = self.settings.log.format
+            os.environ["MICRO_LOG_LEVEL"] = str(self.settings.log.levels)
+            self.parent["logger"] = "sidecar.daemon.logs.observer.from_environment"
 
 
 #: As twistd looks for it.
@@ -78,7 +84,7 @@ def make(settings: Settings, reactor: Any) -> service.IService:
     # Imported here: ``--help`` and a wrong flag should not wait for the whole program.
     from sidecar.daemon.assembly import assemble
 
-    root = Root(Notifier(reactor, os.environ))
+    root = Root(reactor, Notifier(reactor, os.environ))
     Signals(reactor, root.reload).install()
     try:
         root.daemon = assemble(settings, reactor)
@@ -97,9 +103,15 @@ class Root(service.MultiService):
     log = Logger()
     daemon: Daemon
 
-    def __init__(self, notifier: Notifier) -> None:
+    def __init__(self, reactor: Any, notifier: Notifier) -> None:
         super().__init__()
+        self._reactor = reactor
         self.notifier = notifier
+
+    def _announce(self) -> None:
+        """Say in one line what runs here."""
+        if self.running:
+            self.log.info("microsidecar {version} runs: {status}", version=__version__, status=self.daemon.status())
 
     def reload(self) -> None:
         """Read the files again; what is no good is logged, and the old stays in use."""
@@ -118,6 +130,7 @@ class Root(service.MultiService):
             super().startService()
         except ConfigError as error:
             leave(CANNOT_START, str(error))
+        self._reactor.callWhenRunning(self._announce)
 
     def stopService(self) -> Deferred[list[tuple[bool, Any]]]:
         stopped: Deferred[list[tuple[bool, Any]]] = super().stopService()

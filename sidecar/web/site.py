@@ -40,6 +40,8 @@ class SidecarSite(server.Site):
     :ivar full: the connection cap is reached; a channel that is made now says so and closes.
     """
 
+    noisy = False  # ports and factories are told of in a line of ours
+
     def __init__(
         self,
         resource: Any,

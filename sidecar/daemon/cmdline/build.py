@@ -21,6 +21,7 @@ from sidecar.daemon.cmdline.settings import (
     HealthSettings,
     HttpSettings,
     ListenSettings,
+    LogSettings,
     RegistrySettings,
     Settings,
     TcpPort,
@@ -63,6 +64,7 @@ def settings(given: Source) -> Settings:
     return Settings(
         listen=ListenSettings(_where(given)),
         tls=_tls(given),
+        log=LogSettings(given["log_format"], given["log_level"], given.told("log_format")),
         http=HttpSettings(
             channel=given["http_channel"],
             max_header=given["max_header"],

@@ -299,6 +299,26 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
         ),
     ),
     (
+        "Log",
+        (
+            Flag(
+                "log_format",
+                parsers.choice("auto", "text", "json", "journald"),
+                "auto",
+                "auto: text on a terminal, journald's form under systemd, JSON otherwise (twistd keeps its own log"
+                " unless this is given)",
+                "auto|text|json|journald",
+            ),
+            Flag(
+                "log_level",
+                parsers.levels,
+                "info",
+                "debug, info, warn or error; others by namespace: info,sidecar.rpc=debug",
+                "LEVELS",
+            ),
+        ),
+    ),
+    (
         "Process",
         (
             Flag(

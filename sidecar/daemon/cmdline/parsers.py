@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from sidecar.daemon.cmdline.settings import EndpointPort, TcpPort
+from sidecar.daemon.logs.levels import Levels
 from sidecar.wire import durations, sizes
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
@@ -108,6 +109,11 @@ def pairs(given: str) -> dict[str, str]:
             raise ValueError("write key=value")
         found[key.strip()] = value
     return found
+
+
+def levels(given: str) -> Levels:
+    """Log levels: one for all, others by namespace."""
+    return Levels.parse(given)
 
 
 def origins(given: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from sidecar.daemon.logs.levels import Levels
 from sidecar.model import EMPTY, BackendOptions
 
 #: The port of the original, on loopback: nobody is served whom the operator did not invite.
@@ -160,6 +161,19 @@ class AppSettings:
 
 
 @frozen
+class LogSettings:
+    """What is logged and how.
+
+    :ivar format: ``auto``, ``text``, ``json`` or ``journald``.
+    :ivar told: whether the format was asked for: twistd's own log gives way only then.
+    """
+
+    format: str = "auto"
+    levels: Levels = Levels()  # noqa: RUF009  # frozen
+    told: bool = False
+
+
+@frozen
 class Settings:
     """All of it.
 
@@ -175,6 +189,7 @@ class Settings:
     registry: RegistrySettings = RegistrySettings()
     broker: BrokerSettings = BrokerSettings()
     apps: tuple[AppSettings, ...] = ()
+    log: LogSettings = LogSettings()
     cors: tuple[str, ...] = ()
     enable_stats: bool = False
     drain_timeout: float = 10.0

@@ -245,7 +245,7 @@ class HangupTests(ProcessTests):
                 os.execv(program, ["microsidecar", "--port=0"])
             finally:
                 os._exit(127)
-        self.soon(lambda: log.exists() and "] Listening on " in log.read_text(), "the port")
+        self.soon(lambda: log.exists() and "Listening on " in log.read_text(), "the port")
         os.kill(pid, signal.SIGHUP)
         self.soon(lambda: "Received SIGHUP: reading files again" in log.read_text(), "the reload")
         os.close(terminal)

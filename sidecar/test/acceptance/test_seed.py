@@ -58,7 +58,7 @@ class SeedCase(SynchronousTestCase):
         program = start(
             script(first),
             words,
-            lambda program: "] Listening on " in program.output,
+            lambda program: "Listening on " in program.output,
             environment=environment({"MICRO_SIDECAR_ADDRESS": f"127.0.0.1:{port}"}),
             patience=120,
         )

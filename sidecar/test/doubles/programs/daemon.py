@@ -133,7 +133,7 @@ def running_daemon(
     program = start(
         words[0],
         words[1:],
-        lambda program: "] Listening on " in program.output,
+        lambda program: "Listening on " in program.output,
         environment=environment(env),
         patience=patience,
     )
