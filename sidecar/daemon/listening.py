@@ -126,6 +126,8 @@ class ListenerService(service.Service):
     def stopService(self) -> Deferred[None]:
         super().stopService()
         port, self._port = self._port, None
+        if port is not None:
+            self.log.info("No longer listening on {url}", url=self._listener.url)
         stopped: Deferred[None] = succeed(None) if port is None else maybeDeferred(port.stopListening)  # type: ignore[call-overload]  # sync or async
         return stopped
 

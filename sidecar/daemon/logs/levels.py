@@ -14,19 +14,19 @@ _QUIET = {"twisted": LogLevel.warn, "txaio": LogLevel.warn, "autobahn": LogLevel
 
 @frozen
 class Levels:
-    """The lowest level that is written, for everybody and for namespaces.
+    """The lowest level that is written, by default and for namespaces.
 
-    :ivar everybody: where no namespace says otherwise. :ivar named: by namespace; it holds for all below it too.
+    :ivar default: where no namespace says otherwise. :ivar named: by namespace; it holds for all below it too.
     """
 
-    everybody: str = "info"
+    default: str = "info"
     named: tuple[tuple[str, str], ...] = ()
     _known: dict[str, int] = field(factory=dict, init=False, repr=False, eq=False)
 
     @classmethod
     def parse(cls, text: str) -> Levels:
         """:param text: ``info`` or ``info,sidecar.rpc=debug``. :raises ValueError: with what is wrong."""
-        everybody, named = "info", []
+        default, named = "info", []
         for part in filter(None, (part.strip() for part in text.split(","))):
             namespace, equals, level = part.rpartition("=")
             level = {"warning": "warn"}.get(level.strip().lower(), level.strip().lower())
@@ -35,11 +35,11 @@ class Levels:
             if equals:
                 named.append((namespace.strip(), level))
             else:
-                everybody = level
-        return cls(everybody, tuple(named))
+                default = level
+        return cls(default, tuple(named))
 
     def __str__(self) -> str:
-        return ",".join([self.everybody, *(f"{name}={level}" for name, level in self.named)])
+        return ",".join([self.default, *(f"{name}={level}" for name, level in self.named)])
 
     def wants(self, event: LogEvent) -> bool:
         """Whether the event is to be written. Failures always are."""
@@ -58,8 +58,8 @@ class Levels:
         ours = [(name, level) for name, level in given if _below(namespace, name)]
         if ours:
             return _ORDER[max(ours, key=lambda one: len(one[0]))[1]]
-        least = _ORDER[LEVELS[self.everybody]]
-        if self.everybody != "debug":
+        least = _ORDER[LEVELS[self.default]]
+        if self.default != "debug":
             least = max([least, *(_ORDER[level] for name, level in _QUIET.items() if _below(namespace, name))])
         return least
 

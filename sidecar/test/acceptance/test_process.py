@@ -155,9 +155,9 @@ class StartTests(ProcessTests):
             notify.bind(path)
             notify.settimeout(PATIENCE)
             daemon = self.daemon(env={"NOTIFY_SOCKET": path})
-            self.assertEqual(notify.recv(100), b"READY=1")
+            self.assertRegex(notify.recv(1000), rb"^READY=1\nSTATUS=Listening on http")
             daemon.signal()
-            self.assertEqual(notify.recv(100), b"STOPPING=1")
+            self.assertEqual(notify.recv(100), b"STOPPING=1\nSTATUS=Draining")
             self.assertEqual(daemon.wait(), 0)
 
     def test_nothing_is_left_in_the_directory(self) -> None:
@@ -356,7 +356,9 @@ class AppTests(ProcessTests):
             caller.join(PATIENCE)
         self.assertEqual(answers, [200] * 100, daemon.output[-2000:])
         self.assertEqual(daemon.wait(), 0)
-        self.assertLess(daemon.output.index("Deregistering foo-"), daemon.output.index(f"Port {daemon.port} Closed"))
+        self.assertLess(
+            daemon.output.index("Deregistering foo-"), daemon.output.index(f"No longer listening on {daemon.url}")
+        )
 
     def test_a_second_signal_ends_it_at_once(self) -> None:
         """Whoever asks twice does not want to wait for calls in flight."""

@@ -60,7 +60,9 @@ class Units(SynchronousTestCase):
     def run_in_machine(self, text: str, environment: str = "") -> str:
         """Run a script that stops at its first failing command. :returns: its output."""
         self.machine.write("etc/microsidecar/environment", environment)
-        code, output = self.machine.run(f"set -eux\ncd /\nip link set lo up\n{text}")
+        code, output = self.machine.run(
+            f"set -eux\ncd /\ntrap 'journalctl -u microsidecar --no-pager | tail -30' ERR\nip link set lo up\n{text}"
+        )
         self.assertEqual(code, 0, output)
         return output
 

@@ -138,6 +138,8 @@ def _mapped() -> dict[Path, str]:
 def python() -> str:
     """:returns: a shell command that runs this interpreter in the machine, with every package that it has here."""
     places = _mapped()
-    program = f"{places[Path(sys.base_prefix)]}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    home = places[Path(sys.base_prefix)]
+    program = f"{home}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     paths = ":".join(path for place, path in places.items() if place != Path(sys.base_prefix))
-    return f"PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={paths} {program}"
+    # A Python that was built with a shared library looks for it where it was built, which is not to be seen here.
+    return f"LD_LIBRARY_PATH={home}/lib PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={paths} {program}"
