@@ -96,11 +96,16 @@ class Overloaded(CallError):
 
 
 class ServiceFault(CallError):
-    """The service itself answered an error. :ivar fault: what it said, code and id kept."""
+    """The service itself answered an error.
 
-    def __init__(self, fault: Fault, attempts: tuple[Attempt, ...] = ()) -> None:
+    :ivar fault: what it said, code and id kept.
+    :ivar enveloped: whether it came in go-micro's form of an error. A 5xx that did not may be some proxy's.
+    """
+
+    def __init__(self, fault: Fault, attempts: tuple[Attempt, ...] = (), enveloped: bool = True) -> None:
         super().__init__(fault.detail, attempts)
         self.fault = fault
+        self.enveloped = enveloped
 
 
 # --- Ours -----------------------------------------------------------------------------------------------------------

@@ -6,11 +6,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
-from sidecar.model import UNSAID, BackendState, Call, Caller, CallPolicy, Cause, Change, Message, Node, Reply, Service
+from sidecar.errors import SidecarError
+from sidecar.model import (
+    UNSAID,
+    Attempt,
+    BackendState,
+    Call,
+    Caller,
+    CallPolicy,
+    Cause,
+    Change,
+    Message,
+    Node,
+    Outcome,
+    Reply,
+    Service,
+)
 
 
 class IWatcher(Interface):
@@ -96,31 +112,165 @@ class IBroker(Interface):
         """How it stands with its engine, now."""
 
 
-class ITransport(Interface):
-    """One attempt at one node, in the dialect that the node speaks."""
+class IExchangeListener(Interface):
+    """Who is told how an attempt ended: once, unless the attempt was cancelled."""
 
-    def send(node: Node, call: Call, timeout: float) -> Deferred[Reply]:
-        """:param timeout: seconds from now, connecting included.
-        :raises CallError: one of its kinds, which tells whether the request can have run."""
+    def attempt_replied(reply: Reply) -> None:
+        """The service answered well."""
+
+    def attempt_failed(error: SidecarError) -> None:
+        """It did not: a ``CallError``, whose kind tells whether the request can have run; or another kind, where the
+        call itself is wrong."""
+
+
+class IExchange(Interface):
+    """One attempt at one node."""
+
+    state: str = Attribute("What it waits for now, in words: ``no connection`` or ``no answer``.")
+
+    def start() -> None:
+        """Begin. The listener may be told before this returns."""
+
+    def cancel() -> None:
+        """End it and whatever it holds. The listener is told nothing any more."""
+
+    def before_sending(now: float) -> tuple[float, float]:
+        """How long the request took to leave, or has been waiting for that.
+
+        :param now: in the transport's seconds.
+        :returns: seconds spent queued for a connection that others used, and seconds spent connecting.
+        """
+
+
+class ITransport(Interface):
+    """Makes attempts at nodes that speak one dialect. It keeps no time: whoever asks does."""
+
+    def exchange(node: Node, call: Call, timeout: float, listener: IExchangeListener) -> IExchange:
+        """Prepare one attempt; nothing is sent before it is started.
+
+        :param timeout: seconds that are left, for the node to know.
+        :raises CallerError: the call cannot be written on the wire.
+        """
 
 
 class ISelector(Interface):
-    """Which node next."""
+    """Which node next.
 
-    def choose(name: str) -> Iterator[Node] | Deferred[Iterator[Node]]:
-        """The nodes of ``name`` in the order to try them; at once where the nodes are cached.
+    Every attempt is told of by ``began`` when it begins, and by ``ended`` when it ends, once each, however it ends.
+    """
 
-        :raises NotFound: no such service. :raises NoNodes: it has none."""
+    def first(name: str, version: str | None) -> Node | Deferred[Node]:
+        """The node to try first; at once where the nodes are cached.
 
-    def mark(node: Node, error: Exception | None) -> None:
-        """Tell how an attempt at ``node`` ended."""
+        :param version: the only one whose nodes may be chosen, None for any.
+        :raises NotFound: no such service, or no node of that version. :raises NoNodes: the service has no node.
+        """
+
+    def others(name: str, version: str | None, tried: Node) -> Iterator[Node]:
+        """Where to go on after ``tried`` failed: one node for each other address."""
+
+    def find(name: str, address: str, version: str | None) -> Node | Deferred[Node | None] | None:
+        """The node of service ``name`` whose ``host:port`` is ``address``, None where it has none there.
+
+        :raises NotFound: no such service, or no node of that version.
+        """
+
+    def began(node: Node) -> None:
+        """An attempt at ``node`` begins."""
+
+    def ended(node: Node, outcome: Outcome) -> None:
+        """An attempt at ``node`` that began is over."""
+
+
+class ICallObserver(Interface):
+    """Is told of every call that the client makes: counters, receipts, tracing.
+
+    The ``call`` of the three is the same object. What is raised here would hurt calls: raise nothing.
+    """
+
+    detailed: bool = Attribute(
+        "Whether it is told of attempts that were answered, too. That costs each call a look at the clock and a value; "
+        "attempts that failed are always told."
+    )
+
+    def began(call: Call, caller: Caller) -> None:
+        """A call begins."""
+
+    def attempted(call: Call, attempt: Attempt) -> None:
+        """An attempt is over."""
+
+    def ended(call: Call, outcome: Outcome, error: BaseException | None) -> None:
+        """The call is over.
+
+        :param error: what its caller is told; None where it was answered well, or the caller left.
+        """
+
+
+class IPendingCall(Interface):
+    """A call under way."""
+
+    def cancel() -> None:
+        """The caller has left: end it. Nobody is told any more. Doing it late or twice is no error."""
 
 
 class IClient(Interface):
-    """Calls services: chooses, attempts, retries."""
+    """Calls services: chooses a node, tries it, tries others."""
 
-    def call(call: Call, policy: CallPolicy) -> Deferred[Reply]:
-        """:raises NotFound: no such service. :raises CallError: one of its kinds, with the attempts."""
+    def start(
+        call: Call,
+        policy: CallPolicy,
+        caller: Caller,
+        done: Callable[[Any, Reply | None, BaseException | None], None],
+        context: Any,
+    ) -> IPendingCall:
+        """Make a call.
+
+        ``done(context, reply, error)`` is called once with one of the two, maybe before this returns; never after the
+        call was cancelled. An error is ``NotFound``, a ``CallError`` with its attempts, or what is wrong with the call.
+
+        :param caller: who asks.
+        """
+
+
+class IStreamListener(Interface):
+    """Who opened a stream. One of ``stream_ended`` and ``failed`` comes, once, last."""
+
+    def message(payload: bytes) -> None:
+        """The node said this."""
+
+    def stream_ended() -> None:
+        """The node ended the stream well."""
+
+    def failed(error: SidecarError) -> None:
+        """The stream broke, or the node ended it with an error."""
+
+
+class IStream(Interface):
+    """A stream that is open. Calling it after its end is no error and does nothing."""
+
+    def send(payload: bytes) -> None:
+        """Send one message. :raises Overloaded: too much waits for the node to read it."""
+
+    def end() -> None:
+        """Say that no more messages come from us. The node may go on; the stream is over when it ends."""
+
+    def pause() -> None:
+        """Ask the node to wait: whoever listens cannot take more."""
+
+    def resume() -> None:
+        """Let the node go on."""
+
+    def close() -> None:
+        """Leave. The listener hears nothing further."""
+
+
+class IStreamTransport(Interface):
+    """Opens streams to nodes that speak one dialect."""
+
+    def open(node: Node, call: Call, listener: IStreamListener) -> Deferred[IStream]:
+        """:returns: fires when the stream is open; cancelling it gives that up.
+        :raises CallError: it could not be opened; nothing can have run where it is ``ConnectFailed`` or ``NotSent``.
+        """
 
 
 class IAppHealth(Interface):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -131,13 +132,48 @@ class Fault:
     status: str
 
 
+class Outcome(Enum):
+    """How a call, or one attempt of it at one node, ended.
+
+    What a service answers is its own affair; the others tell of the node, the way to it, or us.
+    """
+
+    #: The service answered well.
+    ANSWERED = "answered"
+    #: The service answered with an error of its own.
+    FAULT = "fault"
+    #: Nobody took the request: no connection, or a node that says it did not begin. It cannot have run.
+    REFUSED = "refused"
+    #: No answer of the service: the connection was reset, the answer malformed, or a 5xx without an error envelope.
+    BROKEN = "broken"
+    #: The time was over before the answer came.
+    TIMED_OUT = "timed out"
+    #: We ended it, which tells nothing of the node: the caller left, a queue of ours was full, we are stopping.
+    CANCELLED = "cancelled"
+
+
 @frozen
 class Attempt:
-    """One try of a call at one node, for the receipt. :ivar outcome: ``ok`` or what happened, in words."""
+    """One try of a call at one node.
+
+    :ivar address: ``host:port`` that was tried.
+    :ivar queued: milliseconds spent waiting for a connection that others used.
+    :ivar connecting: milliseconds spent waiting for a connection to be made.
+    :ivar waiting: milliseconds from sending the request to the end.
+    :ivar detail: what happened, in words; "" where it was answered.
+    :ivar next: what came next: the caller was answered, another try followed at once, or after a pause, or none did.
+    :ivar why: why that came next, in words.
+    """
 
     node: Node
-    seconds: float
-    outcome: str
+    address: str
+    queued: float
+    connecting: float
+    waiting: float
+    outcome: Outcome
+    detail: str = ""
+    next: Literal["answer", "retry", "wait", "give up"] = "answer"
+    why: str = ""
 
 
 @frozen

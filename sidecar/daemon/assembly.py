@@ -21,12 +21,15 @@ from sidecar.model import CallPolicy
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.pubsub.outbox import OutboxLimits
 from sidecar.rpc.client import Client
-from sidecar.rpc.dialects import Transports
+from sidecar.rpc.dialects import Dialects
 from sidecar.rpc.grpc import GrpcTransport
+from sidecar.rpc.grpcstream import GrpcStreams
 from sidecar.rpc.mucp import MucpTransport
-from sidecar.rpc.plainhttp import PlainTransport
+from sidecar.rpc.mucpstream import MucpStreams
+from sidecar.rpc.plainhttp import PlainHttpTransport
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
+from sidecar.stats.calls import CallCounters
 from sidecar.stats.recorder import StatsRecorder
 from sidecar.web.broker import BrokerResource
 from sidecar.web.cors import CorsPolicy
@@ -64,7 +67,7 @@ class Daemon:
     registry: IRegistry
     broker: IBroker
     selector: Selector
-    transports: Transports
+    dialects: Dialects
     client: Client
     streams: Streams
     sockets: WebSockets
@@ -105,11 +108,14 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
     chance = random.Random()
     limits = _limits(settings)
     sizes = (limits.max_body, settings.client.pool_size, settings.client.pool_ttl, settings.client.max_waiting)
-    grpc, plain = GrpcTransport(reactor, limits.max_body), PlainTransport(reactor, *sizes)
-    transports = Transports(MucpTransport(reactor, *sizes), {"grpc": grpc, "http": plain})
+    grpc, plain = GrpcTransport(reactor, limits.max_body), PlainHttpTransport(reactor, *sizes)
+    dialects = Dialects(MucpTransport(reactor, *sizes), {"grpc": grpc, "http": plain})
     selector = Selector(registry, settings.client.selector, chance)
-    client = Client(selector, transports, reactor, chance, settings.client.any_address)
-    streams = Streams(reactor, selector, grpc, limits.max_body, secrets.token_hex(6))
+    calls = CallCounters()
+    any_address = settings.client.any_address
+    client = Client(selector, dialects, reactor, chance, any_address, (calls,))
+    mucp_streams = MucpStreams(reactor, limits.max_body, secrets.token_hex(6))
+    streams = Streams(selector, reactor, mucp_streams, {"grpc": GrpcStreams(grpc)}, any_address)
 
     sockets = _websockets(settings, reactor)
     bounds = OutboxLimits(settings.broker.outbox, settings.broker.outbox_messages, settings.broker.slow)
@@ -125,7 +131,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
         stream=StreamResource(StreamSessions(streams, sockets), cors),
         broker=BrokerResource(broker, pubsub, cors, limits.max_body),
         health=HealthResource(localapp.health(apps)),
-        stats=StatsResource(recorder, _facts(registry, broker, client, streams, pubsub, apps))
+        stats=StatsResource(recorder, _facts(registry, broker, calls, streams, pubsub, apps))
         if settings.enable_stats
         else None,
     )
@@ -136,7 +142,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
         registry,
         broker,
         selector,
-        transports,
+        dialects,
         client,
         streams,
         recorder,
@@ -154,7 +160,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
         registry=registry,
         broker=broker,
         selector=selector,
-        transports=transports,
+        dialects=dialects,
         client=client,
         streams=streams,
         sockets=sockets,
@@ -221,7 +227,7 @@ def _websockets(settings: Settings, reactor: Any) -> WebSockets:
 def _facts(
     registry: IRegistry,
     broker: IBroker,
-    client: Client,
+    calls: CallCounters,
     streams: Streams,
     pubsub: PubSubSessions,
     apps: tuple[localapp.LocalApp, ...],
@@ -231,13 +237,13 @@ def _facts(
         "registry": lambda: _state(registry),
         "broker": lambda: _state(broker),
         "calls": lambda: {
-            "in_flight": client.in_flight,
-            "succeeded": client.succeeded,
-            "faulted": client.faulted,
-            "timed_out": client.timed_out,
-            "failed": client.failed,
-            "cancelled": client.cancelled,
-            "retried": client.retried,
+            "in_flight": calls.in_flight,
+            "succeeded": calls.succeeded,
+            "faulted": calls.faulted,
+            "timed_out": calls.timed_out,
+            "failed": calls.failed,
+            "cancelled": calls.cancelled,
+            "retried": calls.retried,
             "streams": streams.open_streams,
         },
         "websockets": pubsub.stats,

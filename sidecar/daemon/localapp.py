@@ -133,8 +133,10 @@ def _probe(checked: HealthSettings, reactor: Any) -> Any:
 def _inbound(name: str, node: Node, plain: ITransport, registrar: Registrar, limits: HTTPLimits, reactor: Any) -> Any:
     """Answers go-micro calls for the app, over HTTP/1.1 and HTTP/2 on one port."""
     from sidecar.net.http2.server import SwitchFactory
+    from sidecar.rpc.dialects import DeferredTransport
     from sidecar.web.appserver import App, AppServerResource
 
-    resource = AppServerResource(App(name, node, plain, registrar), limits.max_body)
+    app = App(name, node, DeferredTransport(plain, reactor), registrar)
+    resource = AppServerResource(app, limits.max_body)
     http1: Any = SidecarSite(resource, reactor, limits)
     return SwitchFactory(http1, lambda: resource.grpc(reactor, limits.idle_timeout))

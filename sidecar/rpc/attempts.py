@@ -1,4 +1,4 @@
-"""What to do after an attempt failed: a pure machine. The client drives it, the clock is handed in.
+"""What to do after an attempt failed: a pure machine. A pending call drives it, the clock is handed in.
 
 ================  =======================================  ======================
 ``retry``         what happened                            then
@@ -11,15 +11,15 @@
 any               no attempt is left, or no time           give up
 ================  =======================================  ======================
 
-An attempt at another node follows at once, one at the same node after a jittered wait.
+An attempt at another address follows at once, one at the same address after a jittered wait.
 """
 
 from __future__ import annotations
 
 from random import Random
-from typing import Final
+from typing import Final, Literal
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from sidecar.errors import (
     BadAnswer,
@@ -32,7 +32,7 @@ from sidecar.errors import (
     ServiceFault,
     SidecarError,
 )
-from sidecar.model import Attempt, Call, CallPolicy, Node
+from sidecar.model import Attempt, Call, CallPolicy, Outcome
 
 #: go-micro's wait before attempt n is 10^n milliseconds.
 #: :source: micro/go-micro@v1.18.0:client/backoff.go
@@ -64,11 +64,25 @@ class GiveUp:
     error: Exception
 
 
+def outcome_of(error: BaseException) -> Outcome:
+    """What an attempt's error says about the node that was tried."""
+    if isinstance(error, ServiceFault):
+        return Outcome.FAULT if error.enveloped or error.fault.code < 500 else Outcome.BROKEN
+    if isinstance(error, (ConnectFailed, NotSent)):
+        return Outcome.REFUSED
+    if isinstance(error, CallTimeout):
+        return Outcome.TIMED_OUT
+    if isinstance(error, (ConnectionLost, BadAnswer)):
+        return Outcome.BROKEN
+    return Outcome.CANCELLED
+
+
 @define(eq=False)
 class Attempts:
     """The attempts of one call so far.
 
     :ivar deadline: when the whole call has to be over, in the clock's seconds.
+    :ivar made: those that are over.
     """
 
     call: Call
@@ -77,55 +91,63 @@ class Attempts:
     _random: Random
     made: list[Attempt] = field(factory=list)
 
-    def failed(
-        self, node: Node, seconds: float, error: SidecarError, elsewhere: bool, now: float
-    ) -> Try | Wait | GiveUp:
-        """An attempt failed.
+    def failed(self, attempt: Attempt, error: SidecarError, elsewhere: bool, now: float) -> Try | Wait | GiveUp:
+        """An attempt failed; it stands as the last of ``made`` then, with what comes next.
 
-        :param seconds: how long it took.
         :param error: a ``CallError``; any other kind is about the call itself, and is told as it is.
-        :param elsewhere: whether the next attempt would be at a node that was not tried yet.
+        :param elsewhere: whether the next attempt would be at an address that was not tried yet.
         """
         if not isinstance(error, CallError):
+            self._note(attempt, "give up", "the call itself is wrong")
             return GiveUp(error)
-        self.made.append(Attempt(node, seconds, str(error)))
-        if len(self.made) > self.policy.retries or not self._may_repeat(error):
-            return GiveUp(self._final(error))
+        refusal = self._why_not_again(error)
+        if refusal:
+            return self._give_up(attempt, error, refusal)
         if elsewhere and now < self.deadline:
+            self._note(attempt, "retry", "there is another address")
             return Try()
-        wait = min(_FIRST_WAIT * 10 ** (len(self.made) - 1), _LONGEST_WAIT) * self._random.uniform(0.5, 1.0)
+        wait = min(_FIRST_WAIT * 10 ** len(self.made), _LONGEST_WAIT) * self._random.uniform(0.5, 1.0)
         if now + wait >= self.deadline:
-            return GiveUp(self._final(error))
+            return self._give_up(attempt, error, "no time is left")
+        self._note(attempt, "wait", f"no other address is left: again in {wait * 1000:.0f} ms")
         return Wait(wait)
 
-    def expired(self, node: Node | None, seconds: float, state: str) -> CallTimeout:
+    def expired(self, attempt: Attempt | None, state: str) -> CallTimeout:
         """The deadline passed.
 
-        :param node: where an attempt was under way, None for nowhere. :param state: what was waited for.
+        :param attempt: the one that was under way, None for none. :param state: what was waited for.
         """
-        if node is not None:
-            self.made.append(Attempt(node, seconds, f"{state} in {seconds:.3g} s"))
+        if attempt is not None:
+            self._note(attempt, "give up", "the time of the call is over")
         told = self._told() if self.made else f"no node was tried: {state}"
         limit = f"{self.policy.timeout:.6g} s"
         return CallTimeout(f"{self._name}: timed out after {limit}: {told}", tuple(self.made))
 
-    def _may_repeat(self, error: CallError) -> bool:
-        if self.policy.retry == "never":
-            return False
+    def _why_not_again(self, error: CallError) -> str:
+        """Why no other attempt may follow, "" where one may."""
+        retry = self.policy.retry
+        if retry == "never":
+            return "retry is never"
+        if len(self.made) >= self.policy.retries:
+            return "no attempt is left"
         if isinstance(error, _NOT_RUN):
-            return True
-        if self.policy.retry != "error":
-            return False
+            return ""
+        if retry != "error":
+            return "the service answered" if isinstance(error, ServiceFault) else "it may have run"
         if isinstance(error, ServiceFault):
-            return error.fault.code in _TRIED_AGAIN
+            return "" if error.fault.code in _TRIED_AGAIN else "the service answered"
         # What go-micro's client tells as 500 or 408 of its own.
-        return isinstance(error, (ConnectionLost, BadAnswer, CallTimeout))
+        return "" if isinstance(error, (ConnectionLost, BadAnswer, CallTimeout)) else "it may have run"
 
-    def _final(self, error: CallError) -> CallError:
+    def _give_up(self, attempt: Attempt, error: CallError, why: str) -> GiveUp:
+        self._note(attempt, "give up", why)
         made = tuple(self.made)
         if isinstance(error, ServiceFault):
-            return ServiceFault(error.fault, made)  # its own words, untouched
-        return type(error)(f"{self._name}: {self._told()}", made)
+            return GiveUp(ServiceFault(error.fault, made, error.enveloped))  # its own words, untouched
+        return GiveUp(type(error)(f"{self._name}: {self._told()}", made))
+
+    def _note(self, attempt: Attempt, next: Literal["retry", "wait", "give up"], why: str) -> None:
+        self.made.append(evolve(attempt, next=next, why=why))
 
     @property
     def _name(self) -> str:
@@ -133,5 +155,9 @@ class Attempts:
 
     def _told(self) -> str:
         count = "1 attempt failed" if len(self.made) == 1 else f"{len(self.made)} attempts failed"
-        each = "; ".join(f"{attempt.node.hostport} ({attempt.node.id}): {attempt.outcome}" for attempt in self.made)
-        return f"{count}: {each}"
+        return f"{count}: {told(self.made)}"
+
+
+def told(made: list[Attempt]) -> str:
+    """Attempts in words, for an error."""
+    return "; ".join(f"{attempt.address} ({attempt.node.id}): {attempt.detail}" for attempt in made)

@@ -1,27 +1,53 @@
-"""One call under way."""
+"""One call under way: it drives the attempts machine, and tells selector, observers and caller what happens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any, Final
 
+from attrs import define, evolve
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from sidecar.errors import BadRequest, Forbidden, NotFound, SidecarError
-from sidecar.model import Call, CallPolicy, Node, Reply
+from sidecar.errors import SidecarError
+from sidecar.interfaces import ICallObserver, IExchange, IExchangeListener, IPendingCall, ISelector, ITransport
+from sidecar.model import Attempt, Call, CallPolicy, Node, Outcome, Reply
 from sidecar.net.reactor.timerwheel import TimerWheel
-from sidecar.rpc.attempts import Attempts, GiveUp, Wait
-from sidecar.rpc.dialects import Exchange
-
-if TYPE_CHECKING:
-    from sidecar.rpc.client import Client
+from sidecar.rpc import targets
+from sidecar.rpc.attempts import Attempts, GiveUp, Wait, outcome_of
 
 #: Told how a call ended: its context, and either a reply or an error.
 Done = Callable[[Any, Reply | None, BaseException | None], None]
 
+#: Looking a member up in an Enum costs a call more than it should.
+_ANSWERED: Final = Outcome.ANSWERED
+_CANCELLED: Final = Outcome.CANCELLED
 
+
+@define(eq=False)
+class CallEnvironment:
+    """What all calls of one client share.
+
+    :ivar seconds: the clock's, at hand. :ivar deadlines: ends calls whose time is over.
+    :ivar any_address: whether a call may name an address at which no node of its service is registered.
+    :ivar observers: are told of every call. :ivar detailed: whether one of them wants all attempts told.
+    """
+
+    selector: ISelector
+    transport: ITransport
+    clock: IReactorTime
+    seconds: Callable[[], float]
+    deadlines: TimerWheel
+    random: Random
+    any_address: bool
+    observers: tuple[ICallObserver, ...]
+    detailed: bool
+
+
+@implementer(IPendingCall, IExchangeListener)
 class PendingCall:
     """The shell around :class:`~sidecar.rpc.attempts.Attempts`, which is made when the first attempt fails.
 
@@ -32,10 +58,10 @@ class PendingCall:
         "_attempts",
         "_began",
         "_call",
-        "_client",
         "_context",
         "_deadline",
         "_done",
+        "_environment",
         "_exchange",
         "_looking",
         "_node",
@@ -45,14 +71,14 @@ class PendingCall:
         "slot",
     )
 
-    def __init__(self, client: Client, call: Call, policy: CallPolicy, done: Done, context: Any) -> None:
-        self._client = client
+    def __init__(self, environment: CallEnvironment, call: Call, policy: CallPolicy, done: Done, context: Any) -> None:
+        self._environment = environment
         self._call = call
         self._policy = policy
         self._done: Done | None = done
         self._context = context
         self._attempts: Attempts | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: IExchange | None = None
         self._nodes: Iterator[Node] | None = None
         self._node: Node | None = None
         self._looking: Deferred[Any] | None = None
@@ -60,85 +86,61 @@ class PendingCall:
         self.slot: set[Any] | None = None
 
     def begin(self) -> None:
-        """Find out who could be called."""
-        client, call = self._client, self._call
-        self._began = now = client.seconds()
+        """Find out who could be called, and call."""
+        environment, call = self._environment, self._call
+        self._began = now = environment.seconds()
         self._deadline = now + self._policy.timeout
-        client.deadlines.add(self, self._deadline)
-        if call.address is None:
-            node = client.selector.first(call.service)
-            if node is not None:
-                self._try(node)
-                return
+        environment.deadlines.add(self, self._deadline)
         try:
-            nodes = client.selector.choose(call.service) if call.address is None else self._at(call.address)
+            if call.address is None:
+                node = environment.selector.first(call.service, call.version)
+            else:
+                node = targets.first(environment.selector, call, environment.any_address)
         except Exception as error:
             self.give_up(error)
             return
-        if type(nodes) is Deferred:
-            self._looking = nodes
-            nodes.addCallbacks(self._found, self._not_found)
-            nodes.addErrback(self._broken)
+        if type(node) is Deferred:
+            self._look(node, None)
         else:
-            self._found(nodes)  # type: ignore[arg-type]  # the other half of the union
+            self._try(node)  # type: ignore[arg-type]  # the other half of the union
 
     def cancel(self) -> None:
-        """The caller has left: end everything, tell nobody."""
         if self._done is not None:
             self._done = None
-            self._client.cancelled += 1
-            self._let_go()
+            self._release(None)
+            for observer in self._environment.observers:
+                observer.ended(self._call, _CANCELLED, None)
 
     def give_up(self, error: BaseException) -> None:
         """End everything and tell the caller why."""
         done, self._done = self._done, None
         if done is not None:
-            self._let_go()
-            self._client.count(error)
+            self._release(error)
+            outcome = outcome_of(error)
+            # Where we did not even try, nobody took the request.
+            outcome = Outcome.REFUSED if outcome is _CANCELLED else outcome
+            for observer in self._environment.observers:
+                observer.ended(self._call, outcome, error)
             done(self._context, None, error)
 
     # --- Finding nodes ----------------------------------------------------------------------------------------------
 
-    def _at(self, address: str) -> Iterator[Node] | Deferred[Iterator[Node]]:
-        host, colon, port = address.rpartition(":")
-        if not colon or not host or not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
-            raise BadRequest(f"invalid address: {address[:100]!r} is not host:port")
-        try:
-            node = self._client.selector.at(self._call.service, address)
-        except NotFound:
-            if not self._client.any_address:
-                raise
-            node = None
-        if isinstance(node, Deferred):
-            return node.addCallbacks(self._permitted, self._unknown, callbackArgs=(address,), errbackArgs=(address,))
-        return self._permitted(node, address)
+    def _look(self, looking: Deferred[Node], otherwise: Node | None) -> None:
+        """Wait for the registry. :param otherwise: the node to try where it cannot tell one; None to give up then."""
+        self._looking = looking
+        looking.addCallbacks(self._found, self._not_found, errbackArgs=(otherwise,))
+        looking.addErrback(self._broken)
 
-    def _permitted(self, node: Node | None, address: str) -> Iterator[Node]:
-        if node is None:
-            if not self._client.any_address:
-                raise Forbidden(
-                    f"address: no node of {self._call.service} is registered at {address}; "
-                    "register it, or start the sidecar with --rpc_any_address"
-                )
-            host, _, port = address.rpartition(":")
-            node = Node("unregistered", host.removeprefix("[").removesuffix("]"), int(port))
-        return iter((node,))
-
-    def _unknown(self, failure: Failure, address: str) -> Iterator[Node]:
-        if not self._client.any_address:
-            return failure  # type: ignore[return-value]  # passed on, as errbacks do
-        failure.trap(NotFound)
-        return self._permitted(None, address)
-
-    def _found(self, nodes: Iterator[Node]) -> None:
+    def _found(self, node: Node) -> None:
         self._looking = None
-        self._nodes = nodes
-        self._try(next(nodes))
+        self._again(node)
 
-    def _not_found(self, failure: Failure) -> None:
+    def _not_found(self, failure: Failure, otherwise: Node | None) -> None:
         self._looking = None
-        error = failure.value
-        self.give_up(error if error is not None else RuntimeError(str(failure)))
+        if otherwise is not None and self._done is not None:
+            self._again(otherwise)
+        else:
+            self._broken(failure)
 
     def _broken(self, failure: Failure) -> None:
         self.give_up(failure.value or RuntimeError(str(failure)))
@@ -146,89 +148,125 @@ class PendingCall:
     # --- Attempts ---------------------------------------------------------------------------------------------------
 
     def _try(self, node: Node) -> None:
-        client = self._client
+        environment = self._environment
         self._node = node
-        if client.selector.counts:
-            client.selector.began(node)
+        environment.selector.began(node)
         try:
-            exchange = client.transport.exchange(node, self._call, self._deadline - self._began, self)
+            exchange = environment.transport.exchange(node, self._call, self._deadline - self._began, self)
         except Exception as error:
             self.give_up(error)
             return
         self._exchange = exchange
         exchange.start()
 
-    # What the transport tells: see rpc.transports.Listener.
-
     def attempt_replied(self, reply: Reply) -> None:
         done, self._done = self._done, None
         if done is None:
             return
-        client, slot, node = self._client, self.slot, self._node
+        environment, slot, node = self._environment, self.slot, self._node
         if slot is not None:
             slot.discard(self)
-        if client.selector.counts:
-            assert node is not None
-            client.selector.mark(node, None)
-        client.succeeded += 1
+        assert node is not None
+        environment.selector.ended(node, _ANSWERED)
+        if environment.detailed:
+            attempt = self._attempt(node, environment.seconds(), _ANSWERED, "")
+            for observer in environment.observers:
+                if observer.detailed:
+                    observer.attempted(self._call, attempt)
+        for observer in environment.observers:
+            observer.ended(self._call, _ANSWERED, None)
         done(self._context, reply, None)
 
     def attempt_failed(self, error: SidecarError) -> None:
-        client, node = self._client, self._node
+        environment, node = self._environment, self._node
         if self._done is None or node is None:
             return
+        now, outcome = environment.seconds(), outcome_of(error)
+        attempt = self._attempt(node, now, outcome, str(error))
         self._exchange = self._node = None
-        client.selector.mark(node, error)
+        environment.selector.ended(node, outcome)
         if self._nodes is None:
-            self._nodes = client.selector.others(self._call.service, node)
+            self._nodes = targets.others(environment.selector, self._call, node)
         following = next(self._nodes, None)
-        elsewhere = following is not None
-        now = client.seconds()
         attempts = self._machine()
-        verdict = attempts.failed(node, now - self._began, error, elsewhere, now)
+        verdict = attempts.failed(attempt, error, following is not None, now)
+        self._tell(attempts.made[-1])
         if isinstance(verdict, GiveUp):
             self.give_up(verdict.error)
-            return
-        client.retried += 1
-        if following is None and self._call.address is None:
-            # All were tried: another round.
-            following = client.selector.first(self._call.service)
-        if isinstance(verdict, Wait):
-            self._wait = client.clock.callLater(verdict.seconds, self._again, following or node)
+        elif isinstance(verdict, Wait):
+            self._wait = environment.clock.callLater(verdict.seconds, self._another_round, node, following)
         else:
-            self._again(following or node)
+            assert following is not None
+            self._again(following)
 
     def expired(self) -> None:
         """The deadline passed (the wheel tells it)."""
-        now, node = self._client.seconds(), self._node
+        node = self._node
         state = "the registry did not answer" if self._looking is not None else "there was a pause"
-        if self._exchange is not None:
-            state = self._exchange.state
-        error = self._machine().expired(node, now - self._began, state)
+        attempt = None
         if node is not None:
-            self._client.selector.mark(node, error)
+            now = self._environment.seconds()
+            state = self._exchange.state if self._exchange is not None else "it was not sent"
+            detail = f"{state} in {now - self._began:.3g} s"
+            attempt = self._attempt(node, now, Outcome.TIMED_OUT, detail)
+            self._environment.selector.ended(node, Outcome.TIMED_OUT)
             self._node = None
+        attempts = self._machine()
+        error = attempts.expired(attempt, state)
+        if attempt is not None:
+            self._tell(attempts.made[-1])
         self.give_up(error)
 
-    def _again(self, node: Node) -> None:
+    def _another_round(self, node: Node, following: Node | None) -> None:
+        """The pause is over: try ``following``, or begin anew where all were tried, ``node`` last."""
         self._wait = None
-        self._began = self._client.seconds()
+        if following is None and self._call.address is None:
+            self._nodes = None
+            try:
+                found = self._environment.selector.first(self._call.service, self._call.version)
+            except SidecarError:
+                found = node  # it left meanwhile: the caller is better told why it failed before
+            if isinstance(found, Deferred):
+                self._look(found, node)
+                return
+            following = found
+        self._again(following or node)
+
+    def _again(self, node: Node) -> None:
+        self._began = self._environment.seconds()
         self._try(node)
 
     def _machine(self) -> Attempts:
         if self._attempts is None:
-            self._attempts = Attempts(self._call, self._policy, self._deadline, self._client.random)
+            self._attempts = Attempts(self._call, self._policy, self._deadline, self._environment.random)
         return self._attempts
 
-    def _let_go(self) -> None:
-        """End whatever is under way for it."""
+    def _attempt(self, node: Node, now: float, outcome: Outcome, detail: str) -> Attempt:
+        """The attempt that is under way, as one that is over."""
+        exchange = self._exchange
+        queued, connecting = exchange.before_sending(now) if exchange is not None else (0.0, 0.0)
+        waiting = max(0.0, now - self._began - queued - connecting)
+        return Attempt(
+            node, node.hostport, queued * 1000, connecting * 1000, waiting * 1000, outcome, detail
+        )  # fmt: skip
+
+    def _tell(self, attempt: Attempt) -> None:
+        for observer in self._environment.observers:
+            observer.attempted(self._call, attempt)
+
+    def _release(self, error: BaseException | None) -> None:
+        """End whatever is under way for it. :param error: why, None where the caller left."""
         TimerWheel.remove(self)
+        node, self._node = self._node, None
+        if node is not None:
+            self._environment.selector.ended(node, _CANCELLED)
+            if self._environment.observers:
+                why = "the caller left" if error is None else str(error)
+                attempt = self._attempt(node, self._environment.seconds(), _CANCELLED, why)
+                self._tell(evolve(attempt, next="give up", why=why))
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()
-        if self._node is not None:
-            self._client.selector.mark(self._node, None)
-            self._node = None
         wait, self._wait = self._wait, None
         if wait is not None:
             wait.cancel()

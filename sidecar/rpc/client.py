@@ -1,99 +1,59 @@
-"""Calls services: chooses a node, tries it, and does what the attempts machine says when that fails."""
+"""Calls services: starts calls, ends them when the sidecar stops, and has their observers told."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
 from twisted.application import service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sidecar.errors import CallTimeout, ServiceFault, ShuttingDown
-from sidecar.interfaces import IClient
-from sidecar.model import Call, CallPolicy, Reply
+from sidecar.errors import ShuttingDown
+from sidecar.interfaces import ICallObserver, IClient, ISelector, ITransport
+from sidecar.model import Call, Caller, CallPolicy
 from sidecar.net.reactor.timerwheel import TimerWheel
-from sidecar.rpc.call import Done, PendingCall
-from sidecar.rpc.dialects import ILeanTransport
-from sidecar.rpc.selector import Selector
+from sidecar.rpc.call import CallEnvironment, Done, PendingCall
 
 
 @implementer(IClient)
 class Client(service.Service):
-    """Calls services.
-
-    :ivar succeeded: calls that were answered well, since the start. :ivar faulted: by an error of the service.
-    :ivar timed_out: calls that ran out of time. :ivar failed: calls that failed otherwise.
-    :ivar cancelled: calls whose caller left. :ivar retried: attempts after the first.
-    """
+    """Calls services."""
 
     def __init__(
         self,
-        selector: Selector,
-        transport: ILeanTransport,
+        selector: ISelector,
+        transport: ITransport,
         clock: IReactorTime,
         random: Random,
         any_address: bool = False,
+        observers: Sequence[ICallObserver] = (),
     ) -> None:
-        """:param any_address: whether a call may name an address at which no node of its service is registered."""
-        self.selector = selector
-        self.transport = transport
-        self.clock = clock
-        self.seconds = clock.seconds
-        self.random = random
-        self.any_address = any_address
-        self.deadlines = TimerWheel(clock)
+        """:param any_address: whether a call may name an address at which no node of its service is registered.
+        :param observers: are told of every call."""
+        self._deadlines = TimerWheel(clock)
+        self._observers = tuple(observers)
+        detailed = any(observer.detailed for observer in observers)
+        self._environment = CallEnvironment(
+            selector, transport, clock, clock.seconds, self._deadlines, random, any_address, self._observers, detailed
+        )
         self._stopped = False
-        self._started = 0
-        self.succeeded = self.faulted = self.timed_out = self.failed = self.cancelled = self.retried = 0
-
-    @property
-    def in_flight(self) -> int:
-        return self._started - self.succeeded - self.faulted - self.timed_out - self.failed - self.cancelled
 
     def stopService(self) -> None:
         """Give up what is still in flight. (The site has drained before, so there is little.)"""
         super().stopService()
         self._stopped = True
-        for flight in self.deadlines.items():
-            flight.give_up(ShuttingDown("the sidecar is stopping and gave this call up: try again"))
-        self.deadlines.stop()
+        for pending in self._deadlines.items():
+            pending.give_up(ShuttingDown("the sidecar is stopping and gave this call up: try again"))
+        self._deadlines.stop()
 
-    def call(self, call: Call, policy: CallPolicy) -> Deferred[Reply]:
-        flight: PendingCall | None = None
-        reply: Deferred[Reply] = Deferred(lambda _: flight.cancel() if flight is not None else None)
-        flight = self.start(call, policy, _fire, reply)
-        return reply
-
-    def start(self, call: Call, policy: CallPolicy, done: Done, context: Any) -> PendingCall:
-        """The same for those in a hurry: ``done(context, reply, error)`` is called once, unless the flight is
-        cancelled.
-
-        It may be called before this returns.
-        """
-        flight = PendingCall(self, call, policy, done, context)
-        self._started += 1
+    def start(self, call: Call, policy: CallPolicy, caller: Caller, done: Done, context: Any) -> PendingCall:
+        pending = PendingCall(self._environment, call, policy, done, context)
+        for observer in self._observers:
+            observer.began(call, caller)
         if self._stopped:
-            flight.give_up(ShuttingDown("the sidecar is stopping: call again"))
+            pending.give_up(ShuttingDown("the sidecar is stopping: call again"))
         else:
-            flight.begin()
-        return flight
-
-    def count(self, error: BaseException) -> None:
-        """A call ended badly."""
-        if isinstance(error, ServiceFault):
-            self.faulted += 1
-        elif isinstance(error, CallTimeout):
-            self.timed_out += 1
-        else:
-            self.failed += 1
-
-
-def _fire(reply: Deferred[Reply], answer: Reply | None, error: BaseException | None) -> None:
-    if answer is not None:
-        reply.callback(answer)
-    else:
-        assert error is not None
-        reply.errback(Failure(error))
+            pending.begin()
+        return pending

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
 from twisted.application import service
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConnector, IDelayedCall
+from twisted.internet.interfaces import IConnector
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sidecar.errors import BadAnswer, CallError, CallTimeout, ServiceFault, TooLarge
-from sidecar.interfaces import ITransport
+from sidecar.errors import BadAnswer, CallError, ServiceFault, TooLarge
+from sidecar.interfaces import IExchange, IExchangeListener, ITransport
 from sidecar.model import Call, Node, Reply
 from sidecar.net.errors import NetError, QueueFull, Unavailable
 from sidecar.net.http2.client import Http2Connection
@@ -28,48 +28,43 @@ CONNECT = 2.0
 
 @implementer(ITransport)
 class GrpcTransport(service.Service):
-    """Unary calls over gRPC, and the streams that :mod:`sidecar.rpc.streams` opens."""
+    """Unary calls over gRPC, and the HTTP/2 streams that gRPC's own streams need."""
 
     def __init__(self, reactor: Any, max_body: int, limits: Http2Limits | None = None) -> None:
         """:param reactor: connects and keeps time. :param max_body: bytes of the largest message either way."""
         self._reactor = reactor
-        self._max_body = max_body
+        self.max_body = max_body
+        self.seconds: Callable[[], float] = reactor.seconds
         self._limits = limits or Http2Limits()
-        self._peers: dict[str, _Peer] = {}
+        self._destinations: dict[str, _Destination] = {}
         self._connections: set[Http2Connection] = set()
 
     def stopService(self) -> None:
         super().stopService()
-        for peer in list(self._peers.values()):
-            peer.close()
+        for destination in list(self._destinations.values()):
+            destination.close()
         for connection in list(self._connections):
             connection.close()
 
-    def send(self, node: Node, call: Call, timeout: float) -> Deferred[Reply]:
-        unary = _Unary(call, self._max_body)
-        unary.done = Deferred(lambda _: unary.give_up(None))
-        late = CallTimeout(f"no answer within {timeout:.3g} s")
-        unary.deadline = self._reactor.callLater(timeout, unary.give_up, late)
-        headers = grpc.request_headers(node.hostport, call, timeout)
-        self.open(node, headers, unary, unary.began)
-        return unary.done
+    def exchange(self, node: Node, call: Call, timeout: float, listener: IExchangeListener) -> GrpcExchange:
+        return GrpcExchange(self, node, call, grpc.request_headers(node.hostport, call, timeout), listener)
 
-    def open(self, node: Node, headers: Headers, receiver: StreamReceiver, began: Any) -> None:
+    def open_stream(self, node: Node, headers: Headers, receiver: StreamReceiver, began: Any) -> None:
         """Open a stream to ``node``, connecting first where need be; ``began(stream)`` is called when it is open."""
-        peer = self._peers.get(node.hostport)
-        if peer is None:
-            peer = self._peers[node.hostport] = _Peer(
+        destination = self._destinations.get(node.hostport)
+        if destination is None:
+            destination = self._destinations[node.hostport] = _Destination(
                 self._reactor, node, self._limits, self._forget, self._connections
             )
-        peer.open(headers, receiver, began)
+        destination.open(headers, receiver, began)
 
-    def _forget(self, peer: _Peer) -> None:
-        if self._peers.get(peer.node.hostport) is peer:
-            del self._peers[peer.node.hostport]
+    def _forget(self, destination: _Destination) -> None:
+        if self._destinations.get(destination.node.hostport) is destination:
+            del self._destinations[destination.node.hostport]
 
 
 @define(eq=False)
-class _Peer:
+class _Destination:
     """The way to one node: its connection, or the calls that wait for one to be made."""
 
     reactor: Any
@@ -124,17 +119,23 @@ class _Peer:
 class _Factory(ClientFactory):
     noisy = False
 
-    def __init__(self, peer: _Peer) -> None:
-        self._peer = peer
+    def __init__(self, destination: _Destination) -> None:
+        self._destination = destination
 
     def buildProtocol(self, addr: Any) -> Http2Connection:
-        peer = self._peer
-        made = _Announced(peer.reactor, peer.node.hostport, peer.limits, peer.retired, peer.connections.discard)
-        made.announce = peer.connected
+        destination = self._destination
+        made = _Announced(
+            destination.reactor,
+            destination.node.hostport,
+            destination.limits,
+            destination.retired,
+            destination.connections.discard,
+        )
+        made.announce = destination.connected
         return made
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        self._peer.failed(reason)
+        self._destination.failed(reason)
 
 
 class _Announced(Http2Connection):
@@ -147,33 +148,77 @@ class _Announced(Http2Connection):
         self.announce(self)
 
 
-class _Unary:
-    """One call on its stream: collects the reply, the trailers, and settles ``done`` once."""
+@implementer(IExchange)
+class GrpcExchange:
+    """One call on a stream of its own: collects the message and the trailers, and tells the listener once."""
 
-    done: Deferred[Reply]
-    deadline: IDelayedCall
+    __slots__ = (
+        "_call",
+        "_deframer",
+        "_fields",
+        "_headers",
+        "_listener",
+        "_messages",
+        "_node",
+        "_sent",
+        "_started",
+        "_stream",
+        "_trailers",
+        "_transport",
+        "_waited",
+    )
 
-    def __init__(self, call: Call, max_body: int) -> None:
+    def __init__(
+        self, transport: GrpcTransport, node: Node, call: Call, fields: Headers, listener: IExchangeListener
+    ) -> None:
+        """:param fields: the headers of the request."""
+        self._transport = transport
+        self._node = node
         self._call = call
-        self._deframer = grpc.Deframer(max_body)
+        self._fields = fields
+        self._listener: IExchangeListener | None = listener
+        self._deframer = grpc.Deframer(transport.max_body)
         self._stream: Stream | None = None
-        self._settled = False
+        self._started = 0.0
+        self._waited = False
+        self._sent: float | None = None
         self._messages: list[bytes] = []
         self._headers: dict[str, str] = {}
         self._trailers: dict[str, str] = {}
 
-    def began(self, stream: Stream) -> None:
-        if self._settled:
+    # --- IExchange --------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        return "no connection" if self._stream is None else "no answer"
+
+    def start(self) -> None:
+        self._started = self._transport.seconds()
+        self._transport.open_stream(self._node, self._fields, self, self._began)
+        self._waited = self._stream is None
+
+    def cancel(self) -> None:
+        self._listener = None
+        if self._stream is not None:
+            self._stream.cancel()
+
+    def before_sending(self, now: float) -> tuple[float, float]:
+        # Where a connection was there already, nothing was waited for.
+        return 0.0, ((self._sent if self._sent is not None else now) - self._started) if self._waited else 0.0
+
+    # --- From the connection: see net.http2.stream.StreamReceiver ---------------------------------------------------
+
+    def _began(self, stream: Stream) -> None:
+        self._sent = self._transport.seconds()
+        if self._listener is None:
             stream.cancel()
             return
         self._stream = stream
-        stream.send(grpc.frame(self._call.request), end=True)
-
-    def give_up(self, error: CallError | None) -> None:
-        """The deadline passed, or (None) the caller left."""
-        if self._stream is not None:
-            self._stream.cancel()
-        self._settle(Failure(error or CancelledError()))
+        try:
+            stream.send(grpc.frame(self._call.request), end=True)
+        except NetError as error:
+            stream.cancel()
+            self._fail(call_error(error))
 
     def headers_received(self, headers: list[tuple[str, str]]) -> None:
         self._headers.update(headers)
@@ -182,7 +227,9 @@ class _Unary:
         try:
             self._messages += self._deframer.feed(data)
         except (TooLarge, BadAnswer) as error:
-            self.give_up(BadAnswer(str(error)))
+            if self._stream is not None:
+                self._stream.cancel()
+            self._fail(BadAnswer(str(error)))
 
     def trailers_received(self, headers: list[tuple[str, str]]) -> None:
         self._trailers.update(headers)
@@ -192,27 +239,23 @@ class _Unary:
         trailers = self._trailers or self._headers
         status = self._headers.get(":status", "")
         if "grpc-status" not in trailers:
-            self._settle(Failure(BadAnswer(grpc.http_problem(status) if status != "200" else "no grpc-status")))
+            self._fail(BadAnswer(grpc.http_problem(status) if status != "200" else "no grpc-status"))
             return
         fault = grpc.fault(self._call.service, trailers)
         if fault is not None:
-            self._settle(Failure(ServiceFault(fault)))
+            self._fail(ServiceFault(fault))
         elif len(self._messages) != 1 or self._deframer.rest:
-            self._settle(Failure(BadAnswer(f"{len(self._messages)} messages in the answer to a unary call")))
+            self._fail(BadAnswer(f"{len(self._messages)} messages in the answer to a unary call"))
         else:
-            kind = "application/json" if grpc.is_json(self._call.content_type) else "application/protobuf"
-            self._settle(Reply(self._messages[0], kind))
+            content_type = "application/json" if grpc.is_json(self._call.content_type) else "application/protobuf"
+            listener, self._listener = self._listener, None
+            if listener is not None:
+                listener.attempt_replied(Reply(self._messages[0], content_type))
 
     def failed(self, error: NetError) -> None:
-        self._settle(Failure(call_error(error)))
+        self._fail(call_error(error))
 
-    def _settle(self, result: Reply | Failure) -> None:
-        if self._settled:
-            return
-        self._settled = True
-        if self.deadline.active():
-            self.deadline.cancel()
-        if isinstance(result, Failure):
-            self.done.errback(result)
-        else:
-            self.done.callback(result)
+    def _fail(self, error: CallError) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.attempt_failed(error)

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.application import service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sidecar.errors import ConfigError, EngineUnavailable, NoNodes
+from sidecar.errors import ConfigError, EngineUnavailable, NoNodes, NotFound
 from sidecar.interfaces import IRegistry, ISelector, IWatch, IWatcher
-from sidecar.model import Change, Node, Service
-from sidecar.rpc.strategy import STRATEGIES, Candidates, order, rest
+from sidecar.model import Change, Node, Outcome, Service
+from sidecar.rpc.strategy import STRATEGIES, Candidates, rest
 
 #: Services whose nodes are kept; the one that was looked up longest ago makes room.
 MAX_SERVICES = 65_536
@@ -24,12 +24,43 @@ MAX_SERVICES = 65_536
 
 @define(eq=False)
 class _Entry:
-    """What is known of one service. :ivar stale: a change was told; it serves only where the registry cannot."""
+    """What is known of one service.
 
-    nodes: tuple[Node, ...]
+    :ivar versions: its nodes by version, in the registry's order.
+    :ivar narrowed: the candidates of single versions, made when one is asked for.
+    :ivar stale: a change was told; it serves only where the registry cannot.
+    """
+
+    versions: dict[str, tuple[Node, ...]]
     candidates: Candidates
     by_address: dict[str, Node]
+    narrowed: dict[str, Candidates] = field(factory=dict)
     stale: bool = False
+
+    @classmethod
+    def of(cls, versions: dict[str, tuple[Node, ...]]) -> _Entry:
+        nodes = tuple(node for each in versions.values() for node in each)
+        return cls(versions, Candidates.of(nodes), {node.hostport: node for node in reversed(nodes)})
+
+    def of_version(self, name: str, version: str | None) -> Candidates:
+        """The candidates of one version, or of all (None). :raises NotFound: it has no node of that version."""
+        if version is None:
+            return self.candidates
+        candidates = self.narrowed.get(version)
+        if candidates is None:
+            nodes = self.versions.get(version)
+            if not nodes:
+                there = ", ".join(each or '""' for each, nodes in self.versions.items() if nodes)
+                raise NotFound(f"{name}: no node of version {version}; there are nodes of {there}")
+            candidates = self.narrowed[version] = Candidates.of(nodes)
+        return candidates
+
+    def at(self, name: str, address: str, version: str | None) -> Node | None:
+        """The node at ``address``, None where there is none. :raises NotFound: it has no node of that version."""
+        if version is None:
+            return self.by_address.get(address)
+        candidates = self.of_version(name, version)
+        return next((node for node in (*candidates.nodes, *candidates.reserve) if node.hostport == address), None)
 
 
 @define(eq=False)
@@ -55,8 +86,7 @@ class Selector(service.Service):
         self._registry = registry
         self._random = random
         self._strategy = STRATEGIES[strategy](random)
-        #: Whether it wants to be told of every beginning and end.
-        self.counts = self._strategy.counts
+        self._counts = self._strategy.counts
         self._max_services = max_services
         self._known: dict[str, _Entry] = {}
         self._lookups: dict[str, _Lookup] = {}
@@ -75,49 +105,41 @@ class Selector(service.Service):
 
     # --- ISelector --------------------------------------------------------------------------------------------------
 
-    def choose(self, name: str) -> Iterator[Node] | Deferred[Iterator[Node]]:
-        entry = self._known.get(name)
-        if entry is not None and not entry.stale:
-            return order(entry.candidates, self._strategy, self._random)
-        found = self._look_up(name)
-        if isinstance(found, _Entry):
-            return order(found.candidates, self._strategy, self._random)
-        return found.addCallback(lambda entry: order(entry.candidates, self._strategy, self._random))
-
-    def first(self, name: str) -> Node | None:
-        """The node to try first; None where that takes a look at the registry, which :meth:`choose` takes."""
+    def first(self, name: str, version: str | None) -> Node | Deferred[Node]:
         entry = self._known.get(name)
         if entry is None or entry.stale:
-            return None
-        candidates = entry.candidates
+            found = self._look_up(name)
+            if isinstance(found, Deferred):
+                return found.addCallback(self._first_of, name, version)
+            entry = found
+        candidates = entry.candidates if version is None else entry.of_version(name, version)
         if candidates.only is not None:
             return candidates.only
         return candidates.nodes[self._strategy.first(candidates)]
 
-    def others(self, name: str, tried: Node) -> Iterator[Node]:
-        """Where to go on after :meth:`first` was not enough."""
+    def others(self, name: str, version: str | None, tried: Node) -> Iterator[Node]:
         entry = self._known.get(name)
         if entry is not None:
-            yield from rest(entry.candidates, tried, self._random)
+            yield from rest(entry.of_version(name, version), tried, self._random)
 
-    def mark(self, node: Node, error: Exception | None) -> None:
-        if self.counts:
-            self._strategy.ended(node)
-
-    def began(self, node: Node) -> None:
-        """Tell that an attempt at ``node`` begins; :meth:`mark` tells its end."""
-        if self.counts:
-            self._strategy.began(node)
-
-    def at(self, name: str, address: str) -> Node | Deferred[Node | None] | None:
-        """The node of service ``name`` whose ``host:port`` is ``address``, None where it has none.
-
-        :raises NotFound: no such service."""
+    def find(self, name: str, address: str, version: str | None) -> Node | Deferred[Node | None] | None:
         entry = self._known.get(name)
         found = entry if entry is not None and not entry.stale else self._look_up(name)
-        if isinstance(found, _Entry):
-            return found.by_address.get(address)
-        return found.addCallback(lambda entry: entry.by_address.get(address))
+        if isinstance(found, Deferred):
+            return found.addCallback(lambda entry: entry.at(name, address, version))
+        return found.at(name, address, version)
+
+    def began(self, node: Node) -> None:
+        if self._counts:
+            self._strategy.began(node)
+
+    def ended(self, node: Node, outcome: Outcome) -> None:
+        if self._counts:
+            self._strategy.ended(node)
+
+    def _first_of(self, entry: _Entry, name: str, version: str | None) -> Node:
+        candidates = entry.of_version(name, version)
+        return candidates.nodes[self._strategy.first(candidates)]
 
     # --- Keeping true -----------------------------------------------------------------------------------------------
 
@@ -132,7 +154,7 @@ class Selector(service.Service):
         if lookup is not None:
             lookup.outdated = True
 
-    def _look_up(self, name: str) -> _Entry | Deferred[Any]:
+    def _look_up(self, name: str) -> _Entry | Deferred[_Entry]:
         """The entry at once where the registry answers at once. However many ask, the registry is asked once."""
         lookup = self._lookups.get(name)
         if lookup is None:
@@ -153,13 +175,15 @@ class Selector(service.Service):
         return waiting
 
     def _entry_of(self, services: tuple[Service, ...], name: str, lookup: _Lookup) -> _Entry:
-        nodes = tuple(node for each in services for node in each.nodes)
-        if not nodes:
+        versions: dict[str, tuple[Node, ...]] = {}
+        for each in services:
+            versions[each.version] = versions.get(each.version, ()) + each.nodes
+        if not any(versions.values()):
             self._known.pop(name, None)
             raise NoNodes(f"{name}: the service is registered and has no node; start one")
         entry = self._known.pop(name, None)
-        if entry is None or entry.nodes != nodes:
-            fresh = _Entry(nodes, Candidates.of(nodes), {node.hostport: node for node in reversed(nodes)})
+        if entry is None or entry.versions != versions:
+            fresh = _Entry.of(versions)
             if entry is not None:
                 fresh.candidates.turn = entry.candidates.turn  # the round goes on
             entry = fresh

@@ -176,15 +176,11 @@ STRATEGIES: Final[Mapping[str, Callable[[Random], Strategy]]] = {
 }
 
 
-def order(candidates: Candidates, strategy: Strategy, random: Random) -> Iterator[Node]:
-    """Every node once: the strategy's choice, then the others that share the work, at last the reserve."""
-    first = candidates.nodes[strategy.first(candidates)]
-    yield first
-    yield from rest(candidates, first, random)
-
-
 def rest(candidates: Candidates, tried: Node, random: Random) -> Iterator[Node]:
-    """Every node once but ``tried``: by chance those that share the work, then the reserve."""
-    others = [node for node in candidates.nodes if node is not tried and node.id != tried.id]
-    yield from random.sample(others, len(others))
-    yield from random.sample(candidates.reserve, len(candidates.reserve))
+    """One node for each address but that of ``tried``: by chance those that share the work, then the reserve."""
+    seen = {tried.hostport}
+    for group in (candidates.nodes, candidates.reserve):
+        for node in random.sample(group, len(group)):
+            if node.hostport not in seen:
+                seen.add(node.hostport)
+                yield node

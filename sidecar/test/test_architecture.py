@@ -59,7 +59,7 @@ NET = ("sidecar.net", "sidecar.lifecycle", "sidecar.waiting")
 MOST_FILES = 15
 MOST_LINES = 300
 #: Longer files, each with the reason why it holds one thing all the same.
-LONG: dict[str, str] = {}
+LONG: dict[str, str] = {"sidecar/model.py": "the values that all of it speaks in, and nothing else"}
 
 #: Words that no name has: they tell a story where the field has a word. Left the old, right the one to use.
 WORDS: dict[str, str] = {
@@ -161,7 +161,12 @@ METAPHORS = frozenset(
 KNOWN: dict[str, tuple[str, ...]] = {
     "test_net_knows_nothing_of_micro": ("sidecar.net.http.",),
     "test_no_circles_of_files": ("sidecar.net.http.", "sidecar.registry.peers.", "sidecar.rpc."),
-    "test_files_are_short": ("sidecar/daemon/cmdline/flags.py", "sidecar/net/http/", "sidecar/net/nats/", "sidecar/registry/"),
+    "test_files_are_short": (
+        "sidecar/daemon/cmdline/flags.py",
+        "sidecar/net/http/",
+        "sidecar/net/nats/",
+        "sidecar/registry/",
+    ),
     "test_class_names_are_unique": ("Engine:", "Listener:", "Record:", "Refused:"),
     "test_names": tuple(f"sidecar/{package}/" for package in ("net/http", "registry", "rpc", "wire")),
     "test_docstrings": tuple(f"sidecar/{package}/" for package in ("net/http", "registry", "rpc", "wire")),

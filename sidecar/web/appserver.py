@@ -14,10 +14,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from sidecar.errors import CallerError, SidecarError
-from sidecar.interfaces import IAppHealth, ITransport
+from sidecar.interfaces import IAppHealth
 from sidecar.model import Call, Fault, Node, Reply
 from sidecar.net.http2.server import Http2Answer, Http2ServerConnection
 from sidecar.problems import problem
+from sidecar.rpc.dialects import DeferredTransport
 from sidecar.web.params import body
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request
@@ -41,7 +42,7 @@ class App:
 
     name: str
     node: Node
-    transport: ITransport
+    transport: DeferredTransport
     health: IAppHealth | None = None
 
     async def serve(self, call: Call, timeout: float) -> Reply | Fault:

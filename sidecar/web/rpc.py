@@ -7,9 +7,9 @@ from typing import Final
 from attrs import evolve
 from twisted.web.server import NOT_DONE_YET
 
-from sidecar.model import CallPolicy, Reply
+from sidecar.interfaces import IClient
+from sidecar.model import ANONYMOUS, CallPolicy, Reply
 from sidecar.problems import RPC
-from sidecar.rpc.client import Client
 from sidecar.web.params import body
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import JSON, Request, fail
@@ -21,7 +21,7 @@ _OK: Final = 200
 class RpcResource(MethodResource):
     """Reads the call, has the client make it, and gives the service's own bytes back."""
 
-    def __init__(self, client: Client, policy: CallPolicy, max_body: int) -> None:
+    def __init__(self, client: IClient, policy: CallPolicy, max_body: int) -> None:
         """:param policy: how hard to try; a caller can shorten its timeout. :param max_body: bytes of a request."""
         super().__init__({"POST": self._call}, RPC)
         self._client = client
@@ -36,7 +36,7 @@ class RpcResource(MethodResource):
         policy = self._policy
         if timeout is not None and timeout < policy.timeout:
             policy = evolve(policy, timeout=timeout)
-        pending = self._client.start(call, policy, _done, request)
+        pending = self._client.start(call, policy, ANONYMOUS, _done, request)
         if not request.finished:
             # The caller hangs up: the attempt is cancelled and its connection closed.
             request.on_lost = pending.cancel

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from sidecar.errors import BadAnswer, BadRequest, TooLarge
 from sidecar.model import Call, Fault
 from sidecar.wire import faults
+from sidecar.wire.headers import forwardable
 
 #: gRPC status to HTTP status, for errors that are not go-micro's own.
 #: :source: google/rpc/code.proto, whose comments give the HTTP mapping of each code
@@ -29,6 +30,7 @@ GRPC_OF: dict[int, int] = {
 
 _TOKEN = re.compile(r"[0-9a-z_.\-]+")
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 #: Names that are the protocol's own and never metadata.
 _RESERVED = frozenset(
@@ -58,7 +60,11 @@ def path(service: str, method: str) -> str:
 
 
 def request_headers(authority: str, call: Call, timeout: float | None) -> list[tuple[str, str]]:
-    """The headers of a call. :param timeout: seconds that remain, or None for a stream without a deadline."""
+    """The headers of a call.
+
+    :param timeout: seconds that remain, or None for a stream without a deadline.
+    :raises BadRequest: a method that makes no path, or metadata that no header can hold.
+    """
     subtype = "json" if is_json(call.content_type) else "proto"
     headers = [
         (":method", "POST"),
@@ -84,7 +90,11 @@ def is_json(content_type: str) -> bool:
 def _metadata(metadata: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in metadata.items():
         lowered = name.lower()
-        if _TOKEN.fullmatch(lowered) and lowered not in _RESERVED and not lowered.startswith("grpc-"):
+        if not _TOKEN.fullmatch(lowered) or lowered in _RESERVED or lowered.startswith("grpc-"):
+            continue
+        if forwardable(lowered):
+            if _CONTROL.search(value):
+                raise BadRequest(f"metadata {name}: holds a control character")
             yield lowered, _UNSAFE.sub("?", value)
 
 

@@ -47,6 +47,7 @@ class ClientConnection(TwistedProtocol):
 
     :ivar reusable: whether the last answer left the connection fit for another call.
     :ivar idle_since: when its owner found it put aside, in the owner's seconds.
+    :ivar connecting: seconds that it took to be made, 0 once somebody waited for that.
     """
 
     transport: ITCPTransport
@@ -67,6 +68,7 @@ class ClientConnection(TwistedProtocol):
         self._status = 0
         self.reusable = True
         self.idle_since: float | None = None
+        self.connecting = 0.0
 
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)

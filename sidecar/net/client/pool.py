@@ -194,11 +194,14 @@ class _Opening(ClientFactory):
         self._pool = pool
         self.connector: IConnector | None = None
         self.ended = False
+        self._began = pool._seconds()
 
     def buildProtocol(self, addr: IAddress | None) -> ClientConnection:
         self.ended = True
         self._pool._arrived(self.connector)
-        return ClientConnection(self._pool, self._pool._max_body)
+        connection = ClientConnection(self._pool, self._pool._max_body)
+        connection.connecting = self._pool._seconds() - self._began
+        return connection
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         self.ended = True

@@ -10,9 +10,10 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from sidecar.errors import ServiceFault, SidecarError
+from sidecar.interfaces import IStream, IStreamListener
 from sidecar.model import ANONYMOUS, Call, Caller
 from sidecar.problems import RPC, problem
-from sidecar.rpc.streams import OpenStream, Streams
+from sidecar.rpc.streams import Streams
 from sidecar.websocket.sockets import WebSockets
 from sidecar.wire import faults, rawjson
 from sidecar.wire.ws import frames
@@ -28,7 +29,7 @@ INTERNAL_ERROR = 1011
 TRY_AGAIN = 1013
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IStreamListener)
 class StreamSession:
     """The session of one connection: what its client sends goes to the node, what the node sends comes to it."""
 
@@ -36,7 +37,7 @@ class StreamSession:
         self._streams = streams
         self._call = call
         self._caller = caller
-        self._stream: OpenStream | None = None
+        self._stream: IStream | None = None
         self._opening: Deferred[None] | None = None
         self._connection: WebSocketConnection | None = None
         # What the node sent, and how it ended, before the handshake was answered or while the client does not read.
@@ -118,13 +119,13 @@ class StreamSession:
     def pauseProducing(self) -> None:
         self._paused = True
         if self._stream is not None:
-            self._stream.hold(True)
+            self._stream.pause()
 
     def resumeProducing(self) -> None:
         self._paused = False
         self._flush()
         if self._stream is not None and not self._paused:
-            self._stream.hold(False)
+            self._stream.resume()
 
     def stopProducing(self) -> None:
         self._early.clear()

@@ -100,9 +100,8 @@ def refused(status: int, body: bytes) -> ServiceFault:
     """The error of an answer whose status is not 200, which no RPC layer gives, told as go-micro's clients tell it."""
     words = body.decode("utf-8", "replace").strip()[:_WORDS]
     line = f"{status} {faults.reason(status)}".rstrip()
-    return ServiceFault(
-        Fault("go.micro.client.transport", 500, f"{line}: {words}" if words else line, faults.reason(500))
-    )
+    fault = Fault("go.micro.client.transport", 500, f"{line}: {words}" if words else line, faults.reason(500))
+    return ServiceFault(fault, enveloped=status < 500 or faults.parse(words).code != 0)
 
 
 def _no_envelope(body: bytes, why: str, header: Header) -> NoReturn:

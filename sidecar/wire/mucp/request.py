@@ -1,4 +1,4 @@
-"""The universal request: one form of a call that servers of every generation understand.
+"""The request of a call in go-micro's protocol, in the one form that servers of every generation understand.
 
 Much of a request is the same for every call of one method at one node, so it is written once, with holes.
 
@@ -19,13 +19,13 @@ class RequestTemplate(NamedTuple):
     """All of a request but what differs from call to call.
 
     :ivar text: the request with holes for ``%``. :ivar room: bytes of the JSON envelope around payload and id.
-    :ivar steered: whether the Micro headers are there, and with them three holes for the id.
+    :ivar routed: whether the Micro headers are there, and with them three holes for the id.
     :ivar method: what a protobuf envelope names, "" for JSON.
     """
 
     text: bytes
     room: int
-    steered: bool
+    routed: bool
     method: str
 
     def fill(self, number: int, id: bytes, seconds: float, metadata: bytes, payload: bytes) -> bytes:
@@ -41,12 +41,12 @@ class RequestTemplate(NamedTuple):
             payload = protorpc.request(self.method, number, payload)
             return self.text % (id, id, id, nanos, len(payload), metadata, payload)
         length = self.room + len(payload) + len(id)
-        if self.steered:
+        if self.routed:
             return self.text % (id, id, id, nanos, length, metadata, payload, id)
         return self.text % (nanos, length, metadata, payload, id)
 
 
-def mold(host: bytes, service: str, method: str, content_type: str, prefix: bytes, lean: bool) -> RequestTemplate:
+def template(host: bytes, service: str, method: str, content_type: str, prefix: bytes, lean: bool) -> RequestTemplate:
     """Prepare the requests for one method of one service at one node.
 
     :param host: ``host:port``. :param content_type: of the payload.
@@ -58,17 +58,17 @@ def mold(host: bytes, service: str, method: str, content_type: str, prefix: byte
         if not value.isprintable():
             raise BadRequest(f"invalid {name}: holds a control character")
     is_json = content_type == JSON
-    steered = not (lean and is_json)
+    routed = not (lean and is_json)
     coding = (jsonrpc.JSON_RPC if is_json else protorpc.PROTO_RPC).encode("ascii")
     lines = [b"POST / HTTP/1.1", b"Host: " + host, b"Content-Type: " + coding]
-    if steered:
+    if routed:
         lines.append(b"Accept: " + coding)
         for title, text in ((b"Service", service), (b"Method", method), (b"Endpoint", method)):
             line = b"Micro-" + title + b": " + text.encode("utf-8")
             lines += [line, b"X-" + line]
     # Names may hold a percent sign, which is no hole.
     whole = b"\r\n".join(lines).replace(b"%", b"%%") + b"\r\n"
-    if steered:
+    if routed:
         for title in (b"Micro-Id", b"X-Micro-Id", b"Micro-Stream"):
             whole += title + b": " + prefix + b"%b\r\n"
     whole += b"Timeout: %d\r\nContent-Length: %d\r\n%b\r\n"
@@ -76,4 +76,4 @@ def mold(host: bytes, service: str, method: str, content_type: str, prefix: byte
         return RequestTemplate(whole + b"%b", 0, True, method)
     opening = jsonrpc.opening(method)
     whole += opening.replace(b"%", b"%%") + b"%b" + jsonrpc.closing(b"%b")
-    return RequestTemplate(whole, len(opening) + len(jsonrpc.closing(b"")), steered, "")
+    return RequestTemplate(whole, len(opening) + len(jsonrpc.closing(b"")), routed, "")

@@ -18,7 +18,7 @@ from sidecar.errors import (
     Overloaded,
     ServiceFault,
 )
-from sidecar.model import Attempt, Call, CallPolicy, Fault, Node
+from sidecar.model import Attempt, Call, CallPolicy, Fault, Node, Outcome
 from sidecar.rpc.attempts import Attempts, GiveUp, Try, Wait
 
 A, B = Node("foo-1", "127.0.0.1", 9), Node("foo-2", "::1", 10)
@@ -37,9 +37,13 @@ def attempts(retry: Literal["safe", "error", "never"] = "safe", retries: int = 1
     return Attempts(Call("foo", "Say.Hello"), CallPolicy(5.0, retries, retry), deadline, Random(1))
 
 
+def at(node: Node, seconds: float, detail: str = "") -> Attempt:
+    return Attempt(node, node.hostport, 0.0, 0.0, seconds * 1000, Outcome.REFUSED, detail)
+
+
 class Verdicts(SynchronousTestCase):
     def verdict(self, retry: Literal["safe", "error", "never"], error: CallError, elsewhere: bool = True) -> object:
-        return attempts(retry).failed(A, 0.1, error, elsewhere, 0.1)
+        return attempts(retry).failed(at(A, 0.1), error, elsewhere, 0.1)
 
     def test_table(self) -> None:
         """``safe`` repeats what cannot have run, ``error`` also 408 and 500, ``never`` nothing."""
@@ -58,15 +62,15 @@ class Verdicts(SynchronousTestCase):
         """At the same node there is a pause first: ten times longer each time, jittered, a second at most."""
         machine = attempts(retries=5, deadline=100.0)
         for most in (0.01, 0.1, 1.0, 1.0, 1.0):
-            verdict = machine.failed(A, 0.0, NOT_RUN[0], False, 0.0)
+            verdict = machine.failed(at(A, 0.0), NOT_RUN[0], False, 0.0)
             assert isinstance(verdict, Wait)
             self.assertTrue(most / 2 <= verdict.seconds <= most, verdict)
-        self.assertIsInstance(machine.failed(A, 0.0, NOT_RUN[0], False, 0.0), GiveUp)
+        self.assertIsInstance(machine.failed(at(A, 0.0), NOT_RUN[0], False, 0.0), GiveUp)
 
     def test_jitter(self) -> None:
         """Two sidecars do not pause alike."""
         waits = {
-            Attempts(Call("a", "b"), CallPolicy(), 5.0, Random(seed)).failed(A, 0, NOT_RUN[0], False, 0)
+            Attempts(Call("a", "b"), CallPolicy(), 5.0, Random(seed)).failed(at(A, 0), NOT_RUN[0], False, 0)
             for seed in range(9)
         }
         self.assertGreater(len(waits), 5)
@@ -75,19 +79,19 @@ class Verdicts(SynchronousTestCase):
         """There is one attempt more than ``retries``."""
         for retries in (0, 1, 3):
             machine = attempts(retries=retries)
-            verdicts = [machine.failed(A, 0.0, NOT_RUN[0], True, 0.0) for _ in range(retries + 1)]
+            verdicts = [machine.failed(at(A, 0.0), NOT_RUN[0], True, 0.0) for _ in range(retries + 1)]
             self.assertEqual(verdicts[:-1], [Try()] * retries)
             self.assertIsInstance(verdicts[-1], GiveUp)
 
     def test_no_time(self) -> None:
         """No pause and no attempt beyond the deadline: the caller is told at once."""
-        self.assertIsInstance(attempts(deadline=0.012).failed(A, 0.0, NOT_RUN[0], False, 0.01), GiveUp)
-        self.assertIsInstance(attempts(deadline=1.0).failed(A, 1.0, NOT_RUN[0], True, 1.0), GiveUp)
+        self.assertIsInstance(attempts(deadline=0.012).failed(at(A, 0.0), NOT_RUN[0], False, 0.01), GiveUp)
+        self.assertIsInstance(attempts(deadline=1.0).failed(at(A, 1.0), NOT_RUN[0], True, 1.0), GiveUp)
 
     def test_not_a_node_s_fault(self) -> None:
         """What is wrong with the call itself is not tried elsewhere, and is told as it is."""
         error = BadRequest("method: x")
-        verdict = attempts("error").failed(A, 0.0, error, True, 0.0)
+        verdict = attempts("error").failed(at(A, 0.0), error, True, 0.0)
         self.assertEqual(verdict, GiveUp(error))
 
 
@@ -95,8 +99,10 @@ class Telling(SynchronousTestCase):
     def test_details(self) -> None:
         """The caller reads which nodes were tried and what happened at each."""
         machine = attempts()
-        machine.failed(A, 0.1, ConnectFailed("connection refused"), True, 0.1)
-        verdict = machine.failed(B, 0.2, ConnectionLost("the connection was closed"), False, 0.3)
+        machine.failed(at(A, 0.1, "connection refused"), ConnectFailed("connection refused"), True, 0.1)
+        verdict = machine.failed(
+            at(B, 0.2, "the connection was closed"), ConnectionLost("the connection was closed"), False, 0.3
+        )
         assert isinstance(verdict, GiveUp)
         error = verdict.error
         assert isinstance(error, ConnectionLost)
@@ -105,19 +111,21 @@ class Telling(SynchronousTestCase):
             "foo Say.Hello: 2 attempts failed: 127.0.0.1:9 (foo-1): connection refused; "
             "[::1]:10 (foo-2): the connection was closed",
         )
-        self.assertEqual(error.attempts[1], Attempt(B, 0.2, "the connection was closed"))
+        first, second = error.attempts
+        self.assertEqual((first.next, first.why), ("retry", "there is another address"))
+        self.assertEqual((second.node, second.next, second.why), (B, "give up", "no attempt is left"))
 
     def test_one(self) -> None:
         """One attempt is one attempt."""
-        verdict = attempts(retries=0).failed(A, 0.1, NOT_RUN[0], True, 0.1)
+        verdict = attempts(retries=0).failed(at(A, 0.1, "connection refused"), NOT_RUN[0], True, 0.1)
         assert isinstance(verdict, GiveUp)
         self.assertEqual(str(verdict.error), "foo Say.Hello: 1 attempt failed: 127.0.0.1:9 (foo-1): connection refused")
 
     def test_own_words(self) -> None:
         """A service's error keeps its own words, and the attempts stand beside it."""
         machine = attempts()
-        machine.failed(A, 0.1, NOT_RUN[0], True, 0.1)
-        verdict = machine.failed(B, 0.1, REFUSED[0], True, 0.2)
+        machine.failed(at(A, 0.1, "connection refused"), NOT_RUN[0], True, 0.1)
+        verdict = machine.failed(at(B, 0.1), REFUSED[0], True, 0.2)
         assert isinstance(verdict, GiveUp)
         assert isinstance(verdict.error, ServiceFault)
         self.assertEqual((verdict.error.fault, len(verdict.error.attempts)), (Fault("a", 400, "x", ""), 2))
@@ -125,12 +133,12 @@ class Telling(SynchronousTestCase):
     def test_expired(self) -> None:
         """A timeout says how long was waited, for what, and where."""
         machine = attempts()
-        machine.failed(A, 0.1, NOT_RUN[0], True, 0.1)
-        error = machine.expired(B, 4.9, "no answer")
+        machine.failed(at(A, 0.1, "connection refused"), NOT_RUN[0], True, 0.1)
+        error = machine.expired(at(B, 4.9, "no answer in 4.9 s"), "no answer")
         self.assertIsInstance(error, CallTimeout)
         self.assertEqual(
             str(error),
             "foo Say.Hello: timed out after 5 s: 2 attempts failed: 127.0.0.1:9 (foo-1): connection refused; "
             "[::1]:10 (foo-2): no answer in 4.9 s",
         )
-        self.assertIn("no node was tried: silence", str(attempts().expired(None, 5.0, "silence")))
+        self.assertIn("no node was tried: silence", str(attempts().expired(None, "silence")))

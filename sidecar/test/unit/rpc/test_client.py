@@ -9,9 +9,11 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from sidecar.errors import (
+    BadAnswer,
     BadRequest,
     CallTimeout,
     ConnectFailed,
@@ -19,32 +21,36 @@ from sidecar.errors import (
     Forbidden,
     NoNodes,
     NotFound,
+    NotSent,
+    Overloaded,
     ServiceFault,
     ShuttingDown,
     SidecarError,
 )
-from sidecar.interfaces import IClient
-from sidecar.model import Call, CallPolicy, Fault, Node, Reply, Service
+from sidecar.interfaces import ICallObserver, IClient, IExchange, IExchangeListener, IPendingCall, ITransport
+from sidecar.model import ANONYMOUS, Attempt, Call, Caller, CallPolicy, Fault, Node, Outcome, Reply, Service
 from sidecar.rpc.client import Client
-from sidecar.rpc.dialects import Exchange, Listener
 from sidecar.rpc.selector import Selector
+from sidecar.stats.calls import CallCounters
 from sidecar.test.unit.rpc.test_selector import Registry, service
 
 HELLO = Call("foo", "Say.Hello")
 REFUSED = ConnectFailed("connection refused")
 
 
+@implementer(IExchange)
 @define(eq=False)
 class Try:
     """One attempt, to be ended by the test."""
 
     node: Node
     timeout: float
-    listener: Listener
+    listener: IExchangeListener
     started: bool = False
     cancelled: bool = False
     state: str = "no answer"
     at_once: SidecarError | None = None
+    before: tuple[float, float] = (0.0, 0.0)
 
     def start(self) -> None:
         self.started = True
@@ -54,6 +60,9 @@ class Try:
     def cancel(self) -> None:
         self.cancelled = True
 
+    def before_sending(self, now: float) -> tuple[float, float]:
+        return self.before
+
     def reply(self, body: bytes = b"1") -> None:
         self.listener.attempt_replied(Reply(body))
 
@@ -61,6 +70,7 @@ class Try:
         self.listener.attempt_failed(error)
 
 
+@implementer(ITransport)
 @define(eq=False)
 class Transport:
     """Keeps the attempts. :ivar refusing: ports at which nobody listens."""
@@ -69,11 +79,54 @@ class Transport:
     refusing: set[int] = field(factory=set)
     raising: Exception | None = None
 
-    def exchange(self, node: Node, call: Call, timeout: float, listener: Listener) -> Exchange:
+    def exchange(self, node: Node, call: Call, timeout: float, listener: IExchangeListener) -> IExchange:
         if self.raising is not None:
             raise self.raising
         self.tries.append(Try(node, timeout, listener, at_once=REFUSED if node.port in self.refusing else None))
         return self.tries[-1]
+
+
+def tell(reply: Deferred[Reply], answer: Reply | None, error: BaseException | None) -> None:
+    """Tell the end of a call by a Deferred."""
+    if answer is not None:
+        reply.callback(answer)
+    else:
+        assert error is not None
+        reply.errback(error)
+
+
+@implementer(ICallObserver)
+@define(eq=False)
+class Observer:
+    """Keeps what it is told."""
+
+    detailed: bool = True
+    told: list[Any] = field(factory=list)
+
+    def began(self, call: Call, caller: Caller) -> None:
+        self.told.append((call, caller))
+
+    def attempted(self, call: Call, attempt: Attempt) -> None:
+        self.told.append(attempt)
+
+    def ended(self, call: Call, outcome: Outcome, error: BaseException | None) -> None:
+        self.told.append((call, outcome, error))
+
+
+class RecordingSelector(Selector):
+    """The real one, which keeps what it was told of attempts: a node's id, and None or the outcome."""
+
+    def __init__(self, *settings: Any) -> None:
+        super().__init__(*settings)
+        self.told: list[tuple[str, Outcome | None]] = []
+
+    def began(self, node: Node) -> None:
+        self.told.append((node.id, None))
+        super().began(node)
+
+    def ended(self, node: Node, outcome: Outcome) -> None:
+        self.told.append((node.id, outcome))
+        super().ended(node, outcome)
 
 
 class Calling(SynchronousTestCase):
@@ -86,14 +139,18 @@ class Calling(SynchronousTestCase):
         self.client = self.make()
 
     def make(self, strategy: str = "random", any_address: bool = False) -> Client:
-        self.selector = Selector(self.registry, strategy, Random(1))  # type: ignore[arg-type]  # it is a registry
+        self.selector = RecordingSelector(self.registry, strategy, Random(1))
         self.selector.startService()
-        client = Client(self.selector, self.transport, self.clock, Random(1), any_address)
+        self.counters = CallCounters()
+        client = Client(self.selector, self.transport, self.clock, Random(1), any_address, (self.counters,))
         client.startService()
         return client
 
     def call(self, call: Call = HELLO, **policy: Any) -> Deferred[Reply]:
-        return self.client.call(call, CallPolicy(**policy))
+        pending: IPendingCall | None = None
+        reply: Deferred[Reply] = Deferred(lambda _: pending.cancel() if pending is not None else None)
+        pending = self.client.start(call, CallPolicy(**policy), ANONYMOUS, tell, reply)
+        return reply
 
     def test_interface(self) -> None:
         """It is an IClient."""
@@ -102,11 +159,11 @@ class Calling(SynchronousTestCase):
     def test_answered(self) -> None:
         """A call is one attempt, and its answer is the caller's."""
         sent = self.call()
-        self.assertEqual(self.client.in_flight, 1)
+        self.assertEqual(self.counters.in_flight, 1)
         self.assertEqual(self.transport.tries[0].timeout, 5.0)
         self.transport.tries[0].reply(b'{"a":1}')
         self.assertEqual(self.successResultOf(sent), Reply(b'{"a":1}'))
-        self.assertEqual((self.client.in_flight, self.client.succeeded), (0, 1))
+        self.assertEqual((self.counters.in_flight, self.counters.succeeded), (0, 1))
         self.clock.advance(1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -119,7 +176,7 @@ class Calling(SynchronousTestCase):
         self.assertEqual({first.node.port, second.node.port}, {1, 2})
         second.reply()
         self.successResultOf(sent)
-        self.assertEqual(self.client.retried, 1)
+        self.assertEqual(self.counters.retried, 1)
 
     def test_the_only_node(self) -> None:
         """Where there is no other node the same one is tried again, after a pause."""
@@ -149,9 +206,9 @@ class Calling(SynchronousTestCase):
         self.transport.tries[1].fail(ConnectionLost("closed"))
         error = self.failureResultOf(sent, ConnectionLost).value
         assert isinstance(error, ConnectionLost)
-        self.assertEqual([attempt.outcome for attempt in error.attempts], ["connection refused", "closed"])
+        self.assertEqual([attempt.detail for attempt in error.attempts], ["connection refused", "closed"])
         self.assertIn("2 attempts failed", str(error))
-        self.assertEqual((self.client.failed, self.client.in_flight), (1, 0))
+        self.assertEqual((self.counters.failed, self.counters.in_flight), (1, 0))
 
     def test_fault(self) -> None:
         """An error of the service is its own."""
@@ -160,7 +217,7 @@ class Calling(SynchronousTestCase):
         self.transport.tries[0].fail(ServiceFault(fault))
         error = self.failureResultOf(sent, ServiceFault).value
         assert isinstance(error, ServiceFault)
-        self.assertEqual((error.fault, self.client.faulted), (fault, 1))
+        self.assertEqual((error.fault, self.counters.faulted), (fault, 1))
 
     def test_deadline(self) -> None:
         """The whole call is over at its deadline, whatever it is doing, and its attempt is ended."""
@@ -172,7 +229,7 @@ class Calling(SynchronousTestCase):
         told = r"timed out after 0.3 s: 1 attempt failed: 127.0.0.1:\d \(foo-\d\): no answer in 0.3\d* s$"
         self.assertRegex(str(error), "^foo Say.Hello: " + told)
         self.assertTrue(self.transport.tries[0].cancelled)
-        self.assertEqual((self.client.timed_out, self.client.in_flight), (1, 0))
+        self.assertEqual((self.counters.timed_out, self.counters.in_flight), (1, 0))
 
     def test_deadline_spans_attempts(self) -> None:
         """Attempts and pauses all come out of the same time, and the node is told what is left."""
@@ -195,7 +252,7 @@ class Calling(SynchronousTestCase):
         self.failureResultOf(self.call(Call("bar", "A.B")), NotFound)
         self.registry.put(Service("bar", "1"))
         self.failureResultOf(self.call(Call("bar", "A.B")), NoNodes)
-        self.assertEqual(self.client.in_flight, 0)
+        self.assertEqual(self.counters.in_flight, 0)
 
     def test_slow_registry(self) -> None:
         """The call goes on when the registry answers, and its deadline counts meanwhile."""
@@ -215,7 +272,7 @@ class Calling(SynchronousTestCase):
         self.failureResultOf(sent, CancelledError)
         self.assertTrue(self.transport.tries[0].cancelled)
         self.transport.tries[0].fail(REFUSED)
-        self.assertEqual((len(self.transport.tries), self.client.in_flight, self.client.cancelled), (1, 0, 1))
+        self.assertEqual((len(self.transport.tries), self.counters.in_flight, self.counters.cancelled), (1, 0, 1))
 
     def test_cancelled_while_pausing(self) -> None:
         """Also while it pauses between attempts, or waits for the registry."""
@@ -279,7 +336,7 @@ class Calling(SynchronousTestCase):
         sent = self.call()
         self.transport.tries[0].fail(BadRequest("method: x is not Type.Method"))
         self.failureResultOf(sent, BadRequest)
-        self.assertEqual((len(self.transport.tries), self.client.in_flight), (1, 0))
+        self.assertEqual((len(self.transport.tries), self.counters.in_flight), (1, 0))
 
     def test_least_busy_counts(self) -> None:
         """Every beginning has its end, however an attempt ends."""
@@ -299,6 +356,106 @@ class Calling(SynchronousTestCase):
         strategy: Any = self.selector._strategy
         self.assertEqual(strategy._busy, {})
 
+    def test_every_attempt_is_ended_once(self) -> None:
+        """The selector hears each beginning and each end once, with its outcome, whatever the strategy and the end."""
+        fault, proxy = (
+            ServiceFault(Fault("a", 500, "x", "")),
+            ServiceFault(Fault("a", 503, "<html>", ""), enveloped=False),
+        )
+        ends: dict[Outcome, list[SidecarError]] = {
+            Outcome.REFUSED: [REFUSED, NotSent("GOAWAY")],
+            Outcome.BROKEN: [ConnectionLost("closed"), BadAnswer("garbage"), proxy],
+            Outcome.FAULT: [fault],
+            Outcome.CANCELLED: [Overloaded("full"), BadRequest("method")],
+        }
+        for strategy in ("random", "roundrobin", "leastbusy"):
+            self.client = self.make(strategy)
+            told = self.selector.told
+            for outcome, errors in ends.items():
+                for error in errors:
+                    told.clear()
+                    self.call(retries=0).addErrback(lambda _: None)
+                    self.transport.tries[-1].fail(error)
+                    self.transport.tries[-1].fail(error)
+                    node = self.transport.tries[-1].node.id
+                    self.assertEqual(told, [(node, None), (node, outcome)], (strategy, error))
+            for outcome in (Outcome.ANSWERED, Outcome.TIMED_OUT, Outcome.CANCELLED):
+                told.clear()
+                sent = self.call(timeout=0.1).addErrback(lambda _: None)
+                if outcome is Outcome.ANSWERED:
+                    self.transport.tries[-1].reply()
+                elif outcome is Outcome.CANCELLED:
+                    sent.cancel()
+                self.clock.pump([0.05] * 4)
+                self.transport.tries[-1].reply()
+                self.assertEqual([how for _, how in told], [None, outcome], strategy)
+
+    def observing(self, *observers: Observer) -> None:
+        self.client = Client(self.selector, self.transport, self.clock, Random(1), observers=observers)
+
+    def test_observed(self) -> None:
+        """An observer hears the call, each attempt with its times and what came next and why, and the end."""
+        observer = Observer()
+        self.observing(observer)
+        sent = self.call()
+        self.clock.advance(0.5)
+        self.transport.tries[0].before = (0.1, 0.3)
+        self.transport.tries[0].fail(REFUSED)
+        self.clock.advance(0.25)
+        self.transport.tries[1].reply()
+        self.successResultOf(sent)
+        began, first, second, ended = observer.told
+        self.assertEqual((began, ended), ((HELLO, ANONYMOUS), (HELLO, Outcome.ANSWERED, None)))
+        self.assertEqual((first.node, first.address), (self.transport.tries[0].node, first.node.hostport))
+        self.assertEqual([round(each) for each in (first.queued, first.connecting, first.waiting)], [100, 300, 100])
+        self.assertEqual((first.outcome, first.detail, first.next), (Outcome.REFUSED, "connection refused", "retry"))
+        self.assertEqual(first.why, "there is another address")
+        self.assertEqual((round(second.waiting), second.outcome, second.next), (250, Outcome.ANSWERED, "answer"))
+
+    def test_observed_ends(self) -> None:
+        """However a call ends, its observer hears one end, and of the attempt that was under way."""
+        observer = Observer()
+        self.observing(observer)
+        for end in ("fail", "timeout", "cancel", "stop", "unknown"):
+            observer.told.clear()
+            sent = self.call(Call("bar", "A.B") if end == "unknown" else HELLO, timeout=0.1, retries=0)
+            if end == "fail":
+                self.transport.tries[-1].fail(ConnectionLost("closed"))
+            elif end == "cancel":
+                sent.cancel()
+            elif end == "stop":
+                self.client.stopService()
+            self.clock.pump([0.05] * 4)
+            sent.addErrback(lambda _: None)
+            outcomes = {"fail": Outcome.BROKEN, "timeout": Outcome.TIMED_OUT, "cancel": Outcome.CANCELLED}
+            _, *attempts, (_, outcome, error) = observer.told
+            self.assertEqual([attempt.next for attempt in attempts], [] if end == "unknown" else ["give up"], end)
+            self.assertEqual(outcome, outcomes.get(end, Outcome.REFUSED))
+            self.assertEqual(error is None, end == "cancel")
+
+    def test_not_detailed(self) -> None:
+        """Who wants no details hears of attempts that failed only, and the clock is not asked for the others."""
+        plain, detailed = Observer(detailed=False), Observer()
+        for observers in ((plain,), (plain, detailed)):
+            self.observing(*observers)
+            sent = self.call()
+            self.transport.tries[-1].reply()
+            self.successResultOf(sent)
+        self.assertEqual(len([each for each in plain.told if isinstance(each, Attempt)]), 0)
+        self.assertEqual(len([each for each in detailed.told if isinstance(each, Attempt)]), 1)
+
+    def test_version(self) -> None:
+        """A call for one version goes to nodes of that version, and a version that is not there is not found."""
+        self.registry.put(service("foo", 1), Service("foo", "2", nodes=service("foo", 7).nodes))
+        for _ in range(10):
+            sent = self.call(Call("foo", "A.B", version="2"))
+            self.assertEqual(self.transport.tries[-1].node.port, 7)
+            self.transport.tries[-1].reply()
+            self.successResultOf(sent)
+        error = self.failureResultOf(self.call(Call("foo", "A.B", version="3")), NotFound).value
+        self.assertEqual(str(error), "foo: no node of version 3; there are nodes of 1, 2")
+        self.failureResultOf(self.call(Call("foo", "A.B", address="127.0.0.1:1", version="2")), Forbidden)
+
     def test_stop(self) -> None:
         """Stopping ends what is in flight, tells it why, and takes no more."""
         sent = self.call()
@@ -307,7 +464,7 @@ class Calling(SynchronousTestCase):
         self.assertTrue(self.transport.tries[0].cancelled)
         self.failureResultOf(self.call(), ShuttingDown)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.client.in_flight, 0)
+        self.assertEqual(self.counters.in_flight, 0)
 
     def test_another_round(self) -> None:
         """With more attempts than nodes every node gets its turn again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from twisted.internet import reactor
@@ -15,7 +16,9 @@ from sidecar.errors import BadAnswer, CallTimeout, ConnectFailed, ConnectionLost
 from sidecar.interfaces import ITransport
 from sidecar.model import Call, Node, Reply
 from sidecar.net.http2.stream import Http2Limits
+from sidecar.rpc.dialects import DeferredTransport
 from sidecar.rpc.grpc import GrpcTransport
+from sidecar.test.contracts.transport import TransportContract
 from sidecar.test.doubles.servers.grpc import Exchange, GrpcDouble
 
 HELLO = Call("srv.say", "Say.Hello", b'{"name":"John"}', metadata={"X-Trace": "7", "Bad Name": "x"})
@@ -38,7 +41,8 @@ class Grpc(TestCase):
         return made
 
     def send(self, call: Call = HELLO, timeout: float = 30.0) -> Deferred[Reply]:
-        return self.transport.send(self.node, call, timeout)
+        clock: Any = reactor
+        return DeferredTransport(self.transport, clock).send(self.node, call, timeout)
 
     def pause(self) -> Deferred[None]:
         return deferLater(reactor, 0.05)
@@ -176,6 +180,40 @@ class Grpc(TestCase):
         """A peer that speaks HTTP/1.1 is a bad answer, not a crash."""
         self.server.buildProtocol = lambda addr: _Http1()  # type: ignore[method-assign,assignment,return-value]
         await self.assertFailure(self.send(), BadAnswer)
+
+
+class Contract(TransportContract, TestCase):
+    """Every transport's promises."""
+
+    def setUp(self) -> None:
+        self.server = GrpcDouble()
+        self.server.on_call = say
+        self.port = self.reactor.listenTCP(0, self.server, interface="127.0.0.1")
+        self.addCleanup(self.port.stopListening)
+
+    def make_transport(self, max_body: int) -> GrpcTransport:
+        made = GrpcTransport(reactor, max_body)
+        made.startService()
+        self.addCleanup(made.stopService)
+        return made
+
+    async def make_node(self) -> Node:
+        return Node("say-1", "127.0.0.1", self.port.getHost().port, {"protocol": "grpc"})
+
+
+def say(exchange: Exchange) -> None:
+    """What the transport contract has a node do."""
+    body = exchange.messages[0]
+    if exchange.method == "Hello":
+        exchange.answer(json.dumps({"msg": f"Hello {json.loads(body)['name']}"}).encode())
+    elif exchange.method == "Meta":
+        exchange.answer(json.dumps(exchange.headers).encode())
+    elif exchange.method == "Fail":
+        exchange.refuse(("grpc-status", "3"), ("grpc-message", '{"id":"srv","code":400,"detail":"bad John"}'))
+    elif exchange.method == "Close":
+        exchange.server.transport.abortConnection()
+    elif exchange.method != "Hang":
+        exchange.answer(body)
 
 
 class _Http1(Protocol):

@@ -54,7 +54,7 @@ class MucpOf2016(Mucp):
         """After its first good answer it is spared the headers that it does not read; the caller's still go along."""
         transport, node = self.make_transport(1 << 20), await self.make_node()
         for _ in range(2):
-            await transport.send(node, Call("foo", "Say.Hello", b"{}", metadata={"X-Foo": "bar"}), PATIENCE)
+            await self.send(transport, node, Call("foo", "Say.Hello", b"{}", metadata={"X-Foo": "bar"}), PATIENCE)
         full, lean = (set(heard.headers) for heard in self.service.heard)
         self.assertIn("Micro-Service", full)
         self.assertEqual(lean, {"Host", "Content-Type", "Content-Length", "Timeout", "X-Foo"})
@@ -63,21 +63,21 @@ class MucpOf2016(Mucp):
     async def test_replaced(self) -> None:
         """A newer server at the same address gets the headers again from its second call on at the latest."""
         transport, node = self.make_transport(1 << 20), await self.make_node()
-        await transport.send(node, HELLO, PATIENCE)
+        await self.send(transport, node, HELLO, PATIENCE)
         self.service.style = "v1.9"
-        await transport.send(node, HELLO, PATIENCE)
-        await transport.send(node, HELLO, PATIENCE)
+        await self.send(transport, node, HELLO, PATIENCE)
+        await self.send(transport, node, HELLO, PATIENCE)
         self.assertIn("Micro-Stream", self.service.heard[2].headers)
 
     async def test_forgotten(self) -> None:
         """What was learned goes with the last connection: a restarted node is met as a stranger."""
         transport, node = self.make_transport(1 << 20), await self.make_node()
-        await transport.send(node, HELLO, PATIENCE)
+        await self.send(transport, node, HELLO, PATIENCE)
         for conversation in list(self.service.open):
             conversation.transport.abortConnection()
         while transport.connections:
             await self.pause(0.01)
-        await transport.send(node, HELLO, PATIENCE)
+        await self.send(transport, node, HELLO, PATIENCE)
         self.assertIn("Micro-Service", self.service.heard[1].headers)
 
 
@@ -94,12 +94,12 @@ class MucpOfJanuary2019(Mucp):
 
 
 class Requests(MucpCase):
-    """The universal request, header by header."""
+    """The request, header by header."""
 
     async def test_headers(self) -> None:
         """Every header that some generation needs is there, once."""
         transport, node = self.make_transport(1 << 20), await self.make_node()
-        await transport.send(node, Call("foo", "Say.Hello", b'{"name":"John"}', metadata={"X-Foo": "bar"}), 7.5)
+        await self.send(transport, node, Call("foo", "Say.Hello", b'{"name":"John"}', metadata={"X-Foo": "bar"}), 7.5)
         heard = self.service.heard[0]
         headers = dict(heard.headers)
         id = headers.pop("Micro-Id")
@@ -130,7 +130,7 @@ class Requests(MucpCase):
         for _ in range(2):
             transport = self.make_transport(1 << 20)
             for _ in range(50):
-                await transport.send(node, HELLO, PATIENCE)
+                await self.send(transport, node, HELLO, PATIENCE)
         ids = [heard.headers["Micro-Stream"] for heard in self.service.heard]
         self.assertEqual(len(set(ids)), 100)
         self.assertEqual(self.service.opened, 2)
@@ -138,31 +138,31 @@ class Requests(MucpCase):
     async def test_dropped_after_an_error(self) -> None:
         """After an error of the service, a timeout or a cancelled call the connection is not used again."""
         transport, node = self.make_transport(1 << 20), await self.make_node()
-        await self.failing(transport.send(node, Call("foo", "Say.Fail"), PATIENCE), ServiceFault)
-        await transport.send(node, HELLO, PATIENCE)
+        await self.failing(self.send(transport, node, Call("foo", "Say.Fail"), PATIENCE), ServiceFault)
+        await self.send(transport, node, HELLO, PATIENCE)
         self.assertEqual([heard.connection for heard in self.service.heard], [1, 2])
-        transport.send(node, Call("foo", "Say.Hang"), PATIENCE).addErrback(lambda _: None).cancel()
+        self.send(transport, node, Call("foo", "Say.Hang"), PATIENCE).addErrback(lambda _: None).cancel()
         while self.open_connections():
             await self.pause(0.01)
-        await transport.send(node, HELLO, PATIENCE)
+        await self.send(transport, node, HELLO, PATIENCE)
         self.assertEqual(self.service.heard[-1].connection, 3)
 
     async def test_router_errors(self) -> None:
         """Bare words of the router are the error."""
         transport, node = self.make_transport(1 << 20), await self.make_node()
         for method, words in (("Say.Nope", "rpc: can't find method Nope"), ("No.Hello", "rpc: can't find service No")):
-            error = await self.failing(transport.send(node, Call("foo", method), PATIENCE), ServiceFault)
+            error = await self.failing(self.send(transport, node, Call("foo", method), PATIENCE), ServiceFault)
             self.assertEqual(error.fault, Fault("", 0, words, ""))
 
     async def test_overloaded(self) -> None:
         """When every connection is busy and enough calls wait, the next one is refused at once."""
         transport = self.make_transport(1 << 20, pool_size=1, max_waiting=1)
         node = await self.make_node()
-        held = [transport.send(node, Call("foo", "Say.Hang"), PATIENCE)]
+        held = [self.send(transport, node, Call("foo", "Say.Hang"), PATIENCE)]
         while not self.service.heard:
             await self.pause(0.01)
-        held.append(transport.send(node, HELLO, PATIENCE))
-        await self.failing(transport.send(node, HELLO, PATIENCE), Overloaded)
+        held.append(self.send(transport, node, HELLO, PATIENCE))
+        await self.failing(self.send(transport, node, HELLO, PATIENCE), Overloaded)
         for sent in held:
             sent.addErrback(lambda _: None).cancel()
 
@@ -170,14 +170,14 @@ class Requests(MucpCase):
         """With one connection all calls are answered, one after the other."""
         transport = self.make_transport(1 << 20, pool_size=1)
         node = await self.make_node()
-        for sent in [transport.send(node, HELLO, PATIENCE) for _ in range(20)]:
+        for sent in [self.send(transport, node, HELLO, PATIENCE) for _ in range(20)]:
             await sent
         self.assertEqual(self.service.opened, 1)
 
     async def test_stop(self) -> None:
         """Stopping closes every connection, and those who wait are told."""
         transport, node = self.make_transport(1 << 20), await self.make_node()
-        await transport.send(node, HELLO, PATIENCE)
+        await self.send(transport, node, HELLO, PATIENCE)
         await transport.stopService()
         self.assertEqual(transport.connections, 0)
 
@@ -185,14 +185,14 @@ class Requests(MucpCase):
         """A node that was restarted while its connection idled does not surface as an error."""
         transport = self.make_transport(1 << 20)
         node = await self.make_node()
-        await transport.send(node, HELLO, PATIENCE)
+        await self.send(transport, node, HELLO, PATIENCE)
         port = self.service.port
         await self.service.stop()
         self.service = MicroService()
         self.service.listen(reactor, port)
         self.addCleanup(self.service.stop)
         await self.pause(0.05)
-        await transport.send(node, HELLO, PATIENCE)
+        await self.send(transport, node, HELLO, PATIENCE)
 
 
 class Recorded(MucpCase):
@@ -215,7 +215,7 @@ class Recorded(MucpCase):
         transport = self.make_transport(1 << 20)
         node = Node("foo-1", "127.0.0.1", port.getHost().port)
         try:
-            return (await transport.send(node, HELLO, PATIENCE)).body
+            return (await self.send(transport, node, HELLO, PATIENCE)).body
         except (BadAnswer, ConnectionLost, ServiceFault) as error:
             return error
 
@@ -249,13 +249,13 @@ class Recorded(MucpCase):
         self.assertIsInstance(await self.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), BadAnswer)
 
 
-class Molds(SynchronousTestCase):
+class Templates(SynchronousTestCase):
     """Requests with holes."""
 
     def test_percent(self) -> None:
         """A percent sign in a name is no hole."""
-        mold = request.mold(b"h:1", "a%b", "C%d.%", "application/json", b"p-", False)
-        data = mold.fill(7, b"7", 1.0, b"X-Foo: 100%\r\n", b'"%b%d"')
+        template = request.template(b"h:1", "a%b", "C%d.%", "application/json", b"p-", False)
+        data = template.fill(7, b"7", 1.0, b"X-Foo: 100%\r\n", b'"%b%d"')
         self.assertIn(b"Micro-Service: a%b\r\n", data)
         self.assertTrue(data.endswith(b'{"method":"C%d.%","params":["%b%d"],"id":7}'), data)
         head, _, body = data.partition(b"\r\n\r\n")
@@ -266,14 +266,14 @@ class Molds(SynchronousTestCase):
         """The length is right for every dialect, id and payload."""
         for content_type in ("application/json", "application/protobuf"):
             for lean in (True, False):
-                mold = request.mold(b"h:1", "foo", "Say.Hello", content_type, b"p-", lean)
+                template = request.template(b"h:1", "foo", "Say.Hello", content_type, b"p-", lean)
                 for number in (1, 10**12):
                     for payload in (b"{}", "é".encode(), b"x" * 70_000):
-                        data = mold.fill(number, b"%d" % number, 1.0, b"", payload)
+                        data = template.fill(number, b"%d" % number, 1.0, b"", payload)
                         head, _, body = data.partition(b"\r\n\r\n")
                         self.assertIn(b"Content-Length: %d\r\n" % len(body), head + b"\r\n")
 
     def test_no_injection(self) -> None:
         """A name cannot make a header."""
         for service, method in (("foo\r\nMicro-Topic: x", "A.B"), ("foo", "A.B\nX: y"), ("foo\0", "A.B")):
-            self.assertRaises(BadRequest, request.mold, b"h:1", service, method, "application/json", b"", False)
+            self.assertRaises(BadRequest, request.template, b"h:1", service, method, "application/json", b"", False)

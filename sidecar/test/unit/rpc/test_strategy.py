@@ -8,7 +8,7 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.model import Node
-from sidecar.rpc.strategy import STRATEGIES, Candidates, order, weight
+from sidecar.rpc.strategy import STRATEGIES, Candidates, rest, weight
 
 
 def nodes(*weights: str | None) -> tuple[Node, ...]:
@@ -38,9 +38,8 @@ class Weights(SynchronousTestCase):
 
 class Orders(SynchronousTestCase):
     def firsts(self, name: str, candidates: Candidates, count: int) -> Counter[str]:
-        random = Random(7)
-        strategy = STRATEGIES[name](random)
-        return Counter(next(order(candidates, strategy, random)).id for _ in range(count))
+        strategy = STRATEGIES[name](Random(7))
+        return Counter(candidates.nodes[strategy.first(candidates)].id for _ in range(count))
 
     def test_each_once(self) -> None:
         """Every strategy names each node once, those of weight 0 last."""
@@ -48,8 +47,19 @@ class Orders(SynchronousTestCase):
         for name, make in STRATEGIES.items():
             for seed in range(20):
                 random = Random(seed)
-                found = [node.id for node in order(candidates, make(random), random)]
+                first = candidates.nodes[make(random).first(candidates)]
+                found = [node.id for node in (first, *rest(candidates, first, random))]
                 self.assertEqual((sorted(found[:3]), sorted(found[3:])), (["n1", "n2", "n4"], ["n0", "n3"]), name)
+
+    def test_each_address_once(self) -> None:
+        """Two ids at one address are one place to go: where one failed, the other is not tried in its stead."""
+        here, there = nodes(None, None)
+        again = Node("again", here.address, here.port)
+        for seed in range(20):
+            found = list(rest(Candidates.of((here, again, there)), here, Random(seed)))
+            self.assertEqual(found, [there])
+            found = list(rest(Candidates.of((here, again, there)), there, Random(seed)))
+            self.assertEqual([node.hostport for node in found], [here.hostport])
 
     def test_even(self) -> None:
         """Without weights the work is spread evenly."""

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from random import Random
 from typing import Any, cast
 
 import httptools
+from attrs import evolve
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
-from sidecar.errors import BadAnswer, BadRequest, ConnectFailed, ConnectionLost, ServiceFault, SidecarError
-from sidecar.model import Call, Node
+from sidecar.errors import BadAnswer, BadRequest, ConnectFailed, ConnectionLost, Forbidden, ServiceFault, SidecarError
+from sidecar.interfaces import IStreamListener
+from sidecar.model import Call, Node, Service
 from sidecar.net.http2.stream import Http2Limits
 from sidecar.rpc.grpc import GrpcTransport
+from sidecar.rpc.grpcstream import GrpcStreams
+from sidecar.rpc.mucpstream import MucpStreams
+from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
 from sidecar.test.doubles.servers.grpc import GrpcDouble
+from sidecar.test.unit.rpc.test_selector import Registry
 
 CALL = Call("srv", "Say.Stream", metadata={"X-Foo": "bar"})
 
@@ -59,6 +66,7 @@ class MucpServer(Protocol):
         self.lost.callback(None)
 
 
+@implementer(IStreamListener)
 class Collector:
     """Listens to a stream."""
 
@@ -76,19 +84,6 @@ class Collector:
         self.over.callback(error)
 
 
-class Nodes:
-    """A selector with a fixed list."""
-
-    def __init__(self, *nodes: Node) -> None:
-        self.nodes = nodes
-
-    def choose(self, name: str) -> Iterator[Node]:
-        return iter(self.nodes)
-
-    def mark(self, node: Node, error: Exception | None) -> None:
-        """Nobody counts here."""
-
-
 class StreamsCase(TestCase):
     def setUp(self) -> None:
         self.server: Any = cast(Any, Factory())
@@ -104,14 +99,23 @@ class StreamsCase(TestCase):
         self.addCleanup(port.stopListening)
         return Node("s-1", "127.0.0.1", port.getHost().port, metadata)
 
-    def streams(self, *nodes: Node) -> Streams:
+    def streams(self, *nodes: Node, strategy: str = "random") -> Streams:
+        registry: Any = Registry()
+        registry.put(Service(CALL.service, "1", nodes=nodes))
+        self.selector = Selector(registry, strategy, Random(1))
+        clock: Any = reactor
         grpc = GrpcTransport(reactor, 1 << 20, Http2Limits())
-        selector: Any = Nodes(*nodes)
-        made = Streams(reactor, selector, grpc, 1 << 20, "test")
-        for each in (grpc, made):
+        mucp = MucpStreams(reactor, 1 << 20, "test")
+        made = Streams(self.selector, clock, mucp, {"grpc": GrpcStreams(grpc)})
+        for each in (self.selector, grpc, made):
             each.startService()
             self.addCleanup(each.stopService)
         return made
+
+    def busy(self) -> dict[str, int]:
+        """What ``leastbusy`` believes to be in flight."""
+        strategy: Any = self.selector._strategy
+        return dict(strategy._busy)
 
     async def until(self, true: Any) -> None:
         while not true():
@@ -220,6 +224,58 @@ class Grpc(StreamsCase):
 
 
 class Choice(StreamsCase):
+    async def test_counted_until_it_ends(self) -> None:
+        """A node is busy with a stream from its opening to its end, whoever ends it, and never less than not at all."""
+        double = GrpcDouble()
+        double.on_message = lambda exchange, message: exchange.finish()
+        for node, end in (
+            (self.listen(self.server), "close"),
+            (self.listen(double, protocol="grpc"), "close"),
+            (self.listen(double, protocol="grpc"), "node"),
+            (self.listen(double, protocol="grpc"), "stop"),
+        ):
+            self.collector = Collector()
+            streams = self.streams(node, strategy="leastbusy")
+            # A call that is in flight beside it: its count is what an end without a beginning would have taken.
+            self.selector.began(node)
+            stream = await streams.open(CALL, self.collector)
+            self.assertEqual(self.busy(), {node.id: 2}, end)
+            self.assertEqual(streams.open_streams, 1)
+            if end == "close":
+                stream.close()
+                stream.close()
+            elif end == "node":
+                stream.send(b"{}")
+                self.assertIsNone(await self.collector.over)
+            else:
+                streams.stopService()
+            self.assertEqual(self.busy(), {node.id: 1}, end)
+            self.assertEqual(streams.open_streams, 0)
+
+    async def test_counted_when_it_fails(self) -> None:
+        """A node that cannot be reached, or whose opening is given up, is not busy afterwards."""
+        gone = Node("gone", "127.0.0.1", 1)
+        streams = self.streams(gone, self.listen(self.server), strategy="leastbusy")
+        (await streams.open(CALL, self.collector)).close()
+        self.assertEqual(self.busy(), {})
+        # An address for documentation: the connection stays on its way.
+        for protocol in ("mucp", "grpc"):
+            streams = self.streams(Node("far", "192.0.2.1", 9, {"protocol": protocol}), strategy="leastbusy")
+            opening = Deferred.fromCoroutine(streams.open(CALL, self.collector))
+            self.assertEqual(self.busy(), {"far": 1})
+            opening.cancel()
+            await self.assertFailure(opening, CancelledError)
+            self.assertEqual(self.busy(), {})
+
+    async def test_address(self) -> None:
+        """A stream to an address goes there and nowhere else, if a node of the service is there."""
+        node = self.listen(self.server)
+        streams = self.streams(Node("other", "127.0.0.1", 1), node)
+        (await streams.open(evolve(CALL, address=node.hostport), self.collector)).close()
+        await self.assertFailure(
+            Deferred.fromCoroutine(streams.open(evolve(CALL, address="127.0.0.1:2"), self.collector)), Forbidden
+        )
+
     async def test_next_node(self) -> None:
         """A node that cannot be reached is passed over."""
         gone = Node("gone", "127.0.0.1", 1)

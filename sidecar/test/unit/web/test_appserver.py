@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 import h2.config
 import h2.connection
 import h2.events
+from attrs import define
 from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from twisted.web.resource import Resource
-from twisted.web.server import Site
 from zope.interface import implementer
 
 from sidecar.errors import ServiceFault
-from sidecar.interfaces import ITransport
+from sidecar.interfaces import IExchange, IExchangeListener, ITransport
 from sidecar.model import Call, Fault, Node, Reply
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.http2.server import UNBEGUN, UNENDED, SwitchFactory
+from sidecar.rpc.dialects import DeferredTransport
 from sidecar.rpc.grpc import GrpcTransport
 from sidecar.rpc.mucp import MucpTransport
-from sidecar.rpc.plainhttp import PlainTransport
 from sidecar.web.appserver import App, AppServerResource
 from sidecar.web.site import SidecarSite
 from sidecar.wire import grpc
@@ -154,21 +154,35 @@ class FakeApp:
     def __init__(self) -> None:
         self.calls: list[Call] = []
 
-    def send(self, node: Node, call: Call, timeout: float) -> Deferred[Reply]:
+    def exchange(self, node: Node, call: Call, timeout: float, listener: IExchangeListener) -> IExchange:
         self.calls.append(call)
         if call.method == "Say.Fail":
-            failed: Deferred[Reply] = Deferred()
-            failed.errback(ServiceFault(FAULT))
-            return failed
-        return succeed(Reply(call.request, call.content_type))
+            return Answered(lambda: listener.attempt_failed(ServiceFault(FAULT)))
+        return Answered(lambda: listener.attempt_replied(Reply(call.request, call.content_type)))
+
+
+@implementer(IExchange)
+@define(eq=False)
+class Answered:
+    """An exchange that is answered as soon as it is started."""
+
+    start: Callable[[], None]
+    state = "no answer"
+
+    def cancel(self) -> None:
+        """Nothing is under way."""
+
+    def before_sending(self, now: float) -> tuple[float, float]:
+        return 0.0, 0.0
 
 
 class Served(TestCase):
     """The whole port, called by our own clients in each dialect."""
 
     def setUp(self) -> None:
-        self.app: Any = FakeApp()
-        resource = AppServerResource(App("srv", Node("srv-1", "127.0.0.1", 9), self.app), 1 << 20)
+        self.app = FakeApp()
+        app = App("srv", Node("srv-1", "127.0.0.1", 9), DeferredTransport(self.app, reactor))
+        resource = AppServerResource(app, 1 << 20)
         http1: Any = SidecarSite(resource, reactor, HTTPLimits())
         factory: Any = SwitchFactory(http1, lambda: resource.grpc(reactor, 60.0))
         listening: Any = reactor
@@ -180,24 +194,27 @@ class Served(TestCase):
             self.addCleanup(transport.stopService)
         self.addCleanup(self.port.stopListening)
 
+    def send(self, transport: ITransport, call: Call) -> Deferred[Reply]:
+        return DeferredTransport(transport, reactor).send(self.node, call, 30)
+
     async def test_hello(self) -> None:
         """The same app answers JSON-RPC and gRPC callers, protobuf callers too, on one port."""
         for transport in (self.mucp, self.grpc):
             for kind, payload in (("application/json", b'{"n":1}'), ("application/protobuf", b"\x08\x01")):
-                reply = await transport.send(self.node, Call("srv", "Say.Hello", payload, kind), 30)
+                reply = await self.send(transport, Call("srv", "Say.Hello", payload, kind))
                 self.assertEqual(reply, Reply(payload, kind))
         self.assertEqual({call.method for call in self.app.calls}, {"Say.Hello"})
 
     async def test_fault(self) -> None:
         """The app's error keeps code, id and detail in either dialect."""
         for transport in (self.mucp, self.grpc):
-            error: Any = await self.assertFailure(transport.send(self.node, Call("srv", "Say.Fail"), 30), ServiceFault)
+            error: Any = await self.assertFailure(self.send(transport, Call("srv", "Say.Fail")), ServiceFault)
             self.assertEqual(error.fault, FAULT)
 
     async def test_debug_health(self) -> None:
         """Debug.Health is answered for the app, which is not asked."""
         for transport in (self.mucp, self.grpc):
-            reply = await transport.send(self.node, Call("srv", "Debug.Health"), 30)
+            reply = await self.send(transport, Call("srv", "Debug.Health"))
             self.assertEqual(json.loads(reply.body), {"status": "ok"})
         self.assertEqual(self.app.calls, [])
 
@@ -259,8 +276,9 @@ class Streams(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.app: Any = FakeApp()
-        resource = AppServerResource(App("srv", Node("srv-1", "127.0.0.1", 9), self.app), 1 << 20)
+        self.app = FakeApp()
+        app = App("srv", Node("srv-1", "127.0.0.1", 9), DeferredTransport(self.app, self.clock))
+        resource = AppServerResource(app, 1 << 20)
         self.server = resource.grpc(self.clock, 60.0)
         self.client = _Client()
         self.client_wire, self.server_wire = StringTransport(), StringTransport()
@@ -321,62 +339,3 @@ class Streams(SynchronousTestCase):
         self.client.flush()
         self.exchange()
         self.assertEqual([call.request for call in self.app.calls], [b'{"name":"John"}'])
-
-
-class Plain(TestCase):
-    """Calls to apps that speak plain HTTP, over real sockets."""
-
-    def setUp(self) -> None:
-        self.page = Page()
-        listening: Any = reactor
-        self.port = listening.listenTCP(0, Site(self.page), interface="127.0.0.1")
-        self.transport = PlainTransport(reactor, 1 << 20)
-        self.transport.startService()
-        self.addCleanup(self.port.stopListening)
-        self.addCleanup(self.transport.stopService)
-
-    def send(self, call: Call, **metadata: str) -> Deferred[Reply]:
-        return self.transport.send(Node("a-1", "127.0.0.1", self.port.getHost().port, metadata), call, 30)
-
-    async def test_path(self) -> None:
-        """The method is the path, the payload the body, metadata the headers."""
-        reply = await self.send(Call("srv", "Say.Hello", b'{"n":1}', metadata={"X-Foo": "bar"}))
-        self.assertEqual(reply.body, b'{"n":1}')
-        self.assertEqual(self.page.seen, (b"/Say/Hello", b"bar"))
-
-    async def test_template(self) -> None:
-        """Metadata ``path`` says where else calls go."""
-        await self.send(Call("srv", "Say.Hello"), path="/api/{service}/{type}.{method}")
-        self.assertEqual(self.page.seen[0], b"/api/srv/Say.Hello")
-
-    async def test_status_is_code(self) -> None:
-        """An answer that is not 2xx is the service's own error: its JSON as it is, or its words and status."""
-        for body, fault in (
-            (b"no such thing", Fault("srv", 404, "no such thing", "Not Found")),
-            (b'{"id":"x","code":409,"detail":"taken","status":"Conflict"}', Fault("x", 409, "taken", "Conflict")),
-        ):
-            self.page.answer = (404, body)
-            error: Any = await self.assertFailure(self.send(Call("srv", "Say.Hello")), ServiceFault)
-            self.assertEqual(error.fault, fault)
-
-    async def test_empty_and_text(self) -> None:
-        """No body is ``null``, and words that are not JSON become a JSON string."""
-        for body, result in ((b"", b"null"), (b"ok", b'"ok"')):
-            self.page.answer = (200, body)
-            self.assertEqual((await self.send(Call("srv", "Say.Hello"))).body, result)
-
-
-class Page(Resource):
-    """The app: tells what it was asked, and answers what it is told to, or the body it got."""
-
-    isLeaf = True
-    answer: tuple[int, bytes] | None = None
-    seen: tuple[bytes, bytes] = (b"", b"")
-
-    def render_POST(self, request: Any) -> bytes:
-        self.seen = (request.uri, request.getHeader(b"x-foo") or b"")
-        body: bytes = request.content.read()
-        if self.answer is None:
-            return body
-        request.setResponseCode(self.answer[0])
-        return self.answer[1]

@@ -13,9 +13,10 @@ from twisted.trial.unittest import TestCase
 from sidecar.model import ANONYMOUS, CallPolicy, Node, Service
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.rpc.client import Client
-from sidecar.rpc.dialects import Transports
+from sidecar.rpc.dialects import Dialects
 from sidecar.rpc.mucp import MucpTransport
 from sidecar.rpc.selector import Selector
+from sidecar.stats.calls import CallCounters
 from sidecar.test.contracts.transport import Speaking
 from sidecar.test.doubles.clients.resources import Asking, Heard, Waiting
 from sidecar.test.doubles.servers.micro import Bare, Coded, MicroService
@@ -35,9 +36,10 @@ class Calls(Speaking, TestCase):
     def make(self, any_address: bool = False, strategy: str = "random", **policy: Any) -> None:
         """A resource with all that stands behind it."""
         selector = Selector(self.registry, strategy, Random(3))
-        transports = Transports(MucpTransport(reactor, MAX_BODY))
-        self.client = Client(selector, transports, self.reactor, Random(3), any_address)
-        for part in (selector, transports, self.client):
+        dialects = Dialects(MucpTransport(reactor, MAX_BODY))
+        self.calls = CallCounters()
+        self.client = Client(selector, dialects, self.reactor, Random(3), any_address, (self.calls,))
+        for part in (selector, dialects, self.client):
             part.startService()
             self.addCleanup(part.stopService)
         resource = RpcResource(self.client, CallPolicy(**policy), MAX_BODY)
@@ -265,9 +267,9 @@ class InTime(Calls):
         waiting = self.begin(b'{"service":"foo","method":"Say.Hang"}')
         while not service.heard:
             await self.pause(0.01)
-        self.assertEqual((self.client.in_flight, len(service.open)), (1, 1))
+        self.assertEqual((self.calls.in_flight, len(service.open)), (1, 1))
         waiting.hang_up()
-        self.assertEqual((self.client.in_flight, self.client.cancelled), (0, 1))
+        self.assertEqual((self.calls.in_flight, self.calls.cancelled), (0, 1))
         while service.open:
             await self.pause(0.01)
 

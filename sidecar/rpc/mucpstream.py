@@ -1,0 +1,140 @@
+"""Streams to nodes that speak go-micro's own protocol: whole HTTP messages either way on a connection of their own."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConnector
+from twisted.internet.protocol import ClientFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from sidecar.errors import CallError, ConnectFailed, ServiceFault
+from sidecar.interfaces import IStream, IStreamListener, IStreamTransport
+from sidecar.model import Call, Node
+from sidecar.net.client.duplex import DuplexConnection, RawResponse
+from sidecar.net.errors import NetError
+from sidecar.net.reactor import eager
+from sidecar.rpc.connecterror import call_error, why_not
+from sidecar.wire.mucp import streams
+
+#: Seconds to connect to one node.
+CONNECT = 2.0
+
+
+@implementer(IStreamTransport)
+class MucpStreams:
+    """Opens streams in go-micro's own protocol."""
+
+    def __init__(self, reactor: Any, max_body: int, prefix: str) -> None:
+        """:param max_body: bytes of the largest message from a node.
+        :param prefix: makes our stream ids unlike those of any other process."""
+        self._reactor = reactor
+        self._max_body = max_body
+        self._ids = (f"{prefix}-{number}" for number in count(1))
+
+    def open(self, node: Node, call: Call, listener: IStreamListener) -> Deferred[IStream]:
+        stream = _MucpStream(streams.Writer(node.hostport, call, next(self._ids)), listener)
+        return stream.connect(self._reactor, node, self._max_body)
+
+
+@implementer(IStream)
+@define(eq=False)
+class _MucpStream:
+    """One stream."""
+
+    _writer: streams.Writer
+    _listener: IStreamListener
+    _connection: DuplexConnection | None = field(default=None, init=False)
+
+    def connect(self, reactor: Any, node: Node, max_body: int) -> Deferred[IStream]:
+        connection = DuplexConnection(self._received, self._lost, max_body)
+        connecting = _Connecting(connection, self._connected)
+        connecting.connector = eager.connect(reactor, node.address, node.port, connecting, CONNECT)
+        return connecting.connected
+
+    def send(self, payload: bytes) -> None:
+        if self._connection is not None:
+            try:
+                self._connection.send(self._writer.message(payload))
+            except NetError as error:
+                raise call_error(error) from None
+
+    def end(self) -> None:
+        if self._connection is not None:
+            self.close()
+            self._listener.stream_ended()
+
+    def pause(self) -> None:
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        if self._connection is not None:
+            self._connection.resume()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.send(self._writer.end())
+            self._finish()
+
+    def _connected(self, connection: DuplexConnection) -> IStream:
+        self._connection = connection
+        connection.send(self._writer.begin())
+        return self
+
+    def _finish(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _received(self, response: RawResponse) -> None:
+        try:
+            payload = streams.read(*response)
+        except (ServiceFault, CallError) as error:
+            self._finish()
+            self._listener.failed(error)
+            return
+        if payload is None:
+            self._finish()
+            self._listener.stream_ended()
+        else:
+            self._listener.message(payload)
+
+    def _lost(self, error: NetError | None) -> None:
+        if self._connection is None:
+            return
+        self._finish()
+        if error is None:
+            self._listener.stream_ended()
+        else:
+            self._listener.failed(call_error(error))
+
+
+class _Connecting(ClientFactory):
+    """One try to connect, told by a Deferred whose cancelling gives it up."""
+
+    noisy = False
+    connector: IConnector | None = None
+
+    def __init__(self, connection: DuplexConnection, made: Any) -> None:
+        self._connection = connection
+        self._over = False
+        self.connected: Deferred[IStream] = Deferred(self._cancelled)
+        connection.made = lambda: self.connected.callback(made(connection))
+
+    def buildProtocol(self, addr: Any) -> DuplexConnection:
+        return self._connection
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        if not self._over:
+            self.connected.errback(ConnectFailed(why_not(reason.value or reason)))
+
+    def _cancelled(self, _: Deferred[IStream]) -> None:
+        self._over = True
+        self._connection.close()
+        if self.connector is not None:
+            self.connector.disconnect()

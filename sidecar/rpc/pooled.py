@@ -1,0 +1,197 @@
+"""What transports over HTTP/1.1 share: a pool of connections for each address, and one request on one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
+
+from attrs import define
+from twisted.application import service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IConnector, IDelayedCall
+from twisted.internet.protocol import ClientFactory
+
+from sidecar.errors import BadAnswer, CallError, ConnectFailed, ConnectionLost, Overloaded
+from sidecar.interfaces import IExchangeListener
+from sidecar.model import Node
+from sidecar.net.client.connection import ClientConnection
+from sidecar.net.client.pool import Pool
+from sidecar.net.errors import MalformedAnswer, PoolExhausted
+from sidecar.net.reactor import eager
+from sidecar.rpc.connecterror import why_not
+
+#: Seconds between two looks for connections that idled too long.
+_SWEEP: Final = 1.0
+
+
+@define(eq=False)
+class Destination:
+    """One address, for as long as we hold a connection to it. :ivar host: ``host:port``, as a header says it."""
+
+    host: bytes
+    pool: Pool
+    seconds: Callable[[], float]
+
+
+D = TypeVar("D", bound=Destination)
+
+
+class PooledExchange(Generic[D]):
+    """One request on its way to one node. A subclass reads the answer."""
+
+    __slots__ = ("_connection", "_data", "_destination", "_listener", "_sent", "_taken")
+
+    def __init__(self, destination: D, listener: IExchangeListener, data: bytes) -> None:
+        """:param data: the whole request."""
+        self._destination = destination
+        self._listener: IExchangeListener | None = listener
+        self._data = data
+        self._connection: ClientConnection | None = None
+        # Since when it waits for a connection, and the seconds that it was queued and connecting; None where a
+        # connection was at hand, as it nearly always is.
+        self._taken: float | None = None
+        self._sent: tuple[float, float] | None = None
+
+    @property
+    def state(self) -> str:
+        return "no connection" if self._connection is None else "no answer"
+
+    def start(self) -> None:
+        connection = self._destination.pool.take_idle()
+        if connection is not None:
+            self._connection = connection
+            connection.send(self._data, self)
+            return
+        pool = self._destination.pool
+        self._taken = self._destination.seconds()
+        try:
+            pool.take(self)
+        except PoolExhausted:
+            self._end(Overloaded(f"all {pool.size} connections are busy and {pool.max_waiting} calls wait for one"))
+
+    def cancel(self) -> None:
+        self._listener = None
+        if self._connection is None:
+            self._destination.pool.cancel_wait(self)
+        else:
+            self._connection.drop()
+
+    def before_sending(self, now: float) -> tuple[float, float]:
+        if self._taken is None:
+            return 0.0, 0.0
+        if self._sent is not None:
+            return self._sent
+        waited = now - self._taken
+        # Without a connection there is nobody to queue behind.
+        return (waited, 0.0) if self._destination.pool.connections else (0.0, waited)
+
+    # --- From the pool and the connection ---------------------------------------------------------------------------
+
+    def ready(self, connection: ClientConnection) -> None:
+        if self._taken is not None:
+            waited = self._destination.seconds() - self._taken
+            connecting = min(waited, connection.connecting)
+            connection.connecting = 0.0
+            self._sent = (waited - connecting, connecting)
+        self._connection = connection
+        connection.send(self._data, self)
+
+    def unreachable(self, error: Exception) -> None:
+        self._end(ConnectFailed(why_not(error)))
+
+    def answered(self, connection: ClientConnection, status: int, body: bytes) -> None:
+        """The whole answer is there: give the connection back and tell the listener, if one is left."""
+        raise NotImplementedError
+
+    def lost(self, error: Exception) -> None:
+        if isinstance(error, MalformedAnswer):
+            self._end(BadAnswer(str(error)))
+        else:
+            self._end(ConnectionLost("the connection was closed before the answer came"))
+
+    def _end(self, error: CallError) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.attempt_failed(error)
+
+
+class PooledTransport(service.Service, Generic[D]):
+    """Keeps a destination for each address that is called. A subclass says what is known of one, and makes requests."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        max_body: int,
+        pool_size: int = 512,
+        pool_ttl: float = 60.0,
+        max_waiting: int = 1024,
+        connect_timeout: float = 2.0,
+        connect: Callable[..., IConnector] = eager.connect,
+    ) -> None:
+        """:param reactor: connects and keeps time. :param max_body: bytes of the largest answer to take.
+
+        :param pool_size: connections to one node at most. :param pool_ttl: seconds that one may idle.
+        :param max_waiting: calls that may wait for a connection to one node.
+        :param connect_timeout: seconds; shorter than a call's, so that another node can be tried.
+        """
+        self._reactor = reactor
+        self._max_body = max_body
+        self._pool_size = pool_size
+        self._pool_ttl = pool_ttl
+        self._max_waiting = max_waiting
+        self._connect_timeout = connect_timeout
+        self._connect = connect
+        self._destinations: dict[tuple[str, int], D] = {}
+        self._sweeping: IDelayedCall | None = None
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open, to all nodes."""
+        return sum(each.pool.connections for each in self._destinations.values())
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+        stopping: Deferred[Any] = gatherResults(
+            [each.pool.stop() for each in list(self._destinations.values())], consumeErrors=True
+        )
+        return stopping.addCallback(lambda _: None)
+
+    def _make(self, host: bytes, pool: Pool) -> D:
+        """What is to be known of a new address."""
+        raise NotImplementedError
+
+    def _meet(self, node: Node) -> D:
+        """The destination for an address that has none yet."""
+        key = (node.address, node.port)
+        pool = Pool(
+            partial(self._dial, key),
+            self._reactor.seconds,
+            self._max_body,
+            self._pool_size,
+            self._max_waiting,
+            self._pool_ttl,
+            emptied=partial(self._forget, key),
+        )
+        made = self._destinations[key] = self._make(node.hostport.encode("utf-8"), pool)
+        if self._sweeping is None:
+            self._sweeping = self._reactor.callLater(_SWEEP, self._sweep)
+        return made
+
+    def _dial(self, key: tuple[str, int], factory: ClientFactory) -> IConnector:
+        return self._connect(self._reactor, *key, factory, self._connect_timeout)
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        # The next server at this address may be another.
+        self._destinations.pop(key, None)
+
+    def _sweep(self) -> None:
+        now = self._reactor.seconds()
+        for key, each in list(self._destinations.items()):
+            each.pool.sweep(now)
+            if not each.pool.in_use:
+                self._forget(key)
+        self._sweeping = self._reactor.callLater(_SWEEP, self._sweep) if self._destinations else None
