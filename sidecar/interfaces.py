@@ -277,7 +277,7 @@ class IAppHealth(Interface):
     """What the healthchecker knows of the app."""
 
     def healthy() -> bool | None:
-        """True or False by the last checks, None where the app is not checked (or not yet)."""
+        """True or False by the last checks, False before there were enough; None where the app is not checked."""
 
     def status() -> int | None:
         """The HTTP status that the app answered to the last check, None where it answered nothing."""

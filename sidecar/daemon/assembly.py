@@ -127,7 +127,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
     root = build_tree(
         cors=cors,
         registry=RegistryResource(registry, limits.max_body, make_id),
-        rpc=RpcResource(client, _policy(settings), limits.max_body),
+        rpc=RpcResource(client, _policy(settings), limits.max_body, {app.name: app.registrar for app in apps}),
         stream=StreamResource(StreamSessions(streams, sockets), cors),
         broker=BrokerResource(broker, pubsub, cors, limits.max_body),
         health=HealthResource(localapp.health(apps)),

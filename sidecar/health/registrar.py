@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Protocol
 
 from twisted.application import service
 from twisted.internet import defer
@@ -13,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from sidecar.health.checks import Checks, IProbe
 from sidecar.health.threshold import CheckResult, Threshold
 from sidecar.interfaces import IAppHealth, IRegistry
 from sidecar.lifecycle import PeriodicService
@@ -27,16 +27,10 @@ DEREGISTER_TIMEOUT = 5.0
 LEAVING = Cause("drained", "the sidecar is stopping", "drain")
 
 
-class IProbe(Protocol):
-    """Anything that can check the app."""
-
-    def check(self) -> Deferred[CheckResult]:
-        """:returns: fires with what was found; never fails but by being cancelled."""
-
-
 @implementer(IAppHealth)
 class Registrar(service.Service):
-    """Registers the app at start and renews it; with a probe, takes it out while it is unhealthy; takes it out at stop.
+    """Registers the app at start, or with a probe once it is found healthy, and renews it; takes it out while it is
+    unhealthy, and at stop.
 
     One task at a time talks to the registry, and goes on until the registry holds what is wanted.
     """
@@ -58,8 +52,8 @@ class Registrar(service.Service):
         """:param app: the service with its one node.
         :param ttl: seconds that the registry keeps the app without a renewal, or None for ever.
         :param renewal: seconds between renewals, or None for none.
-        :param interval: seconds between checks. :param rise: passes in a row that make it healthy.
-        :param fall: failures in a row that make it unhealthy."""
+        :param interval: seconds between checks of an app that is well.
+        :param rise: passes in a row that make it healthy. :param fall: failures in a row that make it unhealthy."""
         self._registry = registry
         self._app = app
         self._clock = clock
@@ -79,24 +73,25 @@ class Registrar(service.Service):
         self._loops: list[PeriodicService] = []
         if renewal is not None:
             self._loops.append(PeriodicService(clock, renewal, self._renew, f"renewing {self._id}", now=False))
-        if probe is not None:
-            self._loops.append(PeriodicService(clock, interval, self._check, "the healthcheck"))
+        self._checks = Checks(clock, probe, interval, self._found) if probe is not None else None
 
     def healthy(self) -> bool | None:
-        return self._threshold.healthy
+        return None if self._probe is None else self._threshold.healthy is True
 
     def status(self) -> int | None:
-        return self._status
+        return None if self._threshold.healthy is None else self._status
 
     def explain(self) -> str:
         return self._explained
 
     def startService(self) -> None:
         super().startService()
-        self.log.info("Registering {id}", id=self._id)
-        self._want(True)
-        if self._probe is not None:
+        if self._checks is None:
+            self.log.info("Registering {id}", id=self._id)
+            self._want(True)
+        else:
             self.log.info("Starting sidecar healthchecker")
+            self._checks.startService()
         for loop in self._loops:
             loop.startService()
 
@@ -104,6 +99,8 @@ class Registrar(service.Service):
         super().stopService()
         for loop in self._loops:
             loop.stopService()
+        if self._checks is not None:
+            self._checks.stopService()
         if self._reconciling is not None:
             self._reconciling.cancel()
         return Deferred.fromCoroutine(self._leave())
@@ -173,23 +170,26 @@ class Registrar(service.Service):
         # Not waited for: a renewal that is refused is repeated sooner than the next one is due.
         return succeed(None)
 
-    def _check(self) -> Deferred[None]:
-        assert self._probe is not None
-        return self._probe.check().addCallback(self._found)
-
     def _found(self, result: CheckResult) -> None:
-        if not self.running:
-            return  # cancelled by our own stop
         before = self._threshold.healthy
         self._threshold = self._threshold.found(result.healthy)
         self._explained, self._status = result.detail, result.status
+        if self._threshold.healthy is None:
+            self._explained = f"not checked yet, often enough to be sure; the last check: {result.detail}"
         if self._threshold.healthy == before:
             return
+        assert self._checks is not None
         if not self._threshold.healthy:
-            self.log.warn("Deregistering {id}: {why}", id=self._id, why=result.detail)
+            self._checks.schedule.watch(self._clock.seconds())
+            if before is None:
+                self.log.warn("{id} is not registered before it is healthy: {why}", id=self._id, why=result.detail)
+            else:
+                self.log.warn("Deregistering {id}: {why}", id=self._id, why=result.detail)
             self._cause = Cause("check failed", result.detail, "check")
             self._want(False)
-        elif before is False:
+        else:
+            self._checks.schedule.relax()
             self.log.info("Registering {id}: {why}", id=self._id, why=result.detail)
-            self._cause = Cause("check passed", result.detail, "check")
+            if before is False:
+                self._cause = Cause("check passed", result.detail, "check")
             self._want(True)

@@ -30,7 +30,7 @@ PATIENCE = 30.0
 class App:
     """An app on a thread: answers health checks with ``status``, and calls after ``delay`` seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         app = self
         self.status = 200
         self.delay = 0.0
@@ -67,7 +67,7 @@ class App:
             def handle_error(self, request: object, client_address: object) -> None:
                 """Callers that leave early are part of the tests."""
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -145,7 +145,7 @@ class StartTests(ProcessTests):
         connection = http.client.HTTPSConnection("127.0.0.1", daemon.port, context=context, timeout=60)
         self.addCleanup(connection.close)
         connection.request("GET", "/registry")
-        self.assertEqual(connection.getresponse().read(), b"[]")
+        self.assertEqual(connection.getresponse().read(), b"[]\n")
         self.assertIn("Listening on https://", daemon.output)
 
     def test_systemd_is_told(self) -> None:
@@ -206,7 +206,7 @@ class HangupTests(ProcessTests):
 
     def asked(self, connection: http.client.HTTPSConnection) -> None:
         connection.request("GET", "/registry")
-        self.assertEqual(connection.getresponse().read(), b"[]")
+        self.assertEqual(connection.getresponse().read(), b"[]\n")
 
     def test_from_the_moment_its_port_is_open(self) -> None:
         """Without a terminal SIGHUP never ends it, however early it comes."""
@@ -324,10 +324,9 @@ class AppTests(ProcessTests):
             f"--healthcheck_url=http://127.0.0.1:{app.port}/_status/health",
             "--healthcheck_interval=100ms",
         )
+        self.soon(lambda: self.known(daemon), "the first check is passed")
         self.assertRegex(daemon.output, r"Registering foo-[0-9a-f]{8}-")
         self.assertIn("Starting sidecar healthchecker", daemon.output)
-        self.assertTrue(self.known(daemon))
-        self.soon(lambda: app.checks > 0, "a check")
         app.status = 503
         self.soon(lambda: not self.known(daemon), "the sick app leaves")
         self.assertRegex(daemon.output, r"Deregistering foo-.*503")
@@ -382,8 +381,9 @@ class AppTests(ProcessTests):
         except (OSError, http.client.HTTPException):
             pass  # that is what the second signal does
 
-    def test_an_app_that_is_down_is_checked_out(self) -> None:
-        """Nobody at the health URL: registered at once, out after the first check."""
+    def test_an_app_that_is_down_stays_out(self) -> None:
+        """Nobody at the health URL: it is not registered, /health and calls to it are 503 with the reason; registered
+        soon after it comes up, though it is asked once a minute when it is well."""
         port = free_port()
         daemon = self.daemon(
             "--server_name=foo",
@@ -391,5 +391,13 @@ class AppTests(ProcessTests):
             f"--healthcheck_url=http://127.0.0.1:{port}/",
             "--healthcheck_interval=60s",
         )
-        self.soon(lambda: "Deregistering foo-" in daemon.output, "the check fails")
+        self.soon(lambda: "is not registered before it is healthy" in daemon.output, "the check fails")
         self.assertFalse(self.known(daemon))
+        for asked in (("GET", "/health"), ("POST", "/rpc", b"service=foo&method=Say.Hello&request={}")):
+            answer = daemon.request(*asked)
+            self.assertEqual(answer.status, 503, answer.body)
+            self.assertIn(f"http://127.0.0.1:{port}/".encode(), answer.body)
+        app = App(port)
+        self.addCleanup(app.stop)
+        self.soon(lambda: self.known(daemon), "it is registered")
+        self.assertEqual(daemon.request("GET", "/health").status, 200)

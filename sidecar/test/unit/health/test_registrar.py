@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sidecar.errors import EngineUnavailable
+from sidecar.health.checks import SOON
 from sidecar.health.registrar import Registrar
 from sidecar.health.threshold import CheckResult
 from sidecar.interfaces import IAppHealth
@@ -23,7 +24,7 @@ SICK = CheckResult(False, "answered 500")
 
 
 @define(eq=False)
-class Checks:
+class AnsweredProbe:
     """A probe that is answered by the test."""
 
     pending: list[Deferred[CheckResult]] = field(factory=list)
@@ -33,8 +34,8 @@ class Checks:
         self.pending.append(Deferred(self.cancelled.append))
         return self.pending[-1]
 
-    def find(self, finding: CheckResult) -> None:
-        self.pending[-1].callback(finding)
+    def find(self, result: CheckResult) -> None:
+        self.pending[-1].callback(result)
 
 
 class Flaky(MemoryRegistry):
@@ -56,7 +57,7 @@ class RegistrarTests(SynchronousTestCase):
         self.clock = Clock()
         self.registry = Flaky(self.clock)
         self.registry.startService()
-        self.checks = Checks()
+        self.checks = AnsweredProbe()
 
     def registrar(self, **arguments: object) -> Registrar:
         registrar = Registrar(self.registry, APP, self.clock, **arguments)  # type: ignore[arg-type]  # by name
@@ -88,20 +89,52 @@ class RegistrarTests(SynchronousTestCase):
         self.successResultOf(registrar.stopService())
         self.assertFalse(self.known())
 
-    def test_registers_before_the_first_check_is_over(self) -> None:
-        """As the original: registered at once, then checked."""
-        self.registrar(probe=self.checks)
+    def test_registers_after_the_first_verdict(self) -> None:
+        """Until there is one the app is neither registered nor said to be healthy."""
+        registrar = self.registrar(probe=self.checks)
+        self.assertEqual((self.known(), registrar.healthy(), registrar.status()), (False, False, None))
+        self.assertIn("not checked yet", registrar.explain())
+        self.checks.find(HEALTHY)
+        self.assertEqual((self.known(), registrar.healthy()), (True, True))
+
+    def test_verdict_whatever_fall_says(self) -> None:
+        """A first check that fails is no verdict where more are asked for, and registers nobody."""
+        registrar = self.registrar(probe=self.checks, fall=3)
+        self.checks.find(SICK)
+        self.assertEqual((self.known(), registrar.healthy(), registrar.status()), (False, False, None))
+        self.assertIn("not checked yet", registrar.explain())
+        for _ in range(2):
+            self.clock.advance(SOON)
+            self.checks.find(SICK)
+        self.assertFalse(self.known())
+        self.assertEqual(registrar.explain(), "answered 500")
+
+    def test_app_that_comes_up_later(self) -> None:
+        """It is registered within half a second, though it is checked every 30 s once it is well."""
+        self.registrar(probe=self.checks, interval=30.0)
+        self.checks.find(SICK)
+        for _ in range(8):
+            self.clock.advance(0.25)
+            self.checks.find(SICK)
+        self.clock.advance(0.25)
+        self.checks.find(HEALTHY)
         self.assertTrue(self.known())
-        self.assertEqual(len(self.checks.pending), 1)
+        count = len(self.checks.pending)
+        self.clock.pump([1.0] * 29)
+        self.assertEqual(len(self.checks.pending), count)
+        self.clock.advance(1)
+        self.assertEqual(len(self.checks.pending), count + 1)
 
     def test_out_while_unhealthy_and_back_on_recovery(self) -> None:
         """A failing check takes the app out; a passing one brings it back."""
         registrar = self.registrar(probe=self.checks, interval=10.0)
+        self.checks.find(HEALTHY)
+        self.clock.advance(10)
         self.checks.find(SICK)
         self.assertFalse(self.known())
         self.assertIs(registrar.healthy(), False)
         self.assertIn("500", registrar.explain())
-        self.clock.advance(10)
+        self.clock.advance(SOON)
         self.checks.find(HEALTHY)
         self.assertTrue(self.known())
         self.assertIs(registrar.healthy(), True)
@@ -109,6 +142,8 @@ class RegistrarTests(SynchronousTestCase):
     def test_falls_only_after_enough_failures(self) -> None:
         """healthcheck_fall failures in a row are needed."""
         self.registrar(probe=self.checks, interval=10.0, fall=2)
+        self.checks.find(HEALTHY)
+        self.clock.advance(10)
         self.checks.find(SICK)
         self.assertTrue(self.known())
         self.clock.advance(10)
@@ -154,7 +189,9 @@ class RegistrarTests(SynchronousTestCase):
 
     def test_deregistration_is_repeated_until_it_holds(self) -> None:
         """A sick app leaves an engine that was away when it fell ill."""
-        self.registrar(probe=self.checks)
+        self.registrar(probe=self.checks, interval=10.0)
+        self.checks.find(HEALTHY)
+        self.clock.advance(10)
         self.registry.away = True
         self.checks.find(SICK)
         self.clock.advance(1)
@@ -173,6 +210,8 @@ class RegistrarTests(SynchronousTestCase):
     def test_a_sick_app_is_not_renewed(self) -> None:
         """Renewals do not put back what a check took out."""
         self.registrar(ttl=60.0, renewal=30.0, probe=self.checks, interval=100.0)
+        self.checks.find(HEALTHY)
+        self.clock.advance(100)
         self.checks.find(SICK)
         self.clock.advance(30)
         self.assertFalse(self.known())

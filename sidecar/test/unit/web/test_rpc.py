@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
+from attrs import frozen
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
+from sidecar.interfaces import IAppHealth
 from sidecar.model import ANONYMOUS, CallPolicy, Node, Service
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.rpc.client import Client
@@ -30,6 +33,7 @@ class Calls(Speaking, TestCase):
     def setUp(self) -> None:
         self.registry = MemoryRegistry(self.reactor)
         self.services: list[MicroService] = []
+        self.apps: dict[str, IAppHealth] = {}
         self.addCleanup(self.registry.stopService)
         self.make()
 
@@ -42,7 +46,7 @@ class Calls(Speaking, TestCase):
         for part in (selector, dialects, self.client):
             part.startService()
             self.addCleanup(part.stopService)
-        resource = RpcResource(self.client, CallPolicy(**policy), MAX_BODY)
+        resource = RpcResource(self.client, CallPolicy(**policy), MAX_BODY, self.apps)
         self.asking = Asking(resource)
 
     def start(self, name: str = "foo", **settings: Any) -> MicroService:
@@ -73,6 +77,49 @@ class Calls(Speaking, TestCase):
     async def call(self, method: str, request: str = "{}", **more: str) -> Heard:
         fields: Mapping[str, str] = {"service": "foo", "method": method, **more}
         return await self.post(json.dumps({**fields, "request": json.loads(request)}).encode())
+
+
+@implementer(IAppHealth)
+@frozen
+class Ill:
+    """How an app is that is not well, or not yet."""
+
+    why: str
+    well: bool | None = False
+
+    def healthy(self) -> bool | None:
+        return self.well
+
+    def status(self) -> int | None:
+        return 500
+
+    def explain(self) -> str:
+        return self.why
+
+
+class OwnApps(Calls):
+    """Calls to the app beside us."""
+
+    async def test_ill(self) -> None:
+        """While it is out of the registry since it is ill, a call to it is 503 with the probe's words, and no 404."""
+        self.apps["foo"] = Ill("http://127.0.0.1:9090/ok answered 500")
+        heard = await self.call("Say.Hello")
+        self.assertEqual(heard.status, 503)
+        self.assertIn("http://127.0.0.1:9090/ok answered 500", heard.error[1])
+
+    async def test_others(self) -> None:
+        """Of a service that is not ours, and of an app that is well or is not checked, 404 stays 404."""
+        self.apps["bar"] = Ill("ill")
+        self.assertEqual((await self.call("Say.Hello")).status, 404)
+        for well in (True, None):
+            self.apps["foo"] = Ill("", well)
+            self.assertEqual((await self.call("Say.Hello")).status, 404)
+
+    async def test_elsewhere(self) -> None:
+        """Other nodes of its name are called."""
+        self.start()
+        self.apps["foo"] = Ill("ill")
+        self.assertEqual((await self.call("Say.Hello", '{"name":"John"}')).status, 200)
 
 
 class Good(Calls):
