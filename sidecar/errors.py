@@ -55,6 +55,10 @@ class EngineUnavailable(DependencyError):
     """The registry or broker engine cannot be reached, so a write was refused. Nothing was kept."""
 
 
+class NoSubscriber(DependencyError):
+    """Nobody is subscribed to a message that was to reach somebody."""
+
+
 class MalformedRecord(DependencyError):
     """A record in an engine that cannot be read. Skipped with one log line."""
 

@@ -24,8 +24,10 @@ from sidecar.model import (
     Message,
     Node,
     Outcome,
+    PublishOptions,
     Reply,
     Service,
+    SubscribeOptions,
 )
 
 
@@ -110,6 +112,43 @@ class IBroker(Interface):
 
     def state() -> BackendState:
         """How it stands with its engine, now."""
+
+
+class IDelivery(Interface):
+    """A message that is still the broker's until somebody says that it was taken."""
+
+    topic: str = Attribute("What it was published to.")
+    message: Message = Attribute("The message.")
+    redelivered: bool = Attribute("Whether it was delivered before, to whomever, and not acknowledged.")
+
+    def ack() -> None:
+        """It was taken: the broker may forget it. After the broker gave it to somebody else this does nothing."""
+
+    def requeue() -> None:
+        """It was not taken: it is delivered again, to whoever is there."""
+
+
+class IDurableBroker(IBroker):
+    """A broker that does more than pass messages on. One that cannot is an :class:`IBroker` alone."""
+
+    abilities: frozenset[str] = Attribute(
+        "Which of ``durable``, ``ack``, ``mandatory`` and ``events`` it has; ``ack`` may hold for events alone."
+    )
+
+    def consume(
+        topic: str, take: Callable[[IDelivery], None], options: SubscribeOptions, caller: Caller
+    ) -> Deferred[ISubscription]:
+        """Have ``take(delivery)`` called for each message, as ``options`` say.
+
+        The broker bounds how many deliveries wait to be acknowledged. Those that wait when the subscription is
+        cancelled are given back. ``take`` is never called inside this.
+
+        :raises EngineUnavailable: the engine cannot be reached. :raises TopicInvalid: it cannot carry a name, or has
+            something else under it. :raises BadRequest: these options do not go together here.
+        """
+
+    def publish_with(topic: str, message: Message, options: PublishOptions, caller: Caller) -> Deferred[None]:
+        """As ``publish``. :raises NoSubscriber: nobody is subscribed, and somebody had to be."""
 
 
 class IExchangeListener(Interface):

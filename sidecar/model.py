@@ -190,6 +190,46 @@ class CallPolicy:
     retry: Literal["safe", "error", "never"] = "safe"
 
 
+@frozen
+class SubscribeOptions:
+    """What a subscription asks of the broker beyond hearing a topic.
+
+    :ivar queue: the queue group that shares the messages, None for nobody.
+    :ivar durable: the name of the queue that lasts while nobody listens, None for a subscription that does not.
+    :ivar ack: whether a message counts as taken only when its subscriber says so.
+    :ivar events: whether go-micro's events are meant instead of its messages.
+    """
+
+    queue: str | None = None
+    durable: str | None = None
+    ack: bool = False
+    events: bool = False
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The abilities that a broker needs for this, by the names of the request's parameters."""
+        return tuple(
+            name for name, wanted in (("durable", self.durable), ("ack", self.ack), ("events", self.events)) if wanted
+        )
+
+
+@frozen
+class PublishOptions:
+    """What a publisher asks of the broker beyond taking a message.
+
+    :ivar mandatory: whether it is an error that nobody is subscribed.
+    :ivar events: whether go-micro's events are meant instead of its messages.
+    """
+
+    mandatory: bool = False
+    events: bool = False
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """As for :class:`SubscribeOptions`."""
+        return tuple(name for name, wanted in (("mandatory", self.mandatory), ("events", self.events)) if wanted)
+
+
 Action = Literal["create", "update", "delete"]
 
 #: Why something changed in a registry: the closed list.

@@ -64,6 +64,7 @@ STATUSES: Mapping[type[BaseException], HTTPStatus] = {
     errors.BadAnswer: HTTPStatus.BAD_GATEWAY,
     errors.NoNodes: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.NoSubscriber: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EngineUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ShuttingDown: HTTPStatus.SERVICE_UNAVAILABLE,
     AppUnhealthy: HTTPStatus.SERVICE_UNAVAILABLE,

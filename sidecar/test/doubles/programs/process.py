@@ -245,6 +245,82 @@ def start_nats(port: int, arguments: Sequence[str] = (), home: Path | None = Non
     return start("nats-server", ["-a", "127.0.0.1", "-p", str(port), *arguments], lambda _: accepts(port), home=home)
 
 
+@define(eq=False)
+class Rabbit(Program):
+    """RabbitMQ, with the port mapper that is its own."""
+
+    mapper: Program | None = None
+
+    def kill(self) -> None:
+        super().kill()
+        self._end_mapper()
+
+    def stop(self) -> None:
+        super().stop()
+        self._end_mapper()
+
+    def _end_mapper(self) -> None:
+        if self.mapper is not None:
+            self.mapper.stop()
+
+
+def start_rabbitmq(port: int, home: Path | None = None, more: str = "") -> Rabbit:
+    """RabbitMQ on the loopback ``port``, all of it on loopback and in one directory; with ``home`` its data survives.
+
+    :param more: further lines for its configuration file.
+    """
+    place = home or Path(tempfile.mkdtemp(prefix="rabbitmq-"))
+    mapped = free_port()
+    # Erlang starts a port mapper by itself that outlives it and listens everywhere: this one is there before.
+    mapper = start("epmd", ["-address", "127.0.0.1", "-port", str(mapped)], lambda _: accepts(mapped))
+    (place / "enabled_plugins").write_text("[].\n")
+    (place / "rabbitmq.conf").write_text(
+        f"listeners.tcp.1 = 127.0.0.1:{port}\nvm_memory_high_watermark.absolute = 512MB\n{more}"
+    )
+    environment = {
+        "HOME": str(place),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "ERL_EPMD_PORT": str(mapped),
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "RABBITMQ_CONFIG_FILE": str(place / "rabbitmq.conf"),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(place / "enabled_plugins"),
+        "RABBITMQ_LOG_BASE": str(place / "log"),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_MNESIA_BASE": str(place / "data"),
+        "RABBITMQ_NODENAME": "here@localhost",  # the data's name too, so it has to be the same after a restart
+        "RABBITMQ_PID_FILE": str(place / "rabbitmq.pid"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none",
+        # Else a shell stands before it, and a signal to that is none to it.
+        "RUNNING_UNDER_SYSTEMD": "1",
+    }
+    try:
+        program = start(
+            _rabbitmq() or "rabbitmq-server",
+            [],
+            lambda program: accepts(port) and "completed with" in program.output,
+            home=place,
+            environment=environment,
+            patience=120.0,
+        )
+    except BaseException:
+        mapper.stop()
+        raise
+    return Rabbit(program.process, program.log, place, home is None, mapper)
+
+
+def _rabbitmq() -> str | None:
+    """Debian's command becomes the user ``rabbitmq``, who has no business in our directories: this is behind it."""
+    behind = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+    return behind if os.access(behind, os.X_OK) else None
+
+
+def start_redis(port: int, home: Path | None = None, arguments: Sequence[str] = ()) -> Program:
+    """Redis on the loopback ``port``."""
+    words = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", *arguments]
+    return start("redis-server", words, lambda _: accepts(port), home=home)
+
+
 _RUNNING: dict[str, int] = {}
 
 

@@ -1,0 +1,1 @@
+"""Messages over RabbitMQ, beside go-micro's plugin."""

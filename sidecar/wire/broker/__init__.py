@@ -1,0 +1,1 @@
+"""What go-micro's broker plugins write, beside the message JSON that most of them share."""
