@@ -9,8 +9,7 @@ from sidecar.errors import BadRequest, Forbidden
 from sidecar.model import Call, Caller
 from sidecar.problems import UpgradeRequired
 from sidecar.pubsub.subscriber import SubscribeRequest
-from sidecar.web.cors import CorsPolicy
-from sidecar.web.params import shown
+from sidecar.web.cors import CorsPolicy, refusal
 from sidecar.wire.ws import handshake
 
 
@@ -52,4 +51,4 @@ def check(request: Any, cors: CorsPolicy, purpose: str) -> None:
         raise BadRequest(problem)
     origin = fields.get(b"origin")
     if not cors.permits_websocket(origin, fields.get(b"host")):
-        raise Forbidden(f"Origin {shown(origin or b'')} may not open a WebSocket here: see --sidecar_cors")
+        raise Forbidden(refusal(origin or b"", fields.get(b"host"), "open a WebSocket here"))
