@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from zope.interface import implementer
 
 from sidecar.errors import ServiceFault
@@ -46,7 +48,7 @@ class PlainHttpTransport(PooledTransport[Destination]):
         target = plainhttp.path(call.service, call.method, node.metadata.get("path", ""))
         head = (
             f"POST {target} HTTP/1.1\r\nHost: {node.hostport}\r\nContent-Type: {call.content_type}\r\n"
-            f"Accept: {call.content_type}\r\nUser-Agent: microsidecar\r\nTimeout: {int(timeout * 1e9)}\r\n"
+            f"Accept: {call.content_type}\r\n{_user_agent(call.metadata)}Timeout: {int(timeout * 1e9)}\r\n"
             f"Content-Length: {len(call.request)}\r\n"
         )
         data = b"%b%b\r\n%b" % (head.encode("latin-1"), headers.block(call.metadata), call.request)
@@ -57,3 +59,8 @@ class PlainHttpTransport(PooledTransport[Destination]):
 
     def _make(self, host: bytes, pool: Pool) -> Destination:
         return Destination(host, pool, self._reactor.seconds)
+
+
+def _user_agent(metadata: Mapping[str, str]) -> str:
+    """Our ``User-Agent`` line, unless the caller's own goes along: strict servers refuse two of them."""
+    return "" if any(name.lower() == "user-agent" for name in metadata) else "User-Agent: microsidecar\r\n"

@@ -24,9 +24,11 @@ class Page(Resource):
     isLeaf = True
     answer: tuple[int, bytes] | None = None
     seen: tuple[bytes, bytes] = (b"", b"")
+    agents: list[str] | None = None
 
     def render_POST(self, request: Any) -> bytes | int:
         self.seen = (request.uri, request.getHeader(b"x-foo") or b"")
+        self.agents = request.requestHeaders.getRawHeaders("User-Agent")
         body: bytes = request.content.read()
         if self.answer is not None:
             request.setResponseCode(self.answer[0])
@@ -94,6 +96,12 @@ class Plain(PlainCase):
             self.page.answer = (404, body)
             error: Any = await self.failing(self.post(Call("srv", "Say.Hello")), ServiceFault)
             self.assertEqual(error.fault, fault)
+
+    async def test_one_user_agent(self) -> None:
+        """The caller's own goes along in place of ours: strict servers refuse a header that comes twice."""
+        for metadata, told in (({"User-agent": "curl/8"}, ["curl/8"]), ({}, ["microsidecar"])):
+            await self.post(Call("srv", "Say.Echo", b"{}", metadata=metadata))
+            self.assertEqual(self.page.agents, told)
 
     async def test_outcome(self) -> None:
         """A 5xx in go-micro's form is the service's error, one of other words may be a proxy's."""
