@@ -26,14 +26,16 @@ def serve(arguments: Sequence[str], program: str) -> int:
             reactors.installReactor(options["reactor"])
         except reactors.NoSuchReactor:
             known = ", ".join(sorted(kind.shortName for kind in reactors.getReactorTypes()))
-            tap.leave(tap.WRONG_USAGE, f"--reactor={options['reactor']}: there is no such reactor; there are {known}")
+            tap.exit_with(
+                tap.WRONG_USAGE, f"--reactor={options['reactor']}: there is no such reactor; there are {known}"
+            )
     else:
         ensure()
 
     from twisted.internet import reactor as installed
 
     reactor: Any = installed  # a module to mypy
-    service = tap.make(options.settings, reactor)
+    service = tap.make(options, reactor)
     # Only now: a start that fails says one line, and nothing of what was tried on the way.
     log = options.settings.log
     observer = standard_error(choose(log.format, sys.stderr, os.environ), log.levels, reactor.seconds)

@@ -15,6 +15,7 @@ from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.model import BackendOptions
 from sidecar.net.errors import InvalidSetting
+from sidecar.redaction import redacted
 
 #: What each group's factories have to make.
 _SEAMS: dict[str, Any] = {REGISTRIES: IRegistry, BROKERS: IBroker}
@@ -66,7 +67,7 @@ def _build(group: str, flag: str, options: BackendOptions) -> Any:
     try:
         built = factory(options)
     except (ConfigError, InvalidSetting) as error:
-        raise ConfigError(f"--{flag}={kind}: {error}") from error
+        raise ConfigError(f"{_named(flag, options, str(error))}: {error}") from error
     except Exception as error:
         raise ConfigError(
             f"--{flag}={kind}: {point.value!r} failed with {type(error).__name__}: {error}; check --{flag}_address"
@@ -78,6 +79,19 @@ def _build(group: str, flag: str, options: BackendOptions) -> Any:
             " (see docs/example-backend)"
         )
     return built
+
+
+def _named(flag: str, options: BackendOptions, message: str) -> str:
+    """:returns: the flag that ``message`` speaks of: the file or address in it, else the one that names the backend."""
+    files = {f"{flag}_{name}_file": getattr(options, f"{name}_file") for name in ("ca", "cert", "key")}
+    files[f"{flag}_credentials"] = options.credentials_file
+    for name, path in files.items():
+        if path and path in message:
+            return f"--{flag}={options.kind} --{name}={path}"
+    for address in options.addresses:
+        if redacted(address) in redacted(message):
+            return f"--{flag}={options.kind} --{flag}_address={redacted(address)}"
+    return f"--{flag}={options.kind}"
 
 
 def _lacks(seam: Any, built: Any) -> list[str]:

@@ -15,11 +15,12 @@ from twisted.python import usage
 
 from sidecar import __version__
 from sidecar.daemon.cmdline import options
-from sidecar.daemon.cmdline.settings import Settings
+from sidecar.daemon.cmdline.sources import printable
 from sidecar.daemon.signals import Signals
 from sidecar.daemon.systemd import Notifier
 from sidecar.errors import ConfigError
 from sidecar.net.reactor.epoll import ensure
+from sidecar.redaction import redacted
 
 if TYPE_CHECKING:
     from sidecar.daemon.assembly import Daemon
@@ -32,7 +33,7 @@ _MANY_FILES = 1_048_576
 
 
 class TwistdOptions(options.Options):
-    """The options as twistd's sub-command. Faults leave here: twistd would print the whole help over them."""
+    """The options as twistd's sub-command. Faults end the process here: twistd would print the whole help over them."""
 
     def __init__(self) -> None:
         super().__init__(program="twistd microsidecar")
@@ -40,7 +41,7 @@ class TwistdOptions(options.Options):
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         parse(super(), options or ())
         if "reactor" in self.flagged:
-            leave(WRONG_USAGE, f"--reactor={self['reactor']}: give it to twistd: twistd --reactor=... microsidecar")
+            exit_with(WRONG_USAGE, f"--reactor={self['reactor']}: give it to twistd: twistd --reactor=... microsidecar")
         if self.settings.log.told and self.parent is not None:
             # twistd's own way to another log: it takes the name of what makes the observer.
             os.environ["MICRO_LOG_FORMAT"] = self.settings.log.format
@@ -57,16 +58,16 @@ def parse(parser: Any, arguments: Sequence[str]) -> None:
     try:
         parser.parseOptions(arguments)
     except usage.UsageError as error:
-        leave(WRONG_USAGE, str(error))
-    except options.Leave as asked:
+        exit_with(WRONG_USAGE, str(error))
+    except options.TextAsked as asked:
         sys.stdout.write(asked.text.rstrip("\n") + "\n")
         sys.stdout.flush()
         raise SystemExit(0) from None
 
 
-def leave(code: int, sentence: str) -> None:
+def exit_with(code: int, sentence: str) -> None:
     """One line on standard error, and out."""
-    sys.stderr.write(f"microsidecar: {sentence}\n")
+    sys.stderr.write(f"microsidecar: {printable(redacted(sentence))}\n")
     sys.stderr.flush()
     raise SystemExit(code) from None
 
@@ -76,10 +77,10 @@ def makeService(options: TwistdOptions) -> service.IService:
     ensure()  # the default where twistd was given no --reactor
     from twisted.internet import reactor
 
-    return make(options.settings, reactor)
+    return make(options, reactor)
 
 
-def make(settings: Settings, reactor: Any) -> service.IService:
+def make(parsed: options.Options, reactor: Any) -> service.IService:
     """:returns: the whole daemon with its port bound, not started. Ends the process where a setting cannot work."""
     # Imported here: ``--help`` and a wrong flag should not wait for the whole program.
     from sidecar.daemon.assembly import assemble
@@ -87,9 +88,11 @@ def make(settings: Settings, reactor: Any) -> service.IService:
     root = Root(reactor, Notifier(reactor, os.environ))
     Signals(reactor, root.reload).install()
     try:
-        root.daemon = assemble(settings, reactor)
+        root.daemon = assemble(parsed.settings, reactor)
     except ConfigError as error:
-        leave(CANNOT_START, str(error))
+        exit_with(CANNOT_START, parsed.words.of(str(error)))
+    for warning in parsed.warnings:
+        root.log.warn("{warning}", warning=warning)
     root.notifier.status = root.daemon.status
     root.daemon.service.setServiceParent(root)
     root.notifier.setServiceParent(root)
@@ -129,7 +132,7 @@ class Root(service.MultiService):
         try:
             super().startService()
         except ConfigError as error:
-            leave(CANNOT_START, str(error))
+            exit_with(CANNOT_START, str(error))
         self._reactor.callWhenRunning(self._announce)
 
     def stopService(self) -> Deferred[list[tuple[bool, Any]]]:

@@ -23,6 +23,7 @@ FLOORS: dict[str, int] = {
     "interfaces": 0,
     "lifecycle": 0,
     "waiting": 0,
+    "redaction": 0,
     "wire": 1,
     "problems": 2,
     "net": 2,
@@ -54,7 +55,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
 IMPURE = ("twisted.internet", "twisted.logger", "twisted.python.log", "time", "logging", "socket", "random")
 
 #: What ``net`` may import of ours: itself, and what knows no more of micro than it does.
-NET = ("sidecar.net", "sidecar.lifecycle", "sidecar.waiting")
+NET = ("sidecar.net", "sidecar.lifecycle", "sidecar.waiting", "sidecar.redaction")
 
 MOST_FILES = 15
 MOST_LINES = 300

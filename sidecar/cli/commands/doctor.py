@@ -11,7 +11,7 @@ from sidecar.cli.arguments import Wrong
 from sidecar.cli.doctor import app, backends, certificates, port, process, sidecar
 from sidecar.cli.doctor.diagnosis import Diagnosis, as_data, report
 from sidecar.cli.invocation import Invocation, coloured
-from sidecar.daemon.cmdline.options import Leave, Options
+from sidecar.daemon.cmdline.options import Options, TextAsked
 from sidecar.daemon.cmdline.settings import Settings
 
 
@@ -51,6 +51,6 @@ def _settings(passed: list[str], environ: dict[str, str]) -> Settings:
         options.parseOptions(passed)
     except usage.UsageError as error:
         raise Wrong(str(error)) from None
-    except Leave as asked:
+    except TextAsked as asked:
         raise Wrong(asked.text) from None
     return options.settings

@@ -41,12 +41,12 @@ class Source:
     """What the user said.
 
     :ivar values: every flag's value by name, defaults included; None where there is none.
-    :ivar ranks: how loudly it was said: 2 by a flag, 1 by the environment; absent for a default.
+    :ivar precedences: where it was said (``sources.FLAG``, ``ENVIRONMENT``, ``FILE``); absent for a default.
     :ivar environ: for the variables that engines' own tools read.
     """
 
     values: Mapping[str, Any]
-    ranks: Mapping[str, int]
+    precedences: Mapping[str, int]
     environ: Mapping[str, str]
 
     def __getitem__(self, name: str) -> Any:
@@ -55,8 +55,8 @@ class Source:
     def text(self, name: str) -> str:
         return self.values[name] or ""
 
-    def told(self, name: str) -> bool:
-        return name in self.ranks
+    def is_given(self, name: str) -> bool:
+        return name in self.precedences
 
 
 def settings(given: Source) -> Settings:
@@ -64,7 +64,7 @@ def settings(given: Source) -> Settings:
     return Settings(
         listen=ListenSettings(_where(given)),
         tls=_tls(given),
-        log=LogSettings(given["log_format"], given["log_level"], given.told("log_format")),
+        log=LogSettings(given["log_format"], given["log_level"], given.is_given("log_format")),
         http=HttpSettings(
             channel=given["http_channel"],
             max_header=given["max_header"],
@@ -102,16 +102,16 @@ def settings(given: Source) -> Settings:
 
 
 def _where(given: Source) -> TcpPort | EndpointPort:
-    """The louder of ``--port`` and ``--address``; said equally loudly they have to agree."""
+    """``--port`` or ``--address``, whichever has the source that counts more; those of one source have to agree."""
     port: int | TcpPort | EndpointPort = given["port"]
     address: HostPort | None = given["address"]
-    loudness = {name: given.ranks.get(name, 0) for name in ("port", "address")}
-    if address is None or loudness["port"] > loudness["address"]:
+    precedence = {name: given.precedences.get(name, 0) for name in ("port", "address")}
+    if address is None or precedence["port"] > precedence["address"]:
         return TcpPort(DEFAULT_HOST, port) if isinstance(port, int) else port
     host = DEFAULT_HOST if address.host is None else address.host
-    if loudness["port"] < loudness["address"]:
+    if precedence["port"] < precedence["address"]:
         return TcpPort(host, DEFAULT_PORT if address.port is None else address.port)
-    if loudness["port"] and (not isinstance(port, int) or address.port not in (None, port)):
+    if precedence["port"] and (not isinstance(port, int) or address.port not in (None, port)):
         raise UsageError("--port and --address name different places; give one of them")
     return TcpPort(host, port) if isinstance(port, int) else port
 
@@ -119,11 +119,11 @@ def _where(given: Source) -> TcpPort | EndpointPort:
 def _tls(given: Source) -> TlsSettings:
     cert, key, client_ca = (given.text(f"tls_{name}_file") for name in ("cert", "key", "client_ca"))
     # A certificate without the switch can only mean TLS: never serve in the clear what was meant to be covered.
-    enabled = given["enable_tls"] if given.told("enable_tls") else bool(cert or key)
+    enabled = given["enable_tls"] if given.is_given("enable_tls") else bool(cert or key)
     if enabled and not (cert and key):
         missing = "--tls_key_file" if cert else "--tls_cert_file"
         raise UsageError(f"{missing} is missing: TLS needs both --tls_cert_file and --tls_key_file (PEM)")
-    if client_ca and not enabled and not given.told("enable_tls"):
+    if client_ca and not enabled and not given.is_given("enable_tls"):
         raise UsageError("--tls_client_ca_file needs --enable_tls with --tls_cert_file and --tls_key_file")
     return TlsSettings(enabled, cert, key, client_ca)
 

@@ -20,7 +20,8 @@ class Flag:
     :ivar aliases: other names of the same flag.
     :ivar switch: needs no value.
     :ivar secret: never shown in messages.
-    :ivar repeatable: may be given several times; the values are joined with commas.
+    :ivar repeatable: makes a list, so that it may be given several times; the values are joined with commas.
+    :ivar reloadable: SIGHUP applies a change of it, or of the files that it names.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Flag:
     switch: bool = False
     secret: bool = False
     repeatable: bool = False
+    reloadable: bool = False
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -86,6 +88,7 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "origins whose pages may call, by comma, or *; our own host always may",
                 "ORIGINS",
                 aliases=("cors",),
+                repeatable=True,
             ),
             _switch("enable_stats", "serve the stats dashboard on /stats"),
             Flag(
@@ -228,13 +231,21 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
     (
         "Registry",
         (
-            Flag("registry", parsers.listed, "memory", "engines by comma: memory, consul, etcd, mdns, nats", "NAMES"),
+            Flag(
+                "registry",
+                parsers.listed,
+                "memory",
+                "engines by comma: memory, consul, etcd, mdns, nats",
+                "NAMES",
+                repeatable=True,
+            ),
             Flag(
                 "registry_address",
                 parsers.listed,
                 "",
                 "addresses of the engine by comma; with several engines consul=HOST:PORT,etcd=HOST:PORT",
                 "ADDRESSES",
+                repeatable=True,
             ),
             *_engine("registry"),
             Flag("mdns_interface", parsers.text, "", "IP address of the interface to multicast on", "ADDRESS"),
@@ -250,6 +261,7 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "",
                 "addresses of the engine by comma; for http: where we listen for messages",
                 "ADDRESSES",
+                repeatable=True,
             ),
             *_engine("broker"),
             Flag(

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
 from twisted.python import usage
 
 from sidecar import __version__
+from sidecar.daemon.cmdline import sources
 from sidecar.daemon.cmdline.build import Source, settings
-from sidecar.daemon.cmdline.flags import BY_NAME, FLAGS, GROUPS, Flag
+from sidecar.daemon.cmdline.flags import FLAGS, GROUPS, Flag
 from sidecar.daemon.cmdline.settings import Settings
-from sidecar.daemon.cmdline.unsupported import UNSUPPORTED
-
-#: The word that may stand anywhere among the flags.
-WORD = "sidecar"
+from sidecar.daemon.cmdline.sources import DEFAULT, FLAG, GivenValue, HelpAsked, UserWords
 
 
-class Leave(Exception):
+class TextAsked(Exception):
     """There is nothing to run: what was asked for is this text. :ivar text: for standard output."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
-
-
-@frozen
-class _Said:
-    """One value as the user wrote it. :ivar where: the flag or variable, for messages."""
-
-    where: str
-    text: str
-    rank: int
 
 
 class Options(usage.Options):
@@ -49,6 +36,10 @@ class Options(usage.Options):
     settings: Settings
     #: The flags that were given on the command line.
     flagged: frozenset[str] = frozenset()
+    #: What is odd and stops nothing, a sentence each.
+    warnings: tuple[str, ...] = ()
+    #: Puts messages into the words of the user.
+    words = UserWords({})
 
     def __init__(self, environ: Mapping[str, str] | None = None, program: str = "microsidecar") -> None:
         super().__init__()
@@ -56,75 +47,34 @@ class Options(usage.Options):
         self._program = program
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """:raises usage.UsageError: one sentence that names the flag and its value.
-        :raises Leave: ``--help`` or ``--version`` was asked for."""
-        said = dict(self._from_environment())
-        for name, words in self._from_flags(list(options or ())):
-            before = said.get(name)
-            if before is not None and before.rank == 2 and BY_NAME[name].repeatable:
-                words = _Said(words.where, f"{before.text},{words.text}", 2)
-            said[name] = words
+        """:raises usage.UsageError: one sentence that names the flag, or what it came from, and its value.
+        :raises TextAsked: ``--help`` or ``--version`` was asked for."""
+        try:
+            flags = sources.from_arguments(list(options or ()), self._program)
+        except HelpAsked as asked:
+            raise TextAsked(str(self) if asked.name == "help" else f"microsidecar {__version__}") from None
+        environment, self.warnings = sources.from_environment(self._environ)
+        given = {**environment, **flags}
+        self.words = UserWords(given)
         for flag in FLAGS:
-            self[flag.name] = self._value(flag, said.get(flag.name))
-        ranks = {name: words.rank for name, words in said.items()}
-        self.flagged = frozenset(name for name, rank in ranks.items() if rank == 2)
-        self.settings = settings(Source(dict(self), ranks, self._environ))
+            self[flag.name] = self._value(flag, given.get(flag.name))
+        self.flagged = frozenset(name for name, value in given.items() if value.precedence == FLAG)
+        precedences = {name: value.precedence for name, value in given.items()}
+        try:
+            self.settings = settings(Source(dict(self), precedences, self._environ))
+        except usage.UsageError as error:
+            raise usage.UsageError(self.words.of(str(error))) from None
 
-    def _from_environment(self) -> Iterator[tuple[str, _Said]]:
-        for flag in FLAGS:
-            for variable in flag.variables:
-                text = self._environ.get(variable, "")
-                if text:
-                    yield flag.name, _Said(variable, text, 1)
-                    break
-
-    def _from_flags(self, arguments: list[str]) -> Iterator[tuple[str, _Said]]:
-        word = False
-        waiting = iter(arguments)
-        for argument in waiting:
-            if argument == WORD and not word:
-                word = True
-                continue
-            if not argument.startswith("-") or argument.strip("-") == "":
-                raise usage.UsageError(
-                    f"{argument!r} is not a flag; flags are --name=value, see {self._program} --help"
-                )
-            written, equals, text = argument.lstrip("-").partition("=")
-            name = written.replace("-", "_")
-            if name in ("help", "h"):
-                raise Leave(str(self))
-            if name in ("version", "v"):
-                raise Leave(f"microsidecar {__version__}")
-            flag = self._flag(name, argument)
-            if not equals and not flag.switch:
-                following = next(waiting, None)
-                if following is None:
-                    raise usage.UsageError(f"--{written} needs a value: --{written}={flag.metavar}")
-                text = following
-            elif not equals:
-                text = "true"
-            yield flag.name, _Said(f"--{written}", text, 2)
-
-    def _flag(self, name: str, argument: str) -> Flag:
-        flag = BY_NAME.get(name)
-        if flag is not None:
-            return flag
-        if name in UNSUPPORTED:
-            raise usage.UsageError(f"{argument} is not for the sidecar: {UNSUPPORTED[name]}")
-        near = difflib.get_close_matches(name, BY_NAME, 1)
-        meant = f"; did you mean --{near[0]}?" if near else f"; see {self._program} --help"
-        raise usage.UsageError(f"{argument.partition('=')[0]} is not a flag{meant}")
-
-    def _value(self, flag: Flag, said: _Said | None) -> Any:
-        if said is None or (not said.text and not flag.switch):
-            said = _Said("default", flag.default, 0)
+    def _value(self, flag: Flag, given: GivenValue | None) -> Any:
+        if given is None or (not given.text and not flag.switch):
+            given = GivenValue("default", flag.default, DEFAULT)
             if not flag.default:
                 return None
         try:
-            return flag.parse(said.text)
+            sources.check_text(given.text)
+            return flag.parse(given.text)
         except ValueError as error:
-            shown = "..." if flag.secret else said.text
-            raise usage.UsageError(f"{said.where}={shown}: {error}") from None
+            raise usage.UsageError(f"{given.where}={given.shown(flag)}: {error}") from None
 
     def __str__(self) -> str:
         return help_text(self._program)

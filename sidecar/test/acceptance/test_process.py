@@ -287,6 +287,34 @@ class FaultTests(ProcessTests):
         self.assert_fault(["--enable_acme"], "certbot")
         self.assert_fault(["--port=unix:/no/such/directory/api.sock"], "/no/such/directory/api.sock", "No such file")
 
+    def test_bytes_that_are_no_text(self) -> None:
+        """Exit code 2, one line in escapes, whichever command."""
+        for given, env in (
+            (["--server_name=" + os.fsdecode(b"gr\xf6e")], {}),
+            ([], {"MICRO_SERVER_NAME": os.fsdecode(b"gr\xf6e")}),
+        ):
+            done = run("microsidecar", given, env)
+            self.assertEqual((done.returncode, done.stderr.count(b"\n")), (2, 1), done.stderr)
+            self.assertIn(b"gr\\xf6e", done.stderr)
+
+    def test_variables_that_others_set(self) -> None:
+        """The daemon starts all the same, and its log names them."""
+        env = {"MICRO_PORT": "tcp://10.96.12.7:8081", "MICRO_REGSTRY": "consul"}
+        daemon = running_daemon(["--address=127.0.0.1:0"], env)
+        self.addCleanup(daemon.stop)
+        self.soon(lambda: "did you mean MICRO_REGISTRY?" in daemon.output, "the warning")
+        self.assertIn("MICRO_PORT=tcp://10.96.12.7:8081 is ignored", daemon.output)
+
+    def test_faults_of_the_environment(self) -> None:
+        """What came from a variable is called by that, also where it fails later than it is read."""
+        for env in (
+            {"MICRO_TLS_CERT_FILE": "/no/cert", "MICRO_TLS_KEY_FILE": "/no/key"},
+            {"MICRO_REGISTRY_CA_FILE": "/no/ca", "MICRO_REGISTRY": "consul"},
+        ):
+            done = run("microsidecar", ["--port=0"], env)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn(next(iter(env)).encode(), done.stderr)
+
     def test_mismatched_key(self) -> None:
         """A key of another certificate."""
         issuer = authority(self.home())

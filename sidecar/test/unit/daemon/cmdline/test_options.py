@@ -8,7 +8,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.daemon.cmdline.flags import BY_NAME, FLAGS
-from sidecar.daemon.cmdline.options import Leave, Options
+from sidecar.daemon.cmdline.options import Options, TextAsked
 from sidecar.daemon.cmdline.settings import EndpointPort, Settings, TcpPort
 from sidecar.daemon.cmdline.unsupported import UNSUPPORTED
 from sidecar.test.doubles.programs.process import not_installed
@@ -80,7 +80,7 @@ class SpellingTests(SynchronousTestCase):
 
     def test_help_names_every_flag(self) -> None:
         """``--help`` shows each flag with its variable, and asks for nothing else."""
-        text = str(self.assertRaises(Leave, settings, "--help").text)
+        text = str(self.assertRaises(TextAsked, settings, "--help").text)
         for flag in FLAGS:
             self.assertIn(f"--{flag.name}", text)
             self.assertIn(f"MICRO_{flag.name.upper()}", text)
@@ -89,7 +89,7 @@ class SpellingTests(SynchronousTestCase):
     def test_version(self) -> None:
         """``--version`` says what it is."""
         self.assertRegex(
-            self.assertRaises(Leave, settings, "sidecar", "--version").text, r"^microsidecar \d+\.\d+\.\d+$"
+            self.assertRaises(TextAsked, settings, "sidecar", "--version").text, r"^microsidecar \d+\.\d+\.\d+$"
         )
 
 
