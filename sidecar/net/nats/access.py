@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -77,6 +78,19 @@ def _shown(text: str) -> str:
     return text.rpartition("@")[2]
 
 
+def require_library() -> None:
+    """:raises InvalidSetting: nats-py or its keys are not installed."""
+    try:
+        missing = [name for name in ("nats", "nkeys") if find_spec(name) is None]
+    except ValueError:  # what find_spec says of a module that was put out of reach
+        missing = ["nats"]
+    if missing:
+        raise InvalidSetting(
+            "the NATS library is not installed; install it by: pip install 'nats-py[nkeys]>=2.16'"
+            " (or install the sidecar with it: the extra is microsidecar[nats])"
+        )
+
+
 class NatsOptions(Protocol):
     """What a user can say of NATS servers. See :class:`NatsServers`."""
 
@@ -114,7 +128,8 @@ class NatsServers:
 
     @classmethod
     def from_options(cls, options: NatsOptions) -> NatsServers:
-        """:raises InvalidSetting: an address, a certificate or the credentials file cannot be used."""
+        """:raises InvalidSetting: nats-py is missing, or an address, a certificate or the credentials cannot be used."""
+        require_library()
         servers = cls(options, tuple(map(parse_address, options.addresses)) or (NatsAddress("127.0.0.1"),))
         servers.context()
         servers.credentials()

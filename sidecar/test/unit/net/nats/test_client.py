@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from twisted.internet import reactor as installed
@@ -52,6 +53,13 @@ class AddressTests(SynchronousTestCase):
                 InvalidSetting, NatsServers.from_options, BackendOptions(reactor, credentials_file=path)
             )
             self.assertIn(path, str(error))
+
+    def test_without_the_library(self) -> None:
+        """The line that installs it is in the error, and so is the extra."""
+        self.patch(sys, "modules", {**sys.modules, "nats": None})
+        error = self.assertRaises(InvalidSetting, NatsServers.from_options, BackendOptions())
+        for words in ("pip install 'nats-py[nkeys]>=", "microsidecar[nats]"):
+            self.assertIn(words, str(error))
 
     def test_nkey_seed_file(self) -> None:
         """A file with one seed is an nkey; one with a JWT and a seed is a creds file."""
