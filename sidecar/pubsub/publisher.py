@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 
 from sidecar.interfaces import IBroker
 from sidecar.model import Message
+from sidecar.pubsub.abilities import able
 from sidecar.pubsub.counters import PubSubCounters
 from sidecar.pubsub.subscriber import SubscribeRequest
 from sidecar.wire import messages
@@ -40,7 +41,12 @@ class Publisher:
         asked = self._asked
         kind = asked.content_type or messages.content_type(body)
         header = {messages.CONTENT_TYPE: kind, messages.TOPIC: asked.topic, messages.ID: self._ids()}
-        publishing = self._broker.publish(asked.topic, Message(header, body), asked.caller)
+        message = Message(header, body)
+        if asked.publishing.asked:
+            broker = able(self._broker, asked.publishing.asked)
+            publishing = broker.publish_with(asked.topic, message, asked.publishing, asked.caller)
+        else:
+            publishing = self._broker.publish(asked.topic, message, asked.caller)
         if publishing.called and not publishing.paused and publishing.result is None:
             self._counters.published += 1  # taken at once, as the memory broker does: callbacks would cost more than it
             return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from sidecar.model import ANONYMOUS, Caller, Message
+from sidecar.model import ANONYMOUS, Caller, Message, PublishOptions, SubscribeOptions
 from sidecar.pubsub.batches import WRITE, Batch
 from sidecar.pubsub.counters import PubSubCounters
 from sidecar.pubsub.outbox import Outbox, OutboxLimits
@@ -26,6 +26,7 @@ class SubscribeRequest:
         the format that it asked for.
     :ivar content_type: of all that it publishes, None where it did not say.
     :ivar caller: who asked.
+    :ivar options: what it wants of the subscription beyond that. :ivar publishing: likewise of what it publishes.
     """
 
     topic: str
@@ -33,6 +34,8 @@ class SubscribeRequest:
     make_frame: Callable[[Message], bytes]
     content_type: str | None
     caller: Caller = ANONYMOUS
+    options: SubscribeOptions = field(factory=SubscribeOptions)
+    publishing: PublishOptions = field(factory=PublishOptions)
 
 
 @implementer(IPushProducer)

@@ -6,7 +6,8 @@ from typing import Any
 
 from sidecar.errors import BadRequest
 from sidecar.interfaces import IBroker
-from sidecar.model import Message
+from sidecar.model import Message, PublishOptions, SubscribeOptions
+from sidecar.pubsub.abilities import able
 from sidecar.pubsub.subscriber import SubscribeRequest
 from sidecar.web import handshake
 from sidecar.web.auth import caller_of
@@ -31,26 +32,36 @@ class BrokerResource(MethodResource):
         self._max_body = max_body
 
     def _open(self, request: Any) -> int:
-        asked = query(request.uri).expect("topic", "queue", "format")
+        asked = query(request.uri).expect("topic", "queue", "format", "durable", "ack", "events", "mandatory")
         topic = _topic(asked)
         name = asked.one("format") or ""
         make_frame = messages.FORMATS.get(name)
         if make_frame is None:
             known = ", ".join(sorted(filter(None, messages.FORMATS)))
             raise BadRequest(f"format: {name[:40]} is not known; there are {known}")
+        options, publishing = _options(asked), _publishing(asked)
+        if options.ack and name:
+            raise BadRequest(f"format: {name} has no place for the ID of a message, which ack=1 needs; leave it out")
+        able(self._broker, (*options.asked, *publishing.asked))
         handshake.check(
             request, self._cors, "to subscribe to a topic, open a WebSocket; to publish to it, POST the message"
         )
         self._pubsub.admit()
         stated = messages.stated_type(request.fields.get(b"content-type"))
-        wanted = SubscribeRequest(topic, asked.one("queue") or None, make_frame, stated, caller_of(request))
+        wanted = SubscribeRequest(topic, options.queue, make_frame, stated, caller_of(request), options, publishing)
         return self._pubsub.upgrade(request, wanted)
 
     async def _publish(self, request: Any) -> Answer:
-        topic = _topic(query(request.uri).expect("topic"))
+        asked = query(request.uri).expect("topic", "mandatory", "events")
+        topic, publishing = _topic(asked), _publishing(asked)
         payload = body(request, self._max_body)
         header = messages.header(request.fields_raw, topic, self._pubsub.new_id(), payload)
-        await self._broker.publish(topic, Message(header, payload), caller_of(request))
+        message = Message(header, payload)
+        if publishing.asked:
+            broker = able(self._broker, publishing.asked)
+            await broker.publish_with(topic, message, publishing, caller_of(request))
+        else:
+            await self._broker.publish(topic, message, caller_of(request))
         return _TAKEN
 
 
@@ -59,3 +70,18 @@ def _topic(asked: Params) -> str:
     if not topic:
         raise BadRequest("Topic not specified")
     return topic
+
+
+def _publishing(asked: Params) -> PublishOptions:
+    return PublishOptions(asked.flag("mandatory"), asked.flag("events"))
+
+
+def _options(asked: Params) -> SubscribeOptions:
+    queue, durable = asked.one("queue") or None, asked.one("durable") or None
+    if durable == "0":
+        durable = None
+    if durable == "1":
+        if queue is None:
+            raise BadRequest("durable: 1 makes the queue of queue=NAME durable, and there is none; say durable=NAME")
+        durable = queue
+    return SubscribeOptions(queue, durable, asked.flag("ack"), asked.flag("events"))

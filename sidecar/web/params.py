@@ -54,6 +54,15 @@ class Params:
             raise BadRequest(f"{name}: holds a control character")
         return found[0]
 
+    def flag(self, name: str) -> bool:
+        """:returns: whether a parameter is 1, and not 0 or absent. :raises BadRequest: it is anything else."""
+        value = self.one(name)
+        if value in (None, "0", "false"):
+            return False
+        if value in ("1", "true"):
+            return True
+        raise BadRequest(f"{name}: must be 1 or 0")
+
 
 _NOTHING = Params({})
 

@@ -66,10 +66,14 @@ def encode(message: Message) -> bytes:
     return b'{"Header":%b,"Body":"%b"}' % (_header(message.header), b2a_base64(message.body, newline=False))
 
 
-def envelope(message: Message) -> bytes:
-    """The same with the body once more as ``Data``, the name under which the original's examples read it."""
+def envelope(message: Message, id: str = "") -> bytes:
+    """The same with the body once more as ``Data``, the name under which the original's examples read it.
+
+    :param id: what acknowledges the message, plain ASCII; "" where nothing does.
+    """
     body = b2a_base64(message.body, newline=False)
-    return b'{"Header":%b,"Body":"%b","Data":"%b"}' % (_header(message.header), body, body)
+    known = b',"ID":"%b"' % id.encode("ascii") if id else b""
+    return b'{"Header":%b,"Body":"%b","Data":"%b"%b}' % (_header(message.header), body, body, known)
 
 
 def _header(header: Mapping[str, str]) -> bytes:

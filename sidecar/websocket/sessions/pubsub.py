@@ -14,12 +14,14 @@ from twisted.logger import Logger
 from sidecar.errors import EngineUnavailable
 from sidecar.interfaces import IBroker
 from sidecar.problems import problem
+from sidecar.pubsub.abilities import able
 from sidecar.pubsub.batches import batched
 from sidecar.pubsub.counters import PubSubCounters
 from sidecar.pubsub.hub import Hub
 from sidecar.pubsub.outbox import OutboxLimits
 from sidecar.pubsub.publisher import Publisher
 from sidecar.pubsub.subscriber import Subscriber, SubscribeRequest
+from sidecar.websocket.sessions.durable import DurableSession
 from sidecar.websocket.sockets import WebSockets
 from sidecar.wire import faults
 from sidecar.wire.ws import frames
@@ -62,6 +64,10 @@ class PubSubSessions:
 
     def upgrade(self, request: Any, asked: SubscribeRequest) -> int:
         """Open a WebSocket for what was ``asked``. See :meth:`WebSockets.upgrade`."""
+        if asked.options.asked:
+            broker = able(self.broker, asked.options.asked)
+            session = DurableSession(broker, asked, self.clock, self.limits, self.counters, self.new_id)
+            return self.sockets.upgrade(request, session)
         return self.sockets.upgrade(request, PubSubSession(self, asked))
 
     def stats(self) -> dict[str, int]:
