@@ -128,7 +128,7 @@ class NatsServers:
 
     @classmethod
     def from_options(cls, options: NatsOptions) -> NatsServers:
-        """:raises InvalidSetting: nats-py is missing, or an address, a certificate or the credentials cannot be used."""
+        """:raises InvalidSetting: nats-py is missing, or an address, a certificate or the credentials are no good."""
         require_library()
         servers = cls(options, tuple(map(parse_address, options.addresses)) or (NatsAddress("127.0.0.1"),))
         servers.context()
