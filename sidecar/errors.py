@@ -75,6 +75,10 @@ class NoNodes(CallError):
     """The service is known but has no node to call."""
 
 
+class UnknownTransport(CallError):
+    """The service has nodes, and all are reached by a transport that we do not speak."""
+
+
 class ConnectFailed(CallError):
     """No connection to the node: the request cannot have run."""
 

@@ -203,6 +203,7 @@ class ISelector(Interface):
 
         :param version: the only one whose nodes may be chosen, None for any.
         :raises NotFound: no such service, or no node of that version. :raises NoNodes: the service has no node.
+        :raises UnknownTransport: it has nodes, and none that we can reach.
         """
 
     def others(name: str, version: str | None, tried: Node) -> Iterator[Node]:

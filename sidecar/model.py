@@ -38,7 +38,8 @@ class Node:
 
     :ivar id: unique among all nodes of all services; ``<service name>-<uuid>`` by custom.
     :ivar address: the host alone: a name or an IP literal without brackets.
-    :ivar port: 1 to 65535.
+    :ivar port: 1 to 65535; 0 where it has none: it is reached by another transport than TCP, and ``address`` is what
+        that transport calls it.
     """
 
     id: str
@@ -48,7 +49,9 @@ class Node:
 
     @property
     def hostport(self) -> str:
-        """The joined form ``host:port``, with an IPv6 literal in brackets."""
+        """The joined form ``host:port``, with an IPv6 literal in brackets; the address alone where there is no port."""
+        if not self.port:
+            return self.address
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 

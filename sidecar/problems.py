@@ -63,6 +63,7 @@ STATUSES: Mapping[type[BaseException], HTTPStatus] = {
     errors.ConnectionLost: HTTPStatus.BAD_GATEWAY,
     errors.BadAnswer: HTTPStatus.BAD_GATEWAY,
     errors.NoNodes: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.UnknownTransport: HTTPStatus.NOT_IMPLEMENTED,
     errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NoSubscriber: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EngineUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -21,12 +21,12 @@ from sidecar.model import CallPolicy
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.pubsub.outbox import OutboxLimits
 from sidecar.rpc.client import Client
-from sidecar.rpc.dialects import Dialects
-from sidecar.rpc.grpc import GrpcTransport
-from sidecar.rpc.grpcstream import GrpcStreams
-from sidecar.rpc.mucp import MucpTransport
-from sidecar.rpc.mucpstream import MucpStreams
-from sidecar.rpc.plainhttp import PlainHttpTransport
+from sidecar.rpc.dialects.bynode import Dialects
+from sidecar.rpc.dialects.grpc import GrpcTransport
+from sidecar.rpc.dialects.grpcstream import GrpcStreams
+from sidecar.rpc.dialects.mucp import MucpTransport
+from sidecar.rpc.dialects.mucpstream import MucpStreams
+from sidecar.rpc.dialects.plainhttp import PlainHttpTransport
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
 from sidecar.stats.calls import CallCounters
@@ -110,10 +110,10 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
     sizes = (limits.max_body, settings.client.pool_size, settings.client.pool_ttl, settings.client.max_waiting)
     grpc, plain = GrpcTransport(reactor, limits.max_body), PlainHttpTransport(reactor, *sizes)
     dialects = Dialects(MucpTransport(reactor, *sizes), {"grpc": grpc, "http": plain})
-    selector = Selector(registry, settings.client.selector, chance)
+    selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
     calls = CallCounters()
     any_address = settings.client.any_address
-    client = Client(selector, dialects, reactor, chance, any_address, (calls,))
+    client = Client(selector, dialects, reactor, chance, any_address, (calls,), settings.client.retry_share)
     mucp_streams = MucpStreams(reactor, limits.max_body, secrets.token_hex(6))
     streams = Streams(selector, reactor, mucp_streams, {"grpc": GrpcStreams(grpc)}, any_address)
 
@@ -131,7 +131,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
         stream=StreamResource(StreamSessions(streams, sockets), cors),
         broker=BrokerResource(broker, pubsub, cors, limits.max_body),
         health=HealthResource(localapp.health(apps)),
-        stats=StatsResource(recorder, _facts(registry, broker, calls, streams, pubsub, apps))
+        stats=StatsResource(recorder, _facts(registry, broker, selector, calls, streams, pubsub, apps))
         if settings.enable_stats
         else None,
     )
@@ -227,6 +227,7 @@ def _websockets(settings: Settings, reactor: Any) -> WebSockets:
 def _facts(
     registry: IRegistry,
     broker: IBroker,
+    selector: Selector,
     calls: CallCounters,
     streams: Streams,
     pubsub: PubSubSessions,
@@ -246,6 +247,7 @@ def _facts(
             "retried": calls.retried,
             "streams": streams.open_streams,
         },
+        "ejected": lambda: [asdict(each) for each in selector.ejected()],
         "websockets": pubsub.stats,
         "app": lambda: apps[0].stats() if apps else None,
     }

@@ -133,7 +133,7 @@ def _probe(checked: HealthSettings, reactor: Any) -> Any:
 def _inbound(name: str, node: Node, plain: ITransport, registrar: Registrar, limits: HTTPLimits, reactor: Any) -> Any:
     """Answers go-micro calls for the app, over HTTP/1.1 and HTTP/2 on one port."""
     from sidecar.net.http2.server import SwitchFactory
-    from sidecar.rpc.dialects import DeferredTransport
+    from sidecar.rpc.dialects.bynode import DeferredTransport
     from sidecar.web.appserver import App, AppServerResource
 
     app = App(name, node, DeferredTransport(plain, reactor), registrar)

@@ -5,10 +5,12 @@
 ================  =======================================  ======================
 ``never``         anything                                 give up
 ``safe``          it cannot have run                       try another
+any               a queue of ours is full                  give up
 ``safe``          it may have run, or it answered          give up
 ``error``         it cannot have run, or 408 or 500        try another
 ``error``         any other answer                         give up
 any               no attempt is left, or no time           give up
+any               the budget for retries is spent          give up
 ================  =======================================  ======================
 
 An attempt at another address follows at once, one at the same address after a jittered wait.
@@ -33,6 +35,7 @@ from sidecar.errors import (
     SidecarError,
 )
 from sidecar.model import Attempt, Call, CallPolicy, Outcome
+from sidecar.rpc.retrybudget import RetryBudget
 
 #: go-micro's wait before attempt n is 10^n milliseconds.
 #: :source: micro/go-micro@v1.18.0:client/backoff.go
@@ -40,7 +43,7 @@ _FIRST_WAIT: Final = 0.010
 _LONGEST_WAIT: Final = 1.0
 
 #: The request cannot have run.
-_NOT_RUN: Final = (ConnectFailed, NotSent, Overloaded)
+_NOT_RUN: Final = (ConnectFailed, NotSent)
 #: Codes of a service that go-micro's RetryOnError tries again. Bare text without a code counts as 500, as it is told.
 _TRIED_AGAIN: Final = (408, 500, 0)
 
@@ -89,6 +92,7 @@ class Attempts:
     policy: CallPolicy
     deadline: float
     _random: Random
+    _budget: RetryBudget
     made: list[Attempt] = field(factory=list)
 
     def failed(self, attempt: Attempt, error: SidecarError, elsewhere: bool, now: float) -> Try | Wait | GiveUp:
@@ -103,6 +107,8 @@ class Attempts:
         refusal = self._why_not_again(error)
         if refusal:
             return self._give_up(attempt, error, refusal)
+        if not self._budget.withdraw(now):
+            return self._give_up(attempt, error, "too many calls are tried again already: the retry budget is spent")
         if elsewhere and now < self.deadline:
             self._note(attempt, "retry", "there is another address")
             return Try()
@@ -130,6 +136,8 @@ class Attempts:
             return "retry is never"
         if len(self.made) >= self.policy.retries:
             return "no attempt is left"
+        if isinstance(error, Overloaded):
+            return "a queue of ours is full, and another attempt would make it longer"
         if isinstance(error, _NOT_RUN):
             return ""
         if retry != "error":

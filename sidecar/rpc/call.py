@@ -18,6 +18,7 @@ from sidecar.model import Attempt, Call, CallPolicy, Node, Outcome, Reply
 from sidecar.net.reactor.timerwheel import TimerWheel
 from sidecar.rpc import targets
 from sidecar.rpc.attempts import Attempts, GiveUp, Wait, outcome_of
+from sidecar.rpc.retrybudget import RetryBudget
 
 #: Told how a call ended: its context, and either a reply or an error.
 Done = Callable[[Any, Reply | None, BaseException | None], None]
@@ -32,6 +33,7 @@ class CallEnvironment:
     """What all calls of one client share.
 
     :ivar seconds: the clock's, at hand. :ivar deadlines: ends calls whose time is over.
+    :ivar budget: how many attempts may be retries.
     :ivar any_address: whether a call may name an address at which no node of its service is registered.
     :ivar observers: are told of every call. :ivar detailed: whether one of them wants all attempts told.
     """
@@ -42,6 +44,7 @@ class CallEnvironment:
     seconds: Callable[[], float]
     deadlines: TimerWheel
     random: Random
+    budget: RetryBudget
     any_address: bool
     observers: tuple[ICallObserver, ...]
     detailed: bool
@@ -91,6 +94,7 @@ class PendingCall:
         self._began = now = environment.seconds()
         self._deadline = now + self._policy.timeout
         environment.deadlines.add(self, self._deadline)
+        environment.budget.called(now)
         try:
             if call.address is None:
                 node = environment.selector.first(call.service, call.version)
@@ -238,7 +242,8 @@ class PendingCall:
 
     def _machine(self) -> Attempts:
         if self._attempts is None:
-            self._attempts = Attempts(self._call, self._policy, self._deadline, self._environment.random)
+            environment = self._environment
+            self._attempts = Attempts(self._call, self._policy, self._deadline, environment.random, environment.budget)
         return self._attempts
 
     def _attempt(self, node: Node, now: float, outcome: Outcome, detail: str) -> Attempt:

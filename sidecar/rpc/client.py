@@ -15,6 +15,7 @@ from sidecar.interfaces import ICallObserver, IClient, ISelector, ITransport
 from sidecar.model import Call, Caller, CallPolicy
 from sidecar.net.reactor.timerwheel import TimerWheel
 from sidecar.rpc.call import CallEnvironment, Done, PendingCall
+from sidecar.rpc.retrybudget import RetryBudget
 
 
 @implementer(IClient)
@@ -29,14 +30,25 @@ class Client(service.Service):
         random: Random,
         any_address: bool = False,
         observers: Sequence[ICallObserver] = (),
+        retry_share: float = 0.2,
     ) -> None:
         """:param any_address: whether a call may name an address at which no node of its service is registered.
-        :param observers: are told of every call."""
+        :param observers: are told of every call. :param retry_share: of the calls that may be tried again."""
         self._deadlines = TimerWheel(clock)
         self._observers = tuple(observers)
         detailed = any(observer.detailed for observer in observers)
+        budget = RetryBudget(retry_share)
         self._environment = CallEnvironment(
-            selector, transport, clock, clock.seconds, self._deadlines, random, any_address, self._observers, detailed
+            selector,
+            transport,
+            clock,
+            clock.seconds,
+            self._deadlines,
+            random,
+            budget,
+            any_address,
+            self._observers,
+            detailed,
         )
         self._stopped = False
 

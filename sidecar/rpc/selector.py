@@ -4,63 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from random import Random
-from typing import Any
+from typing import Any, Final
 
-from attrs import define, field
+from attrs import define
 from twisted.application import service
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sidecar.errors import ConfigError, EngineUnavailable, NoNodes, NotFound
+from sidecar.errors import CallError, ConfigError, EngineUnavailable
 from sidecar.interfaces import IRegistry, ISelector, IWatch, IWatcher
 from sidecar.model import Change, Node, Outcome, Service
+from sidecar.rpc.ejection import USUAL, Ejected, Ejection, EjectionLimits
+from sidecar.rpc.servicenodes import ServiceNodes
 from sidecar.rpc.strategy import STRATEGIES, Candidates, rest
 
 #: Services whose nodes are kept; the one that was looked up longest ago makes room.
 MAX_SERVICES = 65_536
-
-
-@define(eq=False)
-class _Entry:
-    """What is known of one service.
-
-    :ivar versions: its nodes by version, in the registry's order.
-    :ivar narrowed: the candidates of single versions, made when one is asked for.
-    :ivar stale: a change was told; it serves only where the registry cannot.
-    """
-
-    versions: dict[str, tuple[Node, ...]]
-    candidates: Candidates
-    by_address: dict[str, Node]
-    narrowed: dict[str, Candidates] = field(factory=dict)
-    stale: bool = False
-
-    @classmethod
-    def of(cls, versions: dict[str, tuple[Node, ...]]) -> _Entry:
-        nodes = tuple(node for each in versions.values() for node in each)
-        return cls(versions, Candidates.of(nodes), {node.hostport: node for node in reversed(nodes)})
-
-    def of_version(self, name: str, version: str | None) -> Candidates:
-        """The candidates of one version, or of all (None). :raises NotFound: it has no node of that version."""
-        if version is None:
-            return self.candidates
-        candidates = self.narrowed.get(version)
-        if candidates is None:
-            nodes = self.versions.get(version)
-            if not nodes:
-                there = ", ".join(each or '""' for each, nodes in self.versions.items() if nodes)
-                raise NotFound(f"{name}: no node of version {version}; there are nodes of {there}")
-            candidates = self.narrowed[version] = Candidates.of(nodes)
-        return candidates
-
-    def at(self, name: str, address: str, version: str | None) -> Node | None:
-        """The node at ``address``, None where there is none. :raises NotFound: it has no node of that version."""
-        if version is None:
-            return self.by_address.get(address)
-        candidates = self.of_version(name, version)
-        return next((node for node in (*candidates.nodes, *candidates.reserve) if node.hostport == address), None)
+#: How often another node is asked for where one that came back lately leaves a call to others.
+_TURNS: Final = 3
+#: Addresses whose service is kept at hand.
+_MOST_ADDRESSES: Final = 262_144
+#: Looking a member up in an Enum costs a call more than it should.
+_ANSWERED: Final = Outcome.ANSWERED
+_FAULT: Final = Outcome.FAULT
 
 
 @define(eq=False)
@@ -69,7 +38,7 @@ class _Lookup:
 
     :ivar outdated: something changed meanwhile, so that the answer may be of before."""
 
-    waiting: list[Deferred[_Entry]]
+    waiting: list[Deferred[ServiceNodes]]
     outdated: bool = False
 
 
@@ -79,7 +48,15 @@ class Selector(service.Service):
 
     log = Logger()
 
-    def __init__(self, registry: IRegistry, strategy: str, random: Random, max_services: int = MAX_SERVICES) -> None:
+    def __init__(
+        self,
+        registry: IRegistry,
+        strategy: str,
+        random: Random,
+        clock: IReactorTime,
+        ejection: EjectionLimits = USUAL,
+        max_services: int = MAX_SERVICES,
+    ) -> None:
         """:param strategy: ``random``, ``roundrobin`` or ``leastbusy``."""
         if strategy not in STRATEGIES:
             raise ConfigError(f"selector {strategy}: there is none of that name; use {', '.join(STRATEGIES)}")
@@ -87,8 +64,12 @@ class Selector(service.Service):
         self._random = random
         self._strategy = STRATEGIES[strategy](random)
         self._counts = self._strategy.counts
+        self._seconds = clock.seconds
+        self._ejection = Ejection(ejection, random)
+        #: The service of each address, where it has others.
+        self._by_address: dict[tuple[str, int], ServiceNodes] = {}
         self._max_services = max_services
-        self._known: dict[str, _Entry] = {}
+        self._known: dict[str, ServiceNodes] = {}
         self._lookups: dict[str, _Lookup] = {}
         self._watch: IWatch | None = None
 
@@ -102,6 +83,7 @@ class Selector(service.Service):
             self._watch.cancel()
             self._watch = None
         self._known.clear()
+        self._by_address.clear()
 
     # --- ISelector --------------------------------------------------------------------------------------------------
 
@@ -113,6 +95,8 @@ class Selector(service.Service):
                 return found.addCallback(self._first_of, name, version)
             entry = found
         candidates = entry.candidates if version is None else entry.of_version(name, version)
+        if self._ejection.noted:
+            return self._first_allowed(candidates)
         if candidates.only is not None:
             return candidates.only
         return candidates.nodes[self._strategy.first(candidates)]
@@ -120,7 +104,9 @@ class Selector(service.Service):
     def others(self, name: str, version: str | None, tried: Node) -> Iterator[Node]:
         entry = self._known.get(name)
         if entry is not None:
-            yield from rest(entry.of_version(name, version), tried, self._random)
+            nodes = rest(entry.of_version(name, version), tried, self._random)
+            # What is ejected comes last, and is better than nothing.
+            yield from sorted(nodes, key=self._is_out) if self._ejection.noted else nodes
 
     def find(self, name: str, address: str, version: str | None) -> Node | Deferred[Node | None] | None:
         entry = self._known.get(name)
@@ -136,10 +122,50 @@ class Selector(service.Service):
     def ended(self, node: Node, outcome: Outcome) -> None:
         if self._counts:
             self._strategy.ended(node)
+        address, ejection = (node.address, node.port), self._ejection
+        if outcome is _ANSWERED or outcome is _FAULT:
+            if not ejection.answered(address):
+                ejection.returned(address, self._seconds())
+        else:
+            entry = self._by_address.get(address)
+            peers = () if entry is None else entry.candidates.by_address
+            ejection.failed(address, outcome, self._seconds(), peers)
 
-    def _first_of(self, entry: _Entry, name: str, version: str | None) -> Node:
+    def ejected(self) -> tuple[Ejected, ...]:
+        """The addresses that get no calls now."""
+        return self._ejection.ejected(self._seconds())
+
+    # --- Within -----------------------------------------------------------------------------------------------------
+
+    def _first_of(self, entry: ServiceNodes, name: str, version: str | None) -> Node:
         candidates = entry.of_version(name, version)
+        if self._ejection.noted:
+            return self._first_allowed(candidates)
         return candidates.nodes[self._strategy.first(candidates)]
+
+    def _first_allowed(self, candidates: Candidates) -> Node:
+        """The same while some addresses are ejected, or on their way back."""
+        ejection, now = self._ejection, self._seconds()
+        known = candidates.by_address
+        if len(known) > 1:
+            for address in ejection.noted:
+                if address in known and ejection.probe_due(address, now):
+                    return known[address]
+        if candidates.reduced is None or candidates.reduced[0] != ejection.generation:
+            out = ejection.heeded(known)
+            nodes = (*candidates.nodes, *candidates.reserve)
+            left = tuple(node for node in nodes if (node.address, node.port) not in out) if out else nodes
+            candidates.reduced = ejection.generation, Candidates.of(left) if out else candidates
+        reduced = candidates.reduced[1]
+        chosen = reduced.nodes[self._strategy.first(reduced)]
+        for _ in range(_TURNS):
+            if not ejection.declines((chosen.address, chosen.port), now):
+                break
+            chosen = reduced.nodes[self._strategy.first(reduced)]
+        return chosen
+
+    def _is_out(self, node: Node) -> bool:
+        return self._ejection.is_out((node.address, node.port))
 
     # --- Keeping true -----------------------------------------------------------------------------------------------
 
@@ -154,7 +180,7 @@ class Selector(service.Service):
         if lookup is not None:
             lookup.outdated = True
 
-    def _look_up(self, name: str) -> _Entry | Deferred[_Entry]:
+    def _look_up(self, name: str) -> ServiceNodes | Deferred[ServiceNodes]:
         """The entry at once where the registry answers at once. However many ask, the registry is asked once."""
         lookup = self._lookups.get(name)
         if lookup is None:
@@ -168,22 +194,20 @@ class Selector(service.Service):
                     result[0].raiseException()
                 return result[0]
         # A caller that gives up must not take the answer from the others.
-        waiting: Deferred[_Entry] = Deferred(
+        waiting: Deferred[ServiceNodes] = Deferred(
             lambda gone: lookup.waiting.remove(gone) if gone in lookup.waiting else None
         )
         lookup.waiting.append(waiting)
         return waiting
 
-    def _entry_of(self, services: tuple[Service, ...], name: str, lookup: _Lookup) -> _Entry:
-        versions: dict[str, tuple[Node, ...]] = {}
-        for each in services:
-            versions[each.version] = versions.get(each.version, ()) + each.nodes
-        if not any(versions.values()):
+    def _entry_of(self, services: tuple[Service, ...], name: str, lookup: _Lookup) -> ServiceNodes:
+        try:
+            fresh = ServiceNodes.of(name, services)
+        except CallError:
             self._known.pop(name, None)
-            raise NoNodes(f"{name}: the service is registered and has no node; start one")
+            raise
         entry = self._known.pop(name, None)
-        if entry is None or entry.versions != versions:
-            fresh = _Entry.of(versions)
+        if entry is None or not entry.same(fresh):
             if entry is not None:
                 fresh.candidates.turn = entry.candidates.turn  # the round goes on
             entry = fresh
@@ -192,9 +216,13 @@ class Selector(service.Service):
             del self._known[next(iter(self._known))]
         if self.running:  # else nobody would tell when it is no longer true
             self._known[name] = entry
+            if len(entry.candidates.by_address) > 1:
+                if len(self._by_address) > _MOST_ADDRESSES:
+                    self._by_address.clear()
+                self._by_address.update(dict.fromkeys(entry.candidates.by_address, entry))
         return entry
 
-    def _fallen_back(self, failure: Failure, name: str) -> _Entry:
+    def _fallen_back(self, failure: Failure, name: str) -> ServiceNodes:
         entry = self._known.get(name)
         if entry is None or not failure.check(EngineUnavailable):
             self._known.pop(name, None)

@@ -48,9 +48,19 @@ class Candidates:
     #: A strategy's own notes about this service.
     turn: int = -1
     credits: list[int] = field(factory=list)
+    #: The same without ejected nodes, and the generation of the ejections that it is true for.
+    reduced: tuple[int, Candidates] | None = None
+    _by_address: dict[tuple[str, int], Node] | None = None
 
     def __attrs_post_init__(self) -> None:
         self.only = self.nodes[0] if len(self.nodes) == 1 else None
+
+    @property
+    def by_address(self) -> dict[tuple[str, int], Node]:
+        """One node for each address, of the reserve too."""
+        if self._by_address is None:
+            self._by_address = {(node.address, node.port): node for node in (*self.reserve, *self.nodes)}
+        return self._by_address
 
     @classmethod
     def of(cls, nodes: tuple[Node, ...]) -> Candidates:

@@ -18,7 +18,7 @@ from sidecar.interfaces import IAppHealth
 from sidecar.model import Call, Fault, Node, Reply
 from sidecar.net.http2.server import Http2Answer, Http2ServerConnection
 from sidecar.problems import problem
-from sidecar.rpc.dialects import DeferredTransport
+from sidecar.rpc.dialects.bynode import DeferredTransport
 from sidecar.web.params import body
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request

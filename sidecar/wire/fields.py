@@ -84,7 +84,12 @@ def metadata(value: object, path: str) -> Mapping[str, str]:
     return found
 
 
-def address(host: str, port: object, path: str) -> tuple[str, int]:
+def address(host: str, port: object, path: str, need_port: bool = True) -> tuple[str, int]:
+    """The bare host and the port of a node.
+
+    :param path: what stands before ``address`` and ``port`` in the path of a fault.
+    :param need_port: False takes an address without one, with the port 0: a queue's name, and no host.
+    """
     if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
         raise WrongField(f"{path}port", f"must be a whole number from 1 to 65535, not {kind(port)}")
     joined = _split(host)
@@ -101,6 +106,8 @@ def address(host: str, port: object, path: str) -> tuple[str, int]:
     if not host:
         raise WrongField(f"{path}address", "is missing")
     host = _host(host, f"{path}address")
+    if not port and not need_port:
+        return host, 0
     if not port:
         raise WrongField(where, "is missing" if port is None else "0 is not 1 to 65535")
     if not 1 <= port <= 65535:

@@ -81,11 +81,11 @@ def address(host: str, port: object) -> tuple[str, int]:
     """Normalise the address of a node.
 
     :param host: a name or IP literal, in brackets or not, alone or with ``:port`` where ``port`` is 0 or None.
-    :returns: the bare host and the port.
+    :returns: the bare host and the port, 0 where the node has none: it is reached by another transport than TCP.
     :raises ValueError: with a sentence that begins with the field, ``address`` or ``port``.
     """
     try:
-        return checked.address(host, port, "")
+        return checked.address(host, port, "", need_port=False)
     except WrongField as wrong:
         raise ValueError(str(wrong)) from None
 
@@ -139,11 +139,13 @@ def _read_service(obj: object, read_node: ParseNode, *, need_nodes: bool) -> Ser
 
 def _read_node(obj: object, name: str, path: str) -> Node:
     fields = checked.members(obj, path, "an object")
-    return _node(fields, checked.name(fields.get("id"), f"{path}.id"), path)
+    # go-micro's NATS transport registers a queue's name and no port.
+    return _node(fields, checked.name(fields.get("id"), f"{path}.id"), path, need_port=False)
 
 
-def _node(fields: dict[str, Any], identity: str, path: str) -> Node:
-    host, port = checked.address(checked.text(fields.get("address"), f"{path}.address"), fields.get("port"), f"{path}.")
+def _node(fields: dict[str, Any], identity: str, path: str, need_port: bool = True) -> Node:
+    given = checked.text(fields.get("address"), f"{path}.address")
+    host, port = checked.address(given, fields.get("port"), f"{path}.", need_port)
     return Node(identity, intern(host), port, checked.metadata(fields.get("metadata"), f"{path}.metadata"))
 
 

@@ -28,6 +28,7 @@ from sidecar.daemon.cmdline.settings import (
     TlsSettings,
 )
 from sidecar.model import BackendOptions
+from sidecar.rpc.ejection import EjectionLimits
 from sidecar.wire import durations
 
 #: How long an app outlives a sidecar that crashed, on engines that other machines read (go-micro's own default).
@@ -82,6 +83,14 @@ def settings(given: Source) -> Settings:
             max_waiting=given["client_max_waiting"],
             selector=given["selector"],
             any_address=given["rpc_any_address"],
+            retry_share=given["retry_budget"] / 100,
+            ejection=EjectionLimits(
+                given["eject_failures"],
+                given["eject_time"],
+                max(given["eject_time"], given["eject_max_time"]),
+                given["eject_slow_start"],
+                given["eject_panic"] / 100,
+            ),
         ),
         registry=RegistrySettings(_registries(given)),
         broker=BrokerSettings(

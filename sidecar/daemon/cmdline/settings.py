@@ -12,6 +12,7 @@ from attrs import frozen
 
 from sidecar.daemon.logs.levels import Levels
 from sidecar.model import EMPTY, BackendOptions
+from sidecar.rpc.ejection import USUAL, EjectionLimits
 
 #: The port of the original, on loopback: nobody is served whom the operator did not invite.
 DEFAULT_PORT = 8081
@@ -87,6 +88,8 @@ class ClientSettings:
     max_waiting: int = 1024
     selector: str = "random"
     any_address: bool = False
+    retry_share: float = 0.2
+    ejection: EjectionLimits = USUAL
 
 
 @frozen

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from sidecar.errors import NoNodes, NotFound
+from sidecar.errors import NoNodes, NotFound, UnknownTransport
 from sidecar.interfaces import ISelector
 from sidecar.model import Node, Outcome, Service
 
@@ -106,6 +106,41 @@ class SelectorContract(_Case):
         self.failing(NotFound, selector.first, "foo", None)
         self.failing(NotFound, selector.find, "foo", "127.0.0.1:1", None)
         self.failing(NoNodes, selector.first, "bar", None)
+
+    def test_without_a_port(self) -> None:
+        """Nodes without a TCP port are passed over; a service, or version, that has no other says what they speak."""
+        queue = Node("q", "_INBOX.x7", 0, {"transport": "nats"})
+        selector = self.make_selector(
+            Service("foo", "1", nodes=(node(1), queue)),
+            Service("foo", "2", nodes=(queue,)),
+            Service("bar", "1", nodes=(Node("q", "_INBOX.x8", 0),)),
+        )
+        for _ in range(20):
+            first = self.found(selector.first("foo", None))
+            self.assertEqual((first, list(selector.others("foo", None, first))), (node(1), []))
+        self.assertIn("the transport nats", self.failing(UnknownTransport, selector.first, "foo", "2"))
+        self.assertIn("the transport nats", self.failing(UnknownTransport, selector.first, "bar", None))
+
+    def test_refused_is_last(self) -> None:
+        """A node that refused is not first while there is another, and the last of the others."""
+        nodes = (node(1), node(2), node(3))
+        selector = self.make_selector(Service("foo", "1", nodes=nodes))
+        self.found(selector.first("foo", None))
+        selector.began(nodes[1])
+        selector.ended(nodes[1], Outcome.REFUSED)
+        firsts = {self.found(selector.first("foo", None)).port for _ in range(100)}
+        self.assertEqual(firsts, {1, 3})
+        self.assertEqual([each.port for each in selector.others("foo", None, nodes[0])], [3, 2])
+
+    def test_never_the_last(self) -> None:
+        """Where every node refused they are called all the same."""
+        nodes = (node(1), node(2))
+        selector = self.make_selector(Service("foo", "1", nodes=nodes))
+        for each in nodes:
+            selector.began(each)
+            selector.ended(each, Outcome.REFUSED)
+        firsts = {self.found(selector.first("foo", None)).port for _ in range(100)}
+        self.assertEqual(firsts, {1, 2})
 
     def test_every_end(self) -> None:
         """It takes every end of an attempt, and goes on choosing among all nodes."""

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 from sidecar.errors import BadRequest, CallTimeout, ConnectFailed, ConnectionLost, ServiceFault, SidecarError
 from sidecar.interfaces import IExchange, IExchangeListener, ITransport
 from sidecar.model import Call, Node, Reply
-from sidecar.rpc.dialects import DeferredTransport
+from sidecar.rpc.dialects.bynode import DeferredTransport
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as _Case

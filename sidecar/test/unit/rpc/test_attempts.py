@@ -20,10 +20,11 @@ from sidecar.errors import (
 )
 from sidecar.model import Attempt, Call, CallPolicy, Fault, Node, Outcome
 from sidecar.rpc.attempts import Attempts, GiveUp, Try, Wait
+from sidecar.rpc.retrybudget import RetryBudget
 
 A, B = Node("foo-1", "127.0.0.1", 9), Node("foo-2", "::1", 10)
 
-NOT_RUN: tuple[CallError, ...] = (ConnectFailed("connection refused"), NotSent("closed"), Overloaded("full"))
+NOT_RUN: tuple[CallError, ...] = (ConnectFailed("connection refused"), NotSent("closed"))
 MAYBE_RUN: tuple[CallError, ...] = (ConnectionLost("closed"), BadAnswer("garbage"))
 RAN: tuple[CallError, ...] = (
     ServiceFault(Fault("a", 500, "x", "")),
@@ -34,7 +35,7 @@ REFUSED: tuple[CallError, ...] = (ServiceFault(Fault("a", 400, "x", "")), Servic
 
 
 def attempts(retry: Literal["safe", "error", "never"] = "safe", retries: int = 1, deadline: float = 5.0) -> Attempts:
-    return Attempts(Call("foo", "Say.Hello"), CallPolicy(5.0, retries, retry), deadline, Random(1))
+    return Attempts(Call("foo", "Say.Hello"), CallPolicy(5.0, retries, retry), deadline, Random(1), RetryBudget(0.2))
 
 
 def at(node: Node, seconds: float, detail: str = "") -> Attempt:
@@ -58,6 +59,23 @@ class Verdicts(SynchronousTestCase):
         for error in NOT_RUN + MAYBE_RUN + RAN + REFUSED:
             self.assertIsInstance(self.verdict("never", error), GiveUp)
 
+    def test_full_queue(self) -> None:
+        """A full queue of ours is never tried again, at whatever node: that would fill it."""
+        for retry in ("safe", "error", "never"):
+            verdict = self.verdict(retry, Overloaded("full"))
+            self.assertIsInstance(verdict, GiveUp)
+
+    def test_budget(self) -> None:
+        """Once too many calls are tried again, the next ones are told their failure at once, and why."""
+        budget = RetryBudget(0.0)
+        verdicts = []
+        for _ in range(101):
+            machine = Attempts(Call("foo", "Say.Hello"), CallPolicy(), 5.0, Random(1), budget)
+            verdicts.append(machine.failed(at(A, 0.1), NOT_RUN[0], True, 0.1))
+        self.assertEqual(verdicts[:100], [Try()] * 100)
+        self.assertIsInstance(verdicts[100], GiveUp)
+        self.assertIn("retry budget", machine.made[0].why)
+
     def test_wait_at_the_same_node(self) -> None:
         """At the same node there is a pause first: ten times longer each time, jittered, a second at most."""
         machine = attempts(retries=5, deadline=100.0)
@@ -70,7 +88,9 @@ class Verdicts(SynchronousTestCase):
     def test_jitter(self) -> None:
         """Two sidecars do not pause alike."""
         waits = {
-            Attempts(Call("a", "b"), CallPolicy(), 5.0, Random(seed)).failed(at(A, 0), NOT_RUN[0], False, 0)
+            Attempts(Call("a", "b"), CallPolicy(), 5.0, Random(seed), RetryBudget(0.2)).failed(
+                at(A, 0), NOT_RUN[0], False, 0
+            )
             for seed in range(9)
         }
         self.assertGreater(len(waits), 5)

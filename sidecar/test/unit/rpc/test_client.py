@@ -139,7 +139,7 @@ class Calling(SynchronousTestCase):
         self.client = self.make()
 
     def make(self, strategy: str = "random", any_address: bool = False) -> Client:
-        self.selector = RecordingSelector(self.registry, strategy, Random(1))
+        self.selector = RecordingSelector(self.registry, strategy, Random(1), self.clock)
         self.selector.startService()
         self.counters = CallCounters()
         client = Client(self.selector, self.transport, self.clock, Random(1), any_address, (self.counters,))
@@ -198,6 +198,23 @@ class Calling(SynchronousTestCase):
                 self.transport.tries[-1].reply()
                 self.successResultOf(sent)
                 self.transport.tries.clear()
+
+    def test_stale_ids_at_one_dead_address(self) -> None:
+        """Three ids are left at an address where nobody listens, one node lives: of 400 calls none fails, and few try
+        the dead address at all."""
+        stale = tuple(Node(f"stale-{number}", "127.0.0.1", 1) for number in range(3))
+        self.registry.put(Service("foo", "1", nodes=(*stale, Node("live", "127.0.0.1", 2))))
+        self.transport.refusing = {1}
+        for strategy in ("random", "roundrobin", "leastbusy"):
+            self.client = self.make(strategy)
+            self.transport.tries.clear()
+            for _ in range(400):
+                sent = self.call()
+                self.transport.tries[-1].reply()
+                self.successResultOf(sent)
+                self.clock.advance(0.005)
+            dead = [each for each in self.transport.tries if each.node.port == 1]
+            self.assertLess(len(dead), 4, strategy)
 
     def test_told(self) -> None:
         """When all attempts fail, the caller reads which nodes were tried, and the last error's kind decides."""

@@ -79,13 +79,14 @@ class RandomContract(SelectorContract, SynchronousTestCase):
     strategy = "random"
 
     def make_selector(self, *services: Service) -> Selector:
+        self.clock = Clock()
         registry = Registry()
         by_name: dict[str, list[Service]] = {}
         for each in services:
             by_name.setdefault(each.name, []).append(each)
         for group in by_name.values():
             registry.put(*group)
-        selector = Selector(registry, self.strategy, Random(1))  # type: ignore[arg-type]  # it is one
+        selector = Selector(registry, self.strategy, Random(1), self.clock)  # type: ignore[arg-type]  # it is one
         selector.startService()
         self.addCleanup(selector.stopService)
         return selector
@@ -101,13 +102,13 @@ class LeastBusyContract(RandomContract):
 
 class Selecting(SynchronousTestCase):
     def setUp(self) -> None:
+        self.clock = Clock()
         self.registry = Registry()
         self.registry.put(service("foo", 1, 2))
         self.selector = self.make()
-        self.clock = Clock()
 
     def make(self, **settings: Any) -> Selector:
-        selector = Selector(self.registry, "random", Random(1), **settings)  # type: ignore[arg-type]  # it is one
+        selector = Selector(self.registry, "random", Random(1), self.clock, **settings)  # type: ignore[arg-type]  # it is one
         selector.startService()
         self.addCleanup(selector.stopService)
         return selector
@@ -213,7 +214,7 @@ class Selecting(SynchronousTestCase):
     def test_round_goes_on(self) -> None:
         """A renewal that changes nothing does not start the round anew."""
         self.registry.put(service("foo", 1, 2, 3))
-        selector = Selector(self.registry, "roundrobin", Random(1))  # type: ignore[arg-type]  # it is one
+        selector = Selector(self.registry, "roundrobin", Random(1), self.clock)  # type: ignore[arg-type]  # it is one
         selector.startService()
         self.addCleanup(selector.stopService)
         found = []
@@ -234,7 +235,7 @@ class Selecting(SynchronousTestCase):
 
     def test_wrong_name(self) -> None:
         """A strategy that does not exist is a fault of the settings."""
-        self.assertRaises(ConfigError, Selector, self.registry, "best", Random(1))
+        self.assertRaises(ConfigError, Selector, self.registry, "best", Random(1), self.clock)
 
     def test_failures_are_not_swallowed(self) -> None:
         """A registry that breaks is told as it broke."""

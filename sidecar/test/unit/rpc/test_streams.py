@@ -19,9 +19,9 @@ from sidecar.errors import BadAnswer, BadRequest, ConnectFailed, ConnectionLost,
 from sidecar.interfaces import IStreamListener
 from sidecar.model import Call, Node, Service
 from sidecar.net.http2.stream import Http2Limits
-from sidecar.rpc.grpc import GrpcTransport
-from sidecar.rpc.grpcstream import GrpcStreams
-from sidecar.rpc.mucpstream import MucpStreams
+from sidecar.rpc.dialects.grpc import GrpcTransport
+from sidecar.rpc.dialects.grpcstream import GrpcStreams
+from sidecar.rpc.dialects.mucpstream import MucpStreams
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
 from sidecar.test.doubles.servers.grpc import GrpcDouble
@@ -101,9 +101,9 @@ class StreamsCase(TestCase):
 
     def streams(self, *nodes: Node, strategy: str = "random") -> Streams:
         registry: Any = Registry()
-        registry.put(Service(CALL.service, "1", nodes=nodes))
-        self.selector = Selector(registry, strategy, Random(1))
         clock: Any = reactor
+        registry.put(Service(CALL.service, "1", nodes=nodes))
+        self.selector = Selector(registry, strategy, Random(1), clock)
         grpc = GrpcTransport(reactor, 1 << 20, Http2Limits())
         mucp = MucpStreams(reactor, 1 << 20, "test")
         made = Streams(self.selector, clock, mucp, {"grpc": GrpcStreams(grpc)})

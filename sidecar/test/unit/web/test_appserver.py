@@ -26,9 +26,9 @@ from sidecar.model import Call, Fault, Node, Reply
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.http2.server import UNBEGUN, UNENDED, SwitchFactory
-from sidecar.rpc.dialects import DeferredTransport
-from sidecar.rpc.grpc import GrpcTransport
-from sidecar.rpc.mucp import MucpTransport
+from sidecar.rpc.dialects.bynode import DeferredTransport
+from sidecar.rpc.dialects.grpc import GrpcTransport
+from sidecar.rpc.dialects.mucp import MucpTransport
 from sidecar.web.appserver import App, AppServerResource
 from sidecar.web.site import SidecarSite
 from sidecar.wire import grpc

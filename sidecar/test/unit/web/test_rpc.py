@@ -16,8 +16,8 @@ from sidecar.interfaces import IAppHealth
 from sidecar.model import ANONYMOUS, CallPolicy, Node, Service
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.rpc.client import Client
-from sidecar.rpc.dialects import Dialects
-from sidecar.rpc.mucp import MucpTransport
+from sidecar.rpc.dialects.bynode import Dialects
+from sidecar.rpc.dialects.mucp import MucpTransport
 from sidecar.rpc.selector import Selector
 from sidecar.stats.calls import CallCounters
 from sidecar.test.contracts.transport import Speaking
@@ -39,7 +39,7 @@ class Calls(Speaking, TestCase):
 
     def make(self, any_address: bool = False, strategy: str = "random", **policy: Any) -> None:
         """A resource with all that stands behind it."""
-        selector = Selector(self.registry, strategy, Random(3))
+        selector = Selector(self.registry, strategy, Random(3), self.reactor)
         dialects = Dialects(MucpTransport(reactor, MAX_BODY))
         self.calls = CallCounters()
         self.client = Client(selector, dialects, self.reactor, Random(3), any_address, (self.calls,))

@@ -164,7 +164,7 @@ class Reading(SynchronousTestCase):
             entry(ID="pair", Tags=[f"t-{consul.pack(b'[]')}"]),
             entry(ID="number", Tags=[f"t-{consul.pack(b'{%s:1}' % b'1')}"]),
             entry(ID="text", Tags=[f"v-{consul.pack(bytes([255]))}"]),
-            entry(ID="port", Port=0),
+            entry(ID="port", Port=70000),
             entry(ID="type", Port="80"),
             entry(ID="host", Address="a b"),
             entry(ID="list", Address=[5]),

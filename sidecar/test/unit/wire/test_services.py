@@ -56,6 +56,21 @@ class Decode(SynchronousTestCase):
         node = Node("n", "h", 1, {"protocol": "http"})
         self.assertEqual(service, Service("a", "1", {"k": "v", "n": ""}, (endpoint,), (node,)))
 
+    def test_records_without_a_port(self) -> None:
+        """A record may name a queue, as go-micro's NATS transport registers it; an app that posts one slipped."""
+        for fields in ({"address": "_INBOX.Xz9"}, {"address": "_INBOX.Xz9", "port": 0}, {"address": "10.0.0.7"}):
+            body = json.dumps({"name": "foo", "nodes": [{"id": "a", **fields}]}).encode()
+            node = services.decode_record(body).nodes[0]
+            self.assertEqual((node.address, node.port, node.hostport), (fields["address"], 0, fields["address"]))
+            self.assertRaises(BadRequest, services.decode, body, "register", str)
+        # Written as go-micro writes it, and shown with the port that it does not have.
+        service = Service("foo", nodes=(Node("a", "_INBOX.Xz9", 0),))
+        self.assertEqual(services.to_go_json(service)["nodes"][0]["address"], "_INBOX.Xz9")
+        self.assertEqual(services.describe([service])["nodes"], [{"id": "a", "address": "_INBOX.Xz9", "port": 0}])
+        for address in ("", ":", "a b"):
+            broken = json.dumps({"name": "foo", "nodes": [{"id": "a", "address": address}]}).encode()
+            self.assertRaises(MalformedRecord, services.decode_record, broken)
+
     def test_addresses(self) -> None:
         """A host and a port, apart or joined; IPv6 with brackets or, where it is clear, without."""
         for fields, found in (

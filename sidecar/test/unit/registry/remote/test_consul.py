@@ -71,7 +71,7 @@ def rubbish(name: str) -> dict[str, dict[str, Any]]:
         "bad-json": {**good, "Tags": [f"e-{zlib.compress(b'{').hex()}"]},
         "bad-type": {**good, "Tags": [f"e-{zlib.compress(b'5').hex()}"]},
         "bad-pair": {**good, "Tags": [f"t-{zlib.compress(b'[1]').hex()}"]},
-        "bad-port": {**good, "Port": 0, "Tags": []},
+        "bad-port": {**good, "Port": 70000, "Tags": []},
         "bad-host": {**good, "Address": "no host", "Tags": []},
     }
     return {identity: {"ID": identity, **record} for identity, record in found.items()}

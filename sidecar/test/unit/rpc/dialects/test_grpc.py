@@ -16,8 +16,8 @@ from sidecar.errors import BadAnswer, CallTimeout, ConnectFailed, ConnectionLost
 from sidecar.interfaces import ITransport
 from sidecar.model import Call, Node, Reply
 from sidecar.net.http2.stream import Http2Limits
-from sidecar.rpc.dialects import DeferredTransport
-from sidecar.rpc.grpc import GrpcTransport
+from sidecar.rpc.dialects.bynode import DeferredTransport
+from sidecar.rpc.dialects.grpc import GrpcTransport
 from sidecar.test.contracts.transport import TransportContract
 from sidecar.test.doubles.servers.grpc import Exchange, GrpcDouble
 

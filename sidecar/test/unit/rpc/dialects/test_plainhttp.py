@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 from sidecar.errors import ServiceFault
 from sidecar.model import Call, Fault, Node, Outcome, Reply
 from sidecar.rpc.attempts import outcome_of
-from sidecar.rpc.plainhttp import PlainHttpTransport
+from sidecar.rpc.dialects.plainhttp import PlainHttpTransport
 from sidecar.test.contracts.transport import Speaking, TransportContract
 
 

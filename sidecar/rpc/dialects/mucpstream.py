@@ -18,7 +18,7 @@ from sidecar.model import Call, Node
 from sidecar.net.client.duplex import DuplexConnection, RawResponse
 from sidecar.net.errors import NetError
 from sidecar.net.reactor import eager
-from sidecar.rpc.connecterror import call_error, why_not
+from sidecar.rpc.dialects.connecterror import call_error, why_not
 from sidecar.wire.mucp import streams
 
 #: Seconds to connect to one node.

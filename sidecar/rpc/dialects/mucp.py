@@ -14,7 +14,7 @@ from sidecar.interfaces import IExchange, IExchangeListener, ITransport
 from sidecar.model import Call, Node, Reply
 from sidecar.net.client.connection import ClientConnection
 from sidecar.net.client.pool import Pool
-from sidecar.rpc.pooled import Destination, PooledExchange, PooledTransport
+from sidecar.rpc.dialects.pooled import Destination, PooledExchange, PooledTransport
 from sidecar.wire import headers
 from sidecar.wire.mucp import jsonrpc, protorpc, request
 from sidecar.wire.rpc import JSON, PROTOBUF
@@ -87,7 +87,7 @@ class MucpTransport(PooledTransport[MucpDestination]):
     """Speaks the one form of request that servers of every generation understand, over pooled connections."""
 
     def __init__(self, reactor: Any, max_body: int, *settings: Any, **named: Any) -> None:
-        """As for :class:`~sidecar.rpc.pooled.PooledTransport`."""
+        """As for :class:`~sidecar.rpc.dialects.pooled.PooledTransport`."""
         super().__init__(reactor, max_body, *settings, **named)
         # Ids are unique over all processes that ever spoke to a node: it may still hold one of an earlier life.
         self._prefix = b"%s-%x-" % (secrets.token_hex(4).encode("ascii"), os.getpid())

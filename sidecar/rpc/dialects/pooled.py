@@ -19,7 +19,7 @@ from sidecar.net.client.connection import ClientConnection
 from sidecar.net.client.pool import Pool
 from sidecar.net.errors import MalformedAnswer, PoolExhausted
 from sidecar.net.reactor import eager
-from sidecar.rpc.connecterror import why_not
+from sidecar.rpc.dialects.connecterror import why_not
 
 #: Seconds between two looks for connections that idled too long.
 _SWEEP: Final = 1.0

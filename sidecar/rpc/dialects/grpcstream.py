@@ -11,8 +11,8 @@ from sidecar.interfaces import IStream, IStreamListener, IStreamTransport
 from sidecar.model import Call, Node
 from sidecar.net.errors import NetError
 from sidecar.net.http2.stream import Stream
-from sidecar.rpc.connecterror import call_error
-from sidecar.rpc.grpc import GrpcTransport
+from sidecar.rpc.dialects.connecterror import call_error
+from sidecar.rpc.dialects.grpc import GrpcTransport
 from sidecar.wire import grpc
 
 

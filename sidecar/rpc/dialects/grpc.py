@@ -19,7 +19,7 @@ from sidecar.net.errors import NetError, QueueFull, Unavailable
 from sidecar.net.http2.client import Http2Connection
 from sidecar.net.http2.stream import Headers, Http2Limits, Stream, StreamReceiver
 from sidecar.net.reactor import eager
-from sidecar.rpc.connecterror import call_error, why_not
+from sidecar.rpc.dialects.connecterror import call_error, why_not
 from sidecar.wire import grpc
 
 #: Seconds to connect to one node.

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sidecar.errors import BadAnswer, BadRequest, ConnectionLost, Overloaded, ServiceFault
 from sidecar.model import Call, Fault, Node
-from sidecar.rpc.mucp import MucpTransport
+from sidecar.rpc.dialects.mucp import MucpTransport
 from sidecar.test.contracts.transport import PATIENCE, Speaking, TransportContract
 from sidecar.test.doubles.servers.micro import MicroService, Style
 from sidecar.wire.mucp import request

@@ -11,7 +11,7 @@ from sidecar.interfaces import IExchange, IExchangeListener, ITransport
 from sidecar.model import Call, Fault, Node
 from sidecar.net.client.connection import ClientConnection
 from sidecar.net.client.pool import Pool
-from sidecar.rpc.pooled import Destination, PooledExchange, PooledTransport
+from sidecar.rpc.dialects.pooled import Destination, PooledExchange, PooledTransport
 from sidecar.wire import faults, headers, plainhttp
 
 
