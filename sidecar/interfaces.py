@@ -324,3 +324,6 @@ class IAppHealth(Interface):
 
     def explain() -> str:
         """The last finding in words, for /health and /stats."""
+
+    def warnings() -> tuple[str, ...]:
+        """What is wrong with its registration, a sentence each; it changes nothing about its health."""

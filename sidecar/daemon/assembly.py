@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attrs import asdict, define
@@ -14,6 +14,7 @@ from twisted.application import service
 from twisted.internet.defer import Deferred
 
 from sidecar.daemon import activation, backends, listening, localapp
+from sidecar.daemon.cmdline.kinds import node_id
 from sidecar.daemon.cmdline.settings import Settings
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.lifecycle import OrderedService
@@ -123,10 +124,11 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
     apps = localapp.local_apps(settings, registry, plain, limits, reactor)
     recorder = StatsRecorder(reactor)
 
+    engines = tuple(engine.kind for engine in settings.registry.engines)
     cors = CorsPolicy(settings.cors)
     root = build_tree(
         cors=cors,
-        registry=RegistryResource(registry, limits.max_body, make_id),
+        registry=RegistryResource(registry, limits.max_body, partial(node_id, engines=engines)),
         rpc=RpcResource(client, _policy(settings), limits.max_body, {app.name: app.registrar for app in apps}),
         stream=StreamResource(StreamSessions(streams, sockets), cors),
         broker=BrokerResource(broker, pubsub, cors, limits.max_body),
@@ -169,11 +171,6 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
         site=site,
         apps=apps,
     )
-
-
-def make_id(name: str) -> str:
-    """The id of a node that came without: go-micro's own custom."""
-    return f"{name}-{uuid.uuid4()}"
 
 
 @define(eq=False, slots=False)

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.application import service
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from sidecar.daemon import listening
+from sidecar.daemon.cmdline.advertise import AdvertisedAddress, advertised, here
+from sidecar.daemon.cmdline.kinds import unreachable
 from sidecar.daemon.cmdline.settings import AppSettings, HealthSettings, ListenSettings, Settings
 from sidecar.errors import ConfigError
 from sidecar.health.registrar import Registrar
 from sidecar.interfaces import IAppHealth, IRegistry, ITransport
 from sidecar.model import Node, Service
+from sidecar.net.errors import InvalidSetting
 from sidecar.net.http.limits import HTTPLimits
+from sidecar.net.ownaddress import own_addresses
 from sidecar.web.site import SidecarSite
 
-#: What a port is bound to when it is bound to every interface.
-_EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  # compared with, not bound
-
+log = Logger()
 
 #: What a node on a port of ours says of itself, as Go's own servers do. By ``protocol`` callers know that they may send
 #: the bare request; what ``--server_metadata`` says counts more.
@@ -72,6 +75,9 @@ class AppsHealth:
     def explain(self) -> str:
         return "; ".join(f"{app.name}: {app.registrar.explain()}" for app in self.apps)
 
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(f"{app.name}: {warning}" for app in self.apps for warning in app.registrar.warnings())
+
 
 def health(apps: Sequence[LocalApp]) -> IAppHealth | None:
     """:returns: how the apps are: None without any, the app's own health where there is one."""
@@ -88,25 +94,31 @@ def local_apps(
     :param plain: calls an app that speaks plain HTTP.
     :raises ConfigError: the port to answer on cannot be had.
     """
-    return tuple(_local_app(app, registry, plain, limits, reactor) for app in settings.apps)
+    engines = [engine.kind for engine in settings.registry.engines]
+    return tuple(_local_app(app, engines, registry, plain, limits, reactor) for app in settings.apps)
 
 
-def _local_app(app: AppSettings, registry: IRegistry, plain: ITransport, limits: HTTPLimits, reactor: Any) -> LocalApp:
+def _local_app(
+    app: AppSettings, engines: Sequence[str], registry: IRegistry, plain: ITransport, limits: HTTPLimits, reactor: Any
+) -> LocalApp:
     listener = None
-    host, port = app.advertise or (app.host, app.port)
     metadata = app.metadata
+    alone = set(engines) == {"memory"}
+    where = AdvertisedAddress(*app.advertise) if app.advertise is not None else None
     if app.protocol == "http":
         listener = listening.bind(ListenSettings(app.inbound), None, reactor)
-        if app.advertise is None:
-            if listener.host in _EVERYWHERE:
-                raise ConfigError(
-                    "--server_inbound is every interface: say by --server_advertise which one to register"
-                )
-            host, port = listener.host, listener.port
         metadata = {**SERVED, **app.metadata}
+        where = where or advertised("--server_inbound", listener.host, listener.port, alone, own_addresses)
+    where = where or advertised("--server_address", app.host, app.port, alone, own_addresses)
+    if where.host == "localhost" and unreachable(where.host, engines):
+        where = evolve(where, host="127.0.0.1")
+    if where.note:
+        log.info("{note}", note=where.note)
+    if where.warning:
+        log.warn("{warning}", warning=where.warning)
     registrar = Registrar(
         registry,
-        Service(app.name, app.version, nodes=(Node(app.id, host, port, metadata),)),
+        Service(app.name, app.version, nodes=(Node(app.id, where.host, where.port, metadata),)),
         reactor,
         app.ttl,
         app.interval,
@@ -114,10 +126,11 @@ def _local_app(app: AppSettings, registry: IRegistry, plain: ITransport, limits:
         app.health.interval,
         app.health.rise,
         app.health.fall,
+        (where.warning,) if where.warning else (),
     )
     if listener is None:
         return LocalApp(app, registrar, (registrar,))
-    real = Node(app.id, app.host, app.port, app.metadata)
+    real = Node(app.id, here(app.host), app.port, app.metadata)
     inbound = listener.service(_inbound(app.name, real, plain, registrar, limits, reactor))
     return LocalApp(app, registrar, (inbound, registrar))
 
@@ -126,8 +139,13 @@ def _probe(checked: HealthSettings, reactor: Any) -> Any:
     # Imported here: the HTTP client for cold paths costs a tenth of a second at start.
     from sidecar.health.probe import Probe
     from sidecar.net.client.fetcher import Fetcher
+    from sidecar.net.client.tls import TrustOptions
 
-    return Probe(Fetcher(reactor, checked.timeout), checked.url, checked.timeout)
+    try:
+        fetcher = Fetcher(reactor, checked.timeout, tls=TrustOptions(checked.ca_file))
+    except InvalidSetting as error:
+        raise ConfigError(f"--healthcheck_ca_file={checked.ca_file}: {error}") from error
+    return Probe(fetcher, checked.url, checked.timeout)
 
 
 def _inbound(name: str, node: Node, plain: ITransport, registrar: Registrar, limits: HTTPLimits, reactor: Any) -> Any:

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from sidecar.health.threshold import CheckResult
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.net.errors import RequestFailed
+from sidecar.redaction import redacted
 
 #: Bytes of a health page. Whoever answers more has not understood the question.
 MAX_PAGE = 1024 * 1024
@@ -20,6 +21,8 @@ class Probe:
         """:param timeout: seconds for connecting, the headers and the whole body."""
         self._agent = agent
         self._url = url
+        #: For messages, which other people read.
+        self._shown = redacted(url)
         self._timeout = timeout
 
     def check(self) -> Deferred[CheckResult]:
@@ -34,7 +37,7 @@ class Probe:
             return CheckResult(False, str(problem))
         except Exception as problem:
             # An HTTP client fails in more ways than can be listed; each of them means that the app did not answer.
-            return CheckResult(False, f"{self._url}: {type(problem).__name__}: {problem}")
+            return CheckResult(False, f"{self._shown}: {type(problem).__name__}: {problem}")
         if 200 <= answer.status < 300:
-            return CheckResult(True, f"{self._url} answered {answer.status}", answer.status)
-        return CheckResult(False, f"{self._url} answered {answer.status}", answer.status)
+            return CheckResult(True, f"{self._shown} answered {answer.status}", answer.status)
+        return CheckResult(False, f"{self._shown} answered {answer.status}", answer.status)

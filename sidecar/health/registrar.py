@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from sidecar.errors import CallerError
 from sidecar.health.checks import Checks, IProbe
 from sidecar.health.threshold import CheckResult, Threshold
 from sidecar.interfaces import IAppHealth, IRegistry
@@ -48,12 +49,17 @@ class Registrar(service.Service):
         interval: float = 30.0,
         rise: int = 1,
         fall: int = 1,
+        warnings: tuple[str, ...] = (),
     ) -> None:
         """:param app: the service with its one node.
         :param ttl: seconds that the registry keeps the app without a renewal, or None for ever.
         :param renewal: seconds between renewals, or None for none.
         :param interval: seconds between checks of an app that is well.
-        :param rise: passes in a row that make it healthy. :param fall: failures in a row that make it unhealthy."""
+        :param rise: passes in a row that make it healthy. :param fall: failures in a row that make it unhealthy.
+        :param warnings: what is known to be wrong with its registration."""
+        self._warnings = warnings
+        #: Why the registry will never take the app as it is, "" while it may.
+        self._refused = ""
         self._registry = registry
         self._app = app
         self._clock = clock
@@ -83,6 +89,9 @@ class Registrar(service.Service):
 
     def explain(self) -> str:
         return self._explained
+
+    def warnings(self) -> tuple[str, ...]:
+        return (*self._warnings, self._refused) if self._refused else self._warnings
 
     def startService(self) -> None:
         super().startService()
@@ -139,12 +148,19 @@ class Registrar(service.Service):
                     await self._registry.deregister(self._app, ANONYMOUS, self._cause)
             except defer.CancelledError:
                 raise
+            except CallerError as error:
+                # What we ask for is wrong, and will be as wrong at the next try.
+                refused = f"{self._id} cannot be registered: {error}"
+                if refused != self._refused:
+                    self.log.error("{why}", why=refused)
+                self._refused = refused
+                self._registered = self._wanted = False
             except Exception as error:
                 said = self._say(said, "Registering" if wanted else "Deregistering", error)
                 failed = True
                 await deferLater(self._clock, backoff.pause(), lambda: None)
             else:
-                self._registered = wanted
+                self._registered, self._refused = wanted, ""
                 backoff.reset()
                 if failed:
                     self.log.info("{id} is {what} now", id=self._id, what="registered" if wanted else "deregistered")

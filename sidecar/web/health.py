@@ -21,9 +21,13 @@ class HealthResource(MethodResource):
     def _tell(self, request: Request) -> Answer:
         if self._app is None:
             return self._ours
-        healthy = self._app.healthy()
-        if healthy is None:
-            return self._ours
-        if not healthy:
-            raise AppUnhealthy(f"the app is not healthy: {self._app.explain()}", self._app.status())
-        return of_json({"status": "ok", "detail": self._app.explain()})
+        healthy, warnings = self._app.healthy(), self._app.warnings()
+        if healthy is False:
+            said = "; ".join((f"the app is not healthy: {self._app.explain()}", *warnings))
+            raise AppUnhealthy(said, self._app.status())
+        told: dict[str, object] = {"status": "ok"}
+        if healthy is not None:
+            told["detail"] = self._app.explain()
+        if warnings:
+            told["warnings"] = warnings
+        return of_json(told)

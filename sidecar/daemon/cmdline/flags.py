@@ -119,9 +119,9 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
             ),
             Flag(
                 "server_address",
-                parsers.host_port,
+                parsers.app_address,
                 "",
-                "where the app listens",
+                "where the app listens; 0.0.0.0 and [::] are registered as an address of this machine",
                 "HOST:PORT",
                 ("MICRO_SIDECAR_SERVER_ADDRESS",),
             ),
@@ -157,6 +157,13 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "check the app there; it is registered only while healthy",
                 "URL",
                 ("MICRO_SIDECAR_HEALTHCHECK_URL",),
+            ),
+            Flag(
+                "healthcheck_ca_file",
+                parsers.text,
+                "",
+                "authorities to trust when the check is https, PEM; a self-signed app's own certificate will do",
+                "FILE",
             ),
             Flag("healthcheck_interval", parsers.positive_duration, "30s", "time between checks", "DURATION"),
             Flag(

@@ -147,6 +147,15 @@ def host_port(given: str) -> tuple[str, int]:
     return found.host, found.port
 
 
+def app_address(given: str) -> tuple[str, int]:
+    """Where an app listens: ``host:port``, or ``:port`` for every interface. :returns: the host, "" for all, and the
+    port."""
+    found = address(given)
+    if found.host is None or not found.port:
+        raise ValueError("write host:port, such as 127.0.0.1:9090")
+    return found.host, found.port
+
+
 def address(given: str) -> HostPort:
     """``host:port``, ``:port`` (all interfaces), or a host alone."""
     given = given.strip()

@@ -125,13 +125,15 @@ class BrokerSettings:
 @frozen
 class HealthSettings:
     """How the app is checked. :ivar url: "" for not at all. :ivar rise: passes in a row that make it healthy.
-    :ivar fall: failures in a row that make it unhealthy."""
+    :ivar fall: failures in a row that make it unhealthy.
+    :ivar ca_file: whom to trust on https, PEM; "" for the system's authorities."""
 
     url: str = ""
     interval: float = 30.0
     timeout: float = 5.0
     rise: int = 1
     fall: int = 1
+    ca_file: str = ""
 
 
 @frozen

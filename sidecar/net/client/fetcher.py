@@ -20,6 +20,7 @@ from zope.interface import implementer
 from sidecar.net.client.endpoints import ClientEndpoints
 from sidecar.net.client.tls import TrustOptions, TrustPolicy
 from sidecar.net.errors import RequestFailed, RequestTimeout
+from sidecar.redaction import redacted
 
 #: Seconds that an idle connection is kept.
 _IDLE_SECONDS = 20
@@ -88,7 +89,7 @@ class Fetcher:
         """
         cap = self.max_body if max_body is None else max_body
         limit = self.timeout if timeout is None else timeout
-        return await self._within(limit, f"{method} {url}", self._whole(method, url, headers, body, cap))
+        return await self._within(limit, f"{method} {redacted(url)}", self._whole(method, url, headers, body, cap))
 
     async def stream(
         self,
@@ -106,7 +107,7 @@ class Fetcher:
         :param timeout: seconds until the headers have come; what follows may take for ever.
         :raises RequestTimeout: they have not. :raises RequestFailed: the status is not 2xx, or the connection broke.
         """
-        what = f"{method} {url}"
+        what = f"{method} {redacted(url)}"
         limit = self.timeout if timeout is None else timeout
         response = await self._within(limit, what, self._open(method, url, headers, body))
         if not 200 <= response.code < 300:
@@ -123,7 +124,7 @@ class Fetcher:
 
     async def _whole(self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes, cap: int) -> Response:
         response = await self._open(method, url, headers, body)
-        return Response(response.code, response.headers, await _collect(response, cap, f"{method} {url}"))
+        return Response(response.code, response.headers, await _collect(response, cap, f"{method} {redacted(url)}"))
 
     async def _open(self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes) -> IResponse:
         # What comes of cancelling depends on how far it got (a failed lookup, an aborted connection): ask for it here.
@@ -151,7 +152,7 @@ class Fetcher:
             if cancelled:
                 raise defer.CancelledError from None
             # Connecting, TLS and HTTP fail in dozens of ways; to our callers they are one, told in words.
-            raise RequestFailed(f"{method} {url}: {_words(error)}") from error
+            raise RequestFailed(f"{method} {redacted(url)}: {_words(error)}") from error
 
     def _within(self, seconds: float, what: str, work: Coroutine[Any, Any, T]) -> defer.Deferred[T]:
         def late(result: T | Failure, limit: float) -> T:

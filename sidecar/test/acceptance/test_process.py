@@ -363,6 +363,52 @@ class AppTests(ProcessTests):
         self.soon(lambda: self.known(daemon), "the healthy app is back")
         self.assertEqual(daemon.request("GET", "/health").status, 200)
 
+    def test_addresses_that_are_made_right(self) -> None:
+        """Every interface is registered as an address that can be called, and the log says which."""
+        app = self.app()
+        daemon = self.daemon("--server_name=foo", f"--server_address=0.0.0.0:{app.port}")
+        (node,) = daemon.request("GET", "/registry?service=foo").json["nodes"]
+        self.assertEqual((node["address"], node["port"]), ("127.0.0.1", app.port))
+        self.assertIn("is every interface: registered as 127.0.0.1", daemon.output)
+        self.assertNotIn("warnings", daemon.request("GET", "/health").json)
+
+    def test_addresses_that_others_cannot_reach(self) -> None:
+        """Loopback in a registry of others is a warning, in the log once and in /health; ids are as short as they have
+        to be."""
+        name = "inventory-reservation-service"
+        daemon = self.daemon(
+            "--registry=mdns", "--mdns_interface=127.0.0.1", f"--server_name={name}", "--server_address=127.0.0.1:9"
+        )
+        self.soon(lambda: daemon.request("GET", f"/registry?service={name}").status == 200, "registered")
+        (node,) = daemon.request("GET", f"/registry?service={name}").json["nodes"]
+        self.assertRegex(node["id"], f"^{name}-[0-9a-f]+$")
+        said = [line for line in daemon.output.splitlines() if "which cannot reach it" in line]
+        self.assertEqual(len(said), 1, said)
+        health = daemon.request("GET", "/health")
+        self.assertEqual(health.status, 200)
+        self.assertIn("--server_advertise", health.json["warnings"][0])
+
+    def test_checks_over_https(self) -> None:
+        """A self-signed app is healthy with ``--healthcheck_ca_file``, ill without; a file that is none is a fault."""
+        issuer = authority(self.home())
+        app = self.app()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*issuer.issue("server"))
+        app.server.socket = context.wrap_socket(app.server.socket, server_side=True)
+        checked = [
+            "--server_name=foo",
+            f"--server_address=127.0.0.1:{app.port}",
+            f"--healthcheck_url=https://127.0.0.1:{app.port}/?token=hidden",
+        ]
+        daemon = self.daemon(*checked, f"--healthcheck_ca_file={issuer.ca_file}")
+        self.soon(lambda: self.known(daemon), "healthy")
+        stranger = self.daemon(*checked)
+        self.soon(lambda: "is not registered before it is healthy" in stranger.output, "ill")
+        self.assertNotIn("hidden", daemon.output + stranger.output + str(daemon.request("GET", "/health").json))
+        done = run("microsidecar", ["--port=0", *checked, "--healthcheck_ca_file=/no/ca"])
+        self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1))
+        self.assertIn(b"--healthcheck_ca_file=/no/ca", done.stderr)
+
     def test_leaving_under_load(self) -> None:
         """SIGTERM under 100 slow calls: the app leaves first, every call is answered, exit code 0."""
         app = self.app()

@@ -66,6 +66,14 @@ class ProbeTests(TestCase):
         self.assertFalse(finding.healthy)
         self.assertIn("127.0.0.1:1", finding.detail)
 
+    async def test_secrets_of_the_url(self) -> None:
+        """What is found says nothing of a user, a password or a query."""
+        agent = Fetcher(reactor)
+        self.addCleanup(agent.close)
+        finding = await Probe(agent, "http://u:hidden@127.0.0.1:1/ok?token=hidden", 30.0).check()
+        self.assertIn("127.0.0.1:1/ok", finding.detail)
+        self.assertNotIn("hidden", finding.detail)
+
     async def test_can_be_cancelled(self) -> None:
         """Stopping does not wait for an app that hangs."""
         agent = Fetcher(reactor)

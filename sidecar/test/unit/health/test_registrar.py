@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sidecar.errors import EngineUnavailable
+from sidecar.errors import BadRequest, EngineUnavailable
 from sidecar.health.checks import SOON
 from sidecar.health.registrar import Registrar
 from sidecar.health.threshold import CheckResult
@@ -42,10 +42,13 @@ class Flaky(MemoryRegistry):
     """The memory registry with an engine that can go away."""
 
     away = False
+    wrong = ""
     registrations = 0
 
     def register(self, service: Service, ttl: float | None, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
         self.registrations += 1
+        if self.wrong:
+            return fail(BadRequest(self.wrong))
         return fail(EngineUnavailable("away")) if self.away else super().register(service, ttl, caller, cause)
 
     def deregister(self, service: Service, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
@@ -88,6 +91,17 @@ class RegistrarTests(SynchronousTestCase):
         self.assertIsNone(registrar.healthy())
         self.successResultOf(registrar.stopService())
         self.assertFalse(self.known())
+
+    def test_what_can_never_work(self) -> None:
+        """It is not tried again and again: it is said once, loudly, and in what /health shows."""
+        self.registry.wrong = "name: mDNS cannot carry it"
+        registrar = self.registrar(warnings=("loopback",))
+        self.clock.pump([1.0] * 60)
+        self.assertEqual(self.registry.registrations, 1)
+        self.assertEqual(registrar.warnings()[0], "loopback")
+        self.assertIn("mDNS cannot carry it", registrar.warnings()[1])
+        self.assertIsNone(registrar.healthy())
+        self.successResultOf(registrar.stopService())
 
     def test_registers_after_the_first_verdict(self) -> None:
         """Until there is one the app is neither registered nor said to be healthy."""

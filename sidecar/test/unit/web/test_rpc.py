@@ -96,6 +96,9 @@ class Ill:
     def explain(self) -> str:
         return self.why
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
 
 class OwnApps(Calls):
     """Calls to the app beside us."""

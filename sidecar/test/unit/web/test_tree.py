@@ -102,6 +102,7 @@ class App:
     state: bool | None
     words: str = "answered 200"
     code: int | None = None
+    said: tuple[str, ...] = ()
 
     def healthy(self) -> bool | None:
         return self.state
@@ -112,8 +113,18 @@ class App:
     def explain(self) -> str:
         return self.words
 
+    def warnings(self) -> tuple[str, ...]:
+        return self.said
+
 
 class HealthTests(SynchronousTestCase):
+    def test_warnings(self) -> None:
+        """What is wrong with the registration is in the body, and changes no status."""
+        for state, status in ((None, 200), (True, 200), (False, 503)):
+            heard = Asking(HealthResource(App(state, said=("nobody can reach it",)))).ask("GET", "/health")
+            self.assertEqual(heard.status, status)
+            self.assertIn("nobody can reach it", str(heard.json))
+
     def test_ours(self) -> None:
         """Without an app, or before its first check, we speak for ourselves."""
         for app in (None, App(None)):
