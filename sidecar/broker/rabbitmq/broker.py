@@ -228,7 +228,8 @@ def build(options: BackendOptions) -> IDurableBroker:
     """
     if find_spec("pika") is None:
         raise ConfigError(
-            "pika is not installed: pip install 'pika>=1.3' (or install the sidecar as microsidecar[rabbitmq])"
+            "the RabbitMQ library is not installed; install it by: pip install 'pika>=1.3'"
+            " (or install the sidecar with it: the extra is microsidecar[rabbitmq])"
         )
     broker: IDurableBroker = RabbitBroker(options.reactor, AmqpAccess.from_options(options))
     return broker

@@ -297,7 +297,7 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
     (
         "Broker",
         (
-            Flag("broker", parsers.text, "memory", "engine: memory, nats, http", "NAME"),
+            Flag("broker", parsers.text, "memory", "engine: memory, nats, http, rabbitmq, redis", "NAME"),
             Flag(
                 "broker_address",
                 parsers.listed,

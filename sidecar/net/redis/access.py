@@ -1,0 +1,151 @@
+"""Where Redis servers are and how we show who we are: checked before we connect, handed to redis-py as it likes it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any, Protocol
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from attrs import field, frozen
+
+from sidecar.net.errors import InvalidSetting
+
+DEFAULT_PORT = 6379
+
+
+@frozen
+class RedisAddress:
+    """One server. :ivar host: a name or an IP literal without brackets. :ivar tls: whether TLS is asked for."""
+
+    host: str
+    port: int = DEFAULT_PORT
+    tls: bool = False
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, tls: bool = False) -> RedisAddress:
+    """Read ``host``, ``host:port``, ``user:secret@host:port``, or a ``redis://`` or ``rediss://`` URL.
+
+    :param tls: whether TLS is asked for in any case.
+    :raises InvalidSetting: it is none of these.
+    """
+    shown = text.rpartition("@")[2]  # what stands before may be a password
+    try:
+        parts: SplitResult = urlsplit(text if "://" in text else f"redis://{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidSetting(f"Redis address {shown!r}: {error}; give host:port") from None
+    if parts.scheme not in ("redis", "rediss"):
+        raise InvalidSetting(
+            f"Redis address {shown!r}: {parts.scheme}:// is not spoken here; use redis:// or rediss://"
+        )
+    # A number of a database may stand there, as in redis://host/0; messages know none.
+    if not host or parts.query or parts.fragment or (not parts.path.strip("/").isdecimal() and parts.path.strip("/")):
+        raise InvalidSetting(f"Redis address {shown!r} is not host:port, such as 127.0.0.1:{DEFAULT_PORT}")
+    if port == 0:
+        raise InvalidSetting(f"Redis address {shown!r}: 0 is not a port to connect to")
+    return RedisAddress(
+        host,
+        port or DEFAULT_PORT,
+        tls or parts.scheme == "rediss",
+        unquote(parts.username or ""),
+        unquote(parts.password or ""),
+    )
+
+
+class RedisOptions(Protocol):
+    """What is asked of whoever wants a connection; the names are those of the flags."""
+
+    @property
+    def addresses(self) -> Sequence[str]: ...
+    @property
+    def username(self) -> str: ...
+    @property
+    def password(self) -> str: ...
+    @property
+    def token(self) -> str: ...
+    @property
+    def credentials_file(self) -> str: ...
+    @property
+    def tls(self) -> bool: ...
+    @property
+    def ca_file(self) -> str: ...
+    @property
+    def cert_file(self) -> str: ...
+    @property
+    def key_file(self) -> str: ...
+
+
+@frozen
+class RedisAccess:
+    """The servers in the order to try, and our credentials for those whose address holds none."""
+
+    addresses: tuple[RedisAddress, ...]
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+    @classmethod
+    def from_options(cls, options: RedisOptions) -> RedisAccess:
+        """:raises InvalidSetting: redis-py is missing, or an address, a certificate or a credential is no good."""
+        if find_spec("redis") is None:
+            raise InvalidSetting(
+                "the Redis library is not installed; install it by: pip install 'redis>=5'"
+                " (or install the sidecar with it: the extra is microsidecar[redis])"
+            )
+        if options.token or options.credentials_file:
+            raise InvalidSetting("Redis takes a user name and a password, no token and no credentials file")
+        access = cls(
+            tuple(parse_address(text, options.tls) for text in options.addresses)
+            or (RedisAddress("127.0.0.1", tls=options.tls),),
+            options.username,
+            options.password,
+            options.ca_file,
+            options.cert_file,
+            options.key_file,
+        )
+        access._check_files()
+        return access
+
+    def _check_files(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            if self.ca_file:
+                context.load_verify_locations(cafile=self.ca_file)
+            if self.cert_file:
+                context.load_cert_chain(self.cert_file, self.key_file or None)
+        except (OSError, ssl.SSLError) as error:
+            files = ", ".join(name for name in (self.ca_file, self.cert_file, self.key_file) if name)
+            raise InvalidSetting(f"TLS to Redis: {files}: {error}") from None
+
+    def arguments(self, address: RedisAddress) -> dict[str, Any]:
+        """What ``redis.asyncio.Redis`` is to be given for ``address``."""
+        user, password = (
+            (address.username, address.password)
+            if address.username or address.password
+            else (self.username, self.password)
+        )
+        arguments: dict[str, Any] = {"host": address.host, "port": address.port, "protocol": 2}
+        if user:
+            arguments["username"] = user
+        if password:
+            arguments["password"] = password
+        if address.tls:
+            arguments |= {
+                "ssl": True,
+                "ssl_cert_reqs": "required",
+                "ssl_check_hostname": True,
+                "ssl_ca_certs": self.ca_file or None,
+                "ssl_certfile": self.cert_file or None,
+                "ssl_keyfile": self.key_file or None,
+                "ssl_min_version": ssl.TLSVersion.TLSv1_2,
+            }
+        return arguments
