@@ -40,6 +40,10 @@ class Forbidden(CallerError):
     """The caller may not do this (an Origin, an address that is not registered)."""
 
 
+class Misdirected(CallerError):
+    """The request names a host that is not this one, as a page does whose name resolves to us."""
+
+
 class TopicInvalid(BadRequest):
     """The broker in use cannot carry this topic or queue name."""
 

@@ -341,6 +341,7 @@ class BackendOptions:
     :ivar registry: the registry in use, given to brokers only.
     :ivar max_body: bytes of the largest message or answer to take.
     :ivar kind: the name of the backend's entry point, as in ``--registry=``.
+    :ivar hosts: names by which a listener of the backend's own may be asked, besides those of this machine.
     """
 
     reactor: Any = None
@@ -358,3 +359,4 @@ class BackendOptions:
     registry: Any = None
     max_body: int = 4 * 1024 * 1024
     kind: str = "memory"
+    hosts: tuple[str, ...] = ()

@@ -53,6 +53,7 @@ STATUSES: Mapping[type[BaseException], HTTPStatus] = {
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
+    errors.Misdirected: HTTPStatus.MISDIRECTED_REQUEST,
     UpgradeRequired: HTTPStatus.UPGRADE_REQUIRED,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -15,10 +15,11 @@ from twisted.internet.defer import Deferred
 
 from sidecar.daemon import activation, backends, listening, localapp
 from sidecar.daemon.cmdline.kinds import node_id
-from sidecar.daemon.cmdline.settings import Settings
+from sidecar.daemon.cmdline.settings import Settings, TcpPort
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.lifecycle import OrderedService
 from sidecar.model import CallPolicy
+from sidecar.net.http.hosts import AllowedHosts, machine_names
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.pubsub.outbox import OutboxLimits
 from sidecar.rpc.client import Client
@@ -33,7 +34,7 @@ from sidecar.rpc.streams import Streams
 from sidecar.stats.calls import CallCounters
 from sidecar.stats.recorder import StatsRecorder
 from sidecar.web.broker import BrokerResource
-from sidecar.web.cors import CorsPolicy
+from sidecar.web.cors import BrowserPolicy, CorsPolicy
 from sidecar.web.health import HealthResource
 from sidecar.web.registry import RegistryResource
 from sidecar.web.rpc import RpcResource
@@ -121,13 +122,15 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
     sockets = _websockets(settings, reactor)
     bounds = OutboxLimits(settings.broker.outbox, settings.broker.outbox_messages, settings.broker.slow)
     pubsub = PubSubSessions(broker, reactor, sockets, bounds)
-    apps = localapp.local_apps(settings, registry, plain, limits, reactor)
+    cors = CorsPolicy(settings.cors)
+    browsers = BrowserPolicy(AllowedHosts(_names(settings)), cors)
+    apps = localapp.local_apps(settings, registry, plain, limits, browsers, reactor)
     recorder = StatsRecorder(reactor)
 
     engines = tuple(engine.kind for engine in settings.registry.engines)
-    cors = CorsPolicy(settings.cors)
     root = build_tree(
         cors=cors,
+        browsers=browsers,
         registry=RegistryResource(registry, limits.max_body, partial(node_id, engines=engines)),
         rpc=RpcResource(client, _policy(settings), limits.max_body, {app.name: app.registrar for app in apps}),
         stream=StreamResource(StreamSessions(streams, sockets), cors),
@@ -171,6 +174,14 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
         site=site,
         apps=apps,
     )
+
+
+def _names(settings: Settings) -> tuple[str, ...]:
+    """The names by which the API's port may be asked: ours, the machine's, and those that a flag gives us."""
+    advertised = [app.advertise[0] for app in settings.apps if app.advertise is not None]
+    where = settings.listen.where
+    listened = [where.host] if isinstance(where, TcpPort) and where.host else []
+    return (*settings.hosts, *machine_names(), *listened, *advertised)
 
 
 @define(eq=False, slots=False)

@@ -47,7 +47,7 @@ def broker(settings: Settings, reactor: Any, registry: IRegistry) -> IBroker:
     :raises ConfigError: there is no such kind, or it cannot be made from these settings.
     """
     engine = settings.broker.engine
-    options = evolve(engine, reactor=reactor, registry=registry, max_body=settings.http.max_body)
+    options = evolve(engine, reactor=reactor, registry=registry, max_body=settings.http.max_body, hosts=settings.hosts)
     built: IBroker = _build(BROKERS, "broker", options)
     return built
 

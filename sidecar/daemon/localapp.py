@@ -21,6 +21,7 @@ from sidecar.model import Node, Service
 from sidecar.net.errors import InvalidSetting
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.ownaddress import own_addresses
+from sidecar.web.cors import BrowserPolicy
 from sidecar.web.site import SidecarSite
 
 log = Logger()
@@ -87,19 +88,31 @@ def health(apps: Sequence[LocalApp]) -> IAppHealth | None:
 
 
 def local_apps(
-    settings: Settings, registry: IRegistry, plain: ITransport, limits: HTTPLimits, reactor: Any
+    settings: Settings,
+    registry: IRegistry,
+    plain: ITransport,
+    limits: HTTPLimits,
+    browsers: BrowserPolicy,
+    reactor: Any,
 ) -> tuple[LocalApp, ...]:
     """The apps that ``settings`` name, nothing of them started.
 
     :param plain: calls an app that speaks plain HTTP.
+    :param browsers: judges what comes to a port that we open for an app.
     :raises ConfigError: the port to answer on cannot be had.
     """
     engines = [engine.kind for engine in settings.registry.engines]
-    return tuple(_local_app(app, engines, registry, plain, limits, reactor) for app in settings.apps)
+    return tuple(_local_app(app, engines, registry, plain, limits, browsers, reactor) for app in settings.apps)
 
 
 def _local_app(
-    app: AppSettings, engines: Sequence[str], registry: IRegistry, plain: ITransport, limits: HTTPLimits, reactor: Any
+    app: AppSettings,
+    engines: Sequence[str],
+    registry: IRegistry,
+    plain: ITransport,
+    limits: HTTPLimits,
+    browsers: BrowserPolicy,
+    reactor: Any,
 ) -> LocalApp:
     listener = None
     metadata = app.metadata
@@ -131,7 +144,7 @@ def _local_app(
     if listener is None:
         return LocalApp(app, registrar, (registrar,))
     real = Node(app.id, here(app.host), app.port, app.metadata)
-    inbound = listener.service(_inbound(app.name, real, plain, registrar, limits, reactor))
+    inbound = listener.service(_inbound(app.name, real, plain, registrar, limits, browsers, reactor))
     return LocalApp(app, registrar, (inbound, registrar))
 
 
@@ -148,13 +161,21 @@ def _probe(checked: HealthSettings, reactor: Any) -> Any:
     return Probe(fetcher, checked.url, checked.timeout)
 
 
-def _inbound(name: str, node: Node, plain: ITransport, registrar: Registrar, limits: HTTPLimits, reactor: Any) -> Any:
+def _inbound(
+    name: str,
+    node: Node,
+    plain: ITransport,
+    registrar: Registrar,
+    limits: HTTPLimits,
+    browsers: BrowserPolicy,
+    reactor: Any,
+) -> Any:
     """Answers go-micro calls for the app, over HTTP/1.1 and HTTP/2 on one port."""
     from sidecar.net.http2.server import SwitchFactory
     from sidecar.rpc.dialects.bynode import DeferredTransport
     from sidecar.web.appserver import App, AppServerResource
 
     app = App(name, node, DeferredTransport(plain, reactor), registrar)
-    resource = AppServerResource(app, limits.max_body)
+    resource = AppServerResource(app, limits.max_body, browsers)
     http1: Any = SidecarSite(resource, reactor, limits)
     return SwitchFactory(http1, lambda: resource.grpc(reactor, limits.idle_timeout))

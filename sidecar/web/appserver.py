@@ -13,12 +13,13 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from sidecar import problems
 from sidecar.errors import CallerError, SidecarError
 from sidecar.interfaces import IAppHealth
 from sidecar.model import Call, Fault, Node, Reply
 from sidecar.net.http2.server import Http2Answer, Http2ServerConnection
-from sidecar.problems import problem
 from sidecar.rpc.dialects.bynode import DeferredTransport
+from sidecar.web.cors import BrowserPolicy
 from sidecar.web.params import body
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request
@@ -55,7 +56,7 @@ class App:
             return self.fault(error)
 
     def fault(self, error: SidecarError) -> Fault:
-        return problem(error, self.name).fault
+        return problems.problem(error, self.name).fault
 
     def _debug_health(self, json: bool) -> Reply | Fault:
         if self.health is not None and self.health.healthy() is False:
@@ -66,13 +67,17 @@ class App:
 class AppServerResource(MethodResource):
     """``POST /`` (and any other path: early servers ignored it), as go-micro's HTTP transport sends it."""
 
-    def __init__(self, app: App, max_body: int) -> None:
-        """:param max_body: bytes of the largest request."""
+    def __init__(self, app: App, max_body: int, browsers: BrowserPolicy | None = None) -> None:
+        """:param max_body: bytes of the largest request. :param browsers: judges each request first."""
         super().__init__({"POST": self._post})
         self._app = app
         self._max_body = max_body
+        self._browsers = browsers
 
     async def _post(self, request: Request) -> Answer:
+        problem = self._browsers.problem(request) if self._browsers is not None else None
+        if problem is not None:
+            raise problem
         pairs = [(name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values]
         fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.fields.items()}
         raw = body(request, self._max_body)

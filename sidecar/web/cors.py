@@ -1,11 +1,17 @@
-"""Which pages in a browser may talk to us: those of our own host, and the origins that ``--sidecar_cors`` names."""
+"""Which pages in a browser may talk to us: those of our own host, and the origins that ``--sidecar_cors`` names.
+
+On loopback a page is the attacker: its browser sends what it likes to ``http://127.0.0.1:8081``, and only the answer is
+kept from it by CORS. So no page asks under a name that is not ours, or changes something from another site. Programs
+send neither ``Origin`` nor ``Sec-Fetch-Site``, and are not judged here.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
+from sidecar.errors import BadRequest, CallerError, Forbidden, Misdirected
+from sidecar.net.http.hosts import AllowedHosts, normal_origin, same_host
 from sidecar.web.params import shown
 from sidecar.web.response import Request
 
@@ -25,8 +31,6 @@ _DANGEROUS = re.compile(
 )
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
-_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-
 
 class CorsPolicy:
     """The one place that judges an ``Origin``.
@@ -38,16 +42,11 @@ class CorsPolicy:
         """:param allowed: origins like ``https://app.example.com``; ``*`` among them means every one. Pages of the host
         that the request was sent to are always welcome."""
         self._any_origin = "*" in allowed
-        self._allowed = frozenset(_normal(origin) for origin in allowed)
+        self._allowed = frozenset(normal_origin(origin) for origin in allowed)
 
     def permits(self, origin: bytes, host: bytes | None) -> bool:
         """Whether a page of ``origin`` may do whatever a program may. :param host: the ``Host`` that it asked."""
         return self._any_origin or self._named(origin, host)
-
-    @property
-    def permits_all(self) -> bool:
-        """Whether every page may."""
-        return self._any_origin
 
     def headers_for(self, origin: bytes, host: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
         """:returns: the headers that let a page of ``origin`` read an answer; none where it may not.
@@ -107,14 +106,14 @@ class CorsPolicy:
         for name, value in headers:
             request.setHeader(name, value)  # type: ignore[attr-defined]  # both our requests are twisted.web's
 
-    def _named(self, origin: bytes, host: bytes | None) -> bool:
-        normal = _normal(origin.decode("latin-1"))
-        if normal in self._allowed:
+    def names(self, origin: bytes | None) -> bool:
+        """Whether a page of ``origin`` may since it is named, or since every one is."""
+        if self._any_origin:
             return True
-        scheme, mark, rest = normal.partition("://")
-        return (
-            bool(mark) and host is not None and _normal(f"{scheme}://{host.decode('latin-1')}") == f"{scheme}://{rest}"
-        )
+        return origin is not None and normal_origin(origin.decode("latin-1")) in self._allowed
+
+    def _named(self, origin: bytes, host: bytes | None) -> bool:
+        return normal_origin(origin.decode("latin-1")) in self._allowed or same_host(origin, host)
 
 
 def refusal(origin: bytes, host: bytes | None, deed: str) -> str:
@@ -133,15 +132,47 @@ def _names(listed: bytes) -> Iterable[bytes]:
     return dict.fromkeys(name for name in names if _TOKEN.fullmatch(name))
 
 
-def _normal(origin: str) -> str:
-    """An origin as browsers compare them: lower case, the scheme's own port left out."""
-    lower = origin.strip().lower().rstrip("/")
-    try:
-        parts = urlsplit(lower)
-        port = parts.port
-    except ValueError:
-        return lower
-    if not parts.scheme or not parts.hostname:
-        return lower
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" if port in (None, _PORTS.get(parts.scheme)) else f"{parts.scheme}://{host}:{port}"
+# --- Requests that no page may make ----------------------------------------------------------------------------------
+
+#: Methods that change nothing.
+_SAFE = (b"GET", b"HEAD", b"OPTIONS")
+
+
+class BrowserPolicy:
+    """Judges each request before anything is done for it."""
+
+    def __init__(self, hosts: AllowedHosts, cors: CorsPolicy) -> None:
+        """:param hosts: the names that we go by. :param cors: whose pages may do what programs may."""
+        self._hosts = hosts
+        self._cors = cors
+
+    def problem(self, request: Request) -> CallerError | None:
+        """Why ``request`` is refused, or None."""
+        fields = request.fields
+        host = fields.get(b"host")
+        if not self._hosts.allows(host) and not _over_unix_socket(request):
+            return Misdirected(
+                f"Host {shown(host or b'')} is no name of this sidecar's: ask it by its address, or name it in "
+                "--sidecar_hosts"
+            )
+        origin, site = fields.get(b"origin"), fields.get(b"sec-fetch-site")
+        if origin is None and site is None:
+            return None
+        if origin is not None and sum(name.lower() == b"origin" for name, _ in request.fields_raw) > 1:
+            return BadRequest("Origin: given more than once")
+        if request.method in _SAFE:
+            return None
+        deed = f"{shown(request.method, 20)} to {shown(request.path)}"
+        if origin is not None and not self._cors.permits(origin, host):
+            return Forbidden(refusal(origin, host, deed))
+        if site is not None and site.strip().lower() == b"cross-site" and not self._cors.names(origin):
+            return Forbidden(
+                f"Sec-Fetch-Site cross-site: a page of another site may not {deed}; name its origin in --sidecar_cors"
+            )
+        return None
+
+
+def _over_unix_socket(request: Request) -> bool:
+    """Whoever opens a socket's file is no page."""
+    channel = request.channel
+    return channel is not None and hasattr(channel.getHost(), "name")

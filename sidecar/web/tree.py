@@ -9,7 +9,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from sidecar import __version__
-from sidecar.errors import NotFound
+from sidecar.errors import CallerError, NotFound
 from sidecar.web.params import shown
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request, fail, of_json, write
@@ -24,6 +24,13 @@ class ICors(Protocol):
         """Set the headers that let the page which asks read the answer, if it may."""
 
 
+class IBrowsers(Protocol):
+    """What the tree needs of the policy for pages in browsers."""
+
+    def problem(self, request: Request) -> CallerError | None:
+        """Why ``request`` is refused, or None."""
+
+
 def build_tree(
     *,
     cors: ICors,
@@ -33,11 +40,13 @@ def build_tree(
     health: IResource,
     stats: IResource | None = None,
     stream: IResource | None = None,
+    browsers: IBrowsers | None = None,
 ) -> RootResource:
     """Put each resource on its path.
 
     :param stats: None unless ``--enable_stats``; its path then says how to have it.
     :param stream: the WebSocket end of go-micro streams, where there is one.
+    :param browsers: judges each request first, None to judge none.
     """
     resources: dict[str, IResource] = {
         "/registry": registry,
@@ -50,21 +59,26 @@ def build_tree(
         resources["/rpc/stream"] = stream
     open_paths = sorted(path for path, found in resources.items() if not isinstance(found, NotFoundResource))
     resources["/"] = IndexResource(open_paths)
-    return RootResource(resources, cors)
+    return RootResource(resources, cors, browsers)
 
 
 class RootResource(Resource):
     """The root: finds resources by their whole path, and answers OPTIONS for all of them."""
 
-    def __init__(self, resources: Mapping[str, IResource], cors: ICors) -> None:
+    def __init__(self, resources: Mapping[str, IResource], cors: ICors, browsers: IBrowsers | None = None) -> None:
         super().__init__()
         self._resources = {path.encode("ascii"): found for path, found in resources.items()}
         self._cors = cors
+        self._browsers = browsers
         self._missing = NotFoundResource()
         self._preflight = PreflightResource()
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         self._cors.apply(request)
+        if self._browsers is not None:
+            problem = self._browsers.problem(request)
+            if problem is not None:
+                return RefusedResource(problem)
         if request.method == b"OPTIONS":
             return self._preflight
         return self._resources.get(request.path) or self._by_segments(request)
@@ -105,6 +119,20 @@ class NotFoundResource(Resource):
         fail(
             request, NotFound(self._why or f"there is no path {shown(request.path)} here; GET / lists those there are")
         )
+        return NOT_DONE_YET
+
+
+class RefusedResource(Resource):
+    """What a request gets that is not to be looked at any further."""
+
+    isLeaf = True
+
+    def __init__(self, problem: CallerError) -> None:
+        super().__init__()
+        self._problem = problem
+
+    def render(self, request: Request) -> int:
+        fail(request, self._problem)
         return NOT_DONE_YET
 
 

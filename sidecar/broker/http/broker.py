@@ -49,7 +49,15 @@ class HttpBroker(service.MultiService):
     log = Logger()
     _registry: IRegistry = field()
 
-    def __init__(self, reactor: IReactorTime, registry: IRegistry, agent: Fetcher, listen: str, max_body: int) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        registry: IRegistry,
+        agent: Fetcher,
+        listen: str,
+        max_body: int,
+        hosts: tuple[str, ...] = (),
+    ) -> None:
         """:param listen: ``host:port`` to take messages on. :param max_body: bytes of the largest message.
 
         :raises ConfigError: one cannot listen there.
@@ -61,7 +69,7 @@ class HttpBroker(service.MultiService):
         self._deliveries = DeliveryQueues(agent, reactor)
         self._max_body = max_body
         # Base64 makes a body a third longer; the header comes on top.
-        self._receiver = Receiver(reactor, listen, self._received, max_body * 4 // 3 + 64 * 1024)
+        self._receiver = Receiver(reactor, listen, self._received, max_body * 4 // 3 + 64 * 1024, hosts)
         self._subscriptions = Subscriptions(registry, self._receiver.address)
         self._registered: dict[LocalSubscriber, Subscription] = {}
         self._known: OrderedDict[str, tuple[float, wire.Subscribers]] = OrderedDict()
@@ -272,5 +280,5 @@ def build(options: BackendOptions) -> IBroker:
     listen = options.listen or next(iter(options.addresses), "127.0.0.1:0")
     trust = TrustOptions(options.ca_file, options.cert_file, options.key_file)
     agent = Fetcher(options.reactor, max_body=64 * 1024, tls=trust)
-    broker: IBroker = HttpBroker(options.reactor, options.registry, agent, listen, options.max_body)
+    broker: IBroker = HttpBroker(options.reactor, options.registry, agent, listen, options.max_body, options.hosts)
     return broker

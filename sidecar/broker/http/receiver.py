@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -13,6 +14,7 @@ from twisted.web.resource import Resource
 
 from sidecar.errors import BadRequest, ConfigError
 from sidecar.model import Message
+from sidecar.net.http.hosts import AllowedHosts, machine_names, same_host
 from sidecar.wire import httpbroker
 
 #: Seconds that a connection may be quiet.
@@ -71,12 +73,16 @@ class _PostResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, receive: Receive, max_body: int) -> None:
+    def __init__(self, receive: Receive, max_body: int, hosts: AllowedHosts) -> None:
         super().__init__()
         self._receive = receive
         self._max_body = max_body
+        self._hosts = hosts
 
     def render(self, request: Any) -> bytes:
+        problem = self._problem(request)
+        if problem is not None:
+            return self._refuse(request, *problem)
         if request.method != b"POST":
             request.setHeader(b"allow", b"POST")
             return self._refuse(request, 405, "Method not allowed")
@@ -92,6 +98,19 @@ class _PostResource(Resource):
         self._receive(topic, identity.decode("utf-8", "replace"), message)
         return b""
 
+    def _problem(self, request: Any) -> tuple[int, str] | None:
+        """Why a page in a browser may not post here: status and detail. Brokers send no Origin."""
+        host = request.getHeader(b"host")
+        if not self._hosts.allows(host):
+            return int(HTTPStatus.MISDIRECTED_REQUEST), "Host is no name of this broker's: see --sidecar_hosts"
+        origins = request.requestHeaders.getRawHeaders(b"origin") or []
+        if len(origins) > 1:
+            return int(HTTPStatus.BAD_REQUEST), "Origin: given more than once"
+        foreign = any(not same_host(origin, host) for origin in origins)
+        if foreign or (request.getHeader(b"sec-fetch-site") or b"").lower() == b"cross-site":
+            return int(HTTPStatus.FORBIDDEN), "a page of another site may not publish here"
+        return None
+
     @staticmethod
     def _refuse(request: Any, status: int, detail: str) -> bytes:
         request.setResponseCode(status)
@@ -105,8 +124,9 @@ class Receiver:
     :ivar address: the host and port that others reach it by.
     """
 
-    def __init__(self, reactor: Any, listen: str, receive: Receive, max_body: int) -> None:
+    def __init__(self, reactor: Any, listen: str, receive: Receive, max_body: int, hosts: tuple[str, ...] = ()) -> None:
         """:param listen: ``host:port``; port 0 is any. :param max_body: bytes of the largest post.
+        :param hosts: names by which it may be asked, besides its address and those of this machine.
 
         :raises ConfigError: one cannot listen there.
         """
@@ -114,7 +134,8 @@ class Receiver:
         self._socket = _bind(listen)
         host, port = self._socket.getsockname()[:2]
         self.address: tuple[str, int] = (_advertised(host), port)
-        self._factory = _Capped(_Site(_PostResource(receive, max_body), reactor, max_body))
+        allowed = AllowedHosts((*hosts, *machine_names(), listen.rpartition(":")[0], self.address[0]))
+        self._factory = _Capped(_Site(_PostResource(receive, max_body, allowed), reactor, max_body))
         self._port: Any = None
 
     def start(self) -> None:

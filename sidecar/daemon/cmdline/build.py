@@ -106,6 +106,7 @@ def settings(given: Source) -> Settings:
         ),
         apps=_apps(given),
         cors=given["sidecar_cors"] or (),
+        hosts=given["sidecar_hosts"] or (),
         enable_stats=given["enable_stats"],
         drain_timeout=given["drain_timeout"],
     )

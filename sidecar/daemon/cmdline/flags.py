@@ -90,6 +90,13 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 aliases=("cors",),
                 repeatable=True,
             ),
+            Flag(
+                "sidecar_hosts",
+                parsers.host_names,
+                "",
+                "names by which the ports may be asked besides this machine's own, by comma, or *",
+                "NAMES",
+            ),
             _switch("enable_stats", "serve the stats dashboard on /stats"),
             Flag(
                 "drain_timeout",

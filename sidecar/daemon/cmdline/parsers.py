@@ -127,6 +127,17 @@ def origins(given: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def host_names(given: str) -> tuple[str, ...]:
+    """Host names without a port: ``micro.example.com``, ``*.example.com`` for all below one, ``*`` for every one."""
+    found = []
+    for item in listed(given):
+        name = item.removeprefix("*.")
+        if item != "*" and not re.fullmatch(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*\.?", name):
+            raise ValueError(f"{item!r} is no host name; write micro.example.com, *.example.com, or * (without a port)")
+        found.append(item.lower())
+    return tuple(found)
+
+
 def web_url(given: str) -> str:
     """An http or https URL."""
     try:

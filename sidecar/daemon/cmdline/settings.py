@@ -184,6 +184,7 @@ class Settings:
 
     :ivar apps: the apps beside us; flags name one at most.
     :ivar cors: Origins that browsers may call from besides our own host; ``*`` among them means every one.
+    :ivar hosts: names by which our ports may be asked, besides those of this machine; ``*`` among them means every one.
     :ivar drain_timeout: seconds that calls in flight may take to finish once we were told to stop.
     """
 
@@ -196,5 +197,6 @@ class Settings:
     apps: tuple[AppSettings, ...] = ()
     log: LogSettings = LogSettings()
     cors: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     enable_stats: bool = False
     drain_timeout: float = 10.0

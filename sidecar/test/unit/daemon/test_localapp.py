@@ -10,11 +10,15 @@ from twisted.trial.unittest import TestCase
 from sidecar.daemon import localapp
 from sidecar.daemon.cmdline import options
 from sidecar.model import Node
+from sidecar.net.http.hosts import AllowedHosts
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.test.doubles.programs.process import not_installed
+from sidecar.web.cors import BrowserPolicy, CorsPolicy
 
 reactor: Any = installed
+
+BROWSERS = BrowserPolicy(AllowedHosts(), CorsPolicy())
 
 
 class Registered(TestCase):
@@ -26,7 +30,7 @@ class Registered(TestCase):
         given = ["--server_name=foo", "--server_address=127.0.0.1:9090", "--server_protocol=http", *flags]
         registry = MemoryRegistry(reactor)
         plain: Any = None
-        (app,) = localapp.local_apps(parse(given), registry, plain, HTTPLimits(), reactor)
+        (app,) = localapp.local_apps(parse(given), registry, plain, HTTPLimits(), BROWSERS, reactor)
         for service in app.services:
             await_started: Any = service
             await_started.startService()

@@ -24,12 +24,14 @@ from sidecar.errors import ServiceFault
 from sidecar.interfaces import IExchange, IExchangeListener, ITransport
 from sidecar.model import Call, Fault, Node, Reply
 from sidecar.net.client.fetcher import Fetcher
+from sidecar.net.http.hosts import AllowedHosts
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.http2.server import UNBEGUN, UNENDED, SwitchFactory
 from sidecar.rpc.dialects.bynode import DeferredTransport
 from sidecar.rpc.dialects.grpc import GrpcTransport
 from sidecar.rpc.dialects.mucp import MucpTransport
 from sidecar.web.appserver import App, AppServerResource
+from sidecar.web.cors import BrowserPolicy, CorsPolicy
 from sidecar.web.site import SidecarSite
 from sidecar.wire import grpc
 from sidecar.wire.mucp import server
@@ -37,6 +39,7 @@ from sidecar.wire.mucp import server
 reactor: Any = installed
 
 GRPC_JSON = "application/grpc+json"
+BROWSERS = BrowserPolicy(AllowedHosts(), CorsPolicy())
 
 FAULT = Fault("srv", 409, "schon weg: ü", "Conflict")
 
@@ -182,7 +185,7 @@ class Served(TestCase):
     def setUp(self) -> None:
         self.app = FakeApp()
         app = App("srv", Node("srv-1", "127.0.0.1", 9), DeferredTransport(self.app, reactor))
-        resource = AppServerResource(app, 1 << 20)
+        resource = AppServerResource(app, 1 << 20, BROWSERS)
         http1: Any = SidecarSite(resource, reactor, HTTPLimits())
         factory: Any = SwitchFactory(http1, lambda: resource.grpc(reactor, 60.0))
         listening: Any = reactor
@@ -217,6 +220,24 @@ class Served(TestCase):
             reply = await self.send(transport, Call("srv", "Debug.Health"))
             self.assertEqual(json.loads(reply.body), {"status": "ok"})
         self.assertEqual(self.app.calls, [])
+
+    async def test_pages(self) -> None:
+        """A page in a browser calls the app through no port of ours: neither by rebinding nor by a form."""
+        agent = Fetcher(reactor)
+        self.addCleanup(agent.close)
+        fields = {"Content-Type": "application/json"}
+        body = b'{"method":"Say.Hello","params":[{}],"id":1}'
+        for more, status in (
+            ({"Host": "evil.example"}, 421),
+            ({"Origin": "http://evil.example"}, 403),
+            ({"Origin": "null"}, 403),
+            ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ):
+            answer = await agent.request("POST", f"http://127.0.0.1:{self.node.port}/", {**fields, **more}, body)
+            self.assertEqual(answer.status, status, more)
+        self.assertEqual(self.app.calls, [])
+        answer = await agent.request("POST", f"http://127.0.0.1:{self.node.port}/", fields, body)
+        self.assertEqual(answer.status, 200)
 
     async def test_no_envelope(self) -> None:
         """A bare request under the envelope's type is refused with code 400, and the app is not called."""

@@ -215,6 +215,19 @@ class Flavours(TestCase):
             answer = await self.post(path, good)
             self.assertEqual((answer.status, answer.body), (200, b""))
 
+    async def test_pages(self) -> None:
+        """A page in a browser publishes to nobody here; brokers, which send no Origin, do."""
+        body = b'{"Header":{"Micro-Topic":"t"},"Body":"eA=="}'
+        for more, status in (
+            ({"Host": "evil.example"}, 421),
+            ({"Origin": "http://evil.example"}, 403),
+            ({"Origin": "null"}, 403),
+            ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ):
+            answer = await self.post("/", body, **more)
+            self.assertEqual((answer.status, json.loads(answer.body)["code"]), (status, status), more)
+        self.assertEqual((await self.post("/", body)).status, 200)
+
     async def test_form_type(self) -> None:
         """A body is read raw, even where its sender claims that it is a form."""
         sub = contract.Collector()
