@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from urllib.parse import unquote, urlsplit
+
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
@@ -20,7 +23,7 @@ class Probe:
     def __init__(self, agent: Fetcher, url: str, timeout: float) -> None:
         """:param timeout: seconds for connecting, the headers and the whole body."""
         self._agent = agent
-        self._url = url
+        self._url, self._headers = _without_login(url)
         #: For messages, which other people read.
         self._shown = redacted(url)
         self._timeout = timeout
@@ -30,7 +33,9 @@ class Probe:
 
     async def _check(self) -> CheckResult:
         try:
-            answer = await self._agent.request("GET", self._url, timeout=self._timeout, max_body=MAX_PAGE)
+            answer = await self._agent.request(
+                "GET", self._url, self._headers, timeout=self._timeout, max_body=MAX_PAGE
+            )
         except defer.CancelledError:
             raise
         except RequestFailed as problem:
@@ -41,3 +46,14 @@ class Probe:
         if 200 <= answer.status < 300:
             return CheckResult(True, f"{self._shown} answered {answer.status}", answer.status)
         return CheckResult(False, f"{self._shown} answered {answer.status}", answer.status)
+
+
+def _without_login(url: str) -> tuple[str, dict[str, str]]:
+    """:returns: the URL without user and password, and the header that says them."""
+    split = urlsplit(url)
+    login, at, where = split.netloc.rpartition("@")
+    if not at:
+        return url, {}
+    user, _, password = login.partition(":")
+    basic = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    return split._replace(netloc=where).geturl(), {"Authorization": f"Basic {basic}"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,12 @@ from sidecar.cli.api import Failed
 from sidecar.cli.arguments import Wrong
 from sidecar.cli.commands.services import described
 from sidecar.cli.invocation import Invocation, complain, say
+
+#: How services of several languages say that they have no such method; one that knows no better ends the connection.
+_ABSENT = re.compile(
+    "can.?t find|unknown|not found|no such|(not |un)implemented|no method|undefined|closed before the answer",
+    re.IGNORECASE,
+)
 
 
 def call(invocation: Invocation) -> int:
@@ -124,4 +131,9 @@ def _asked(invocation: Invocation, service: str, method: str, node: dict[str, An
         answer = json.loads(invocation.api.rpc(service, method, "{}", output.joined(node)))
     except ValueError:
         raise Failed("it answered what is not JSON") from None
+    except Failed as error:
+        if _ABSENT.search(str(error)):
+            told = f"it seems to offer no {method}, as go-micro's own services do: {error}"
+            raise Failed(told, error.body, error.code) from None
+        raise
     return answer if isinstance(answer, dict) else {}

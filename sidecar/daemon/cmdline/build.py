@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
@@ -148,8 +149,8 @@ def _registries(given: Source) -> tuple[BackendOptions, ...]:
         if wanted.count(kind) > 1:
             raise UsageError(f"--registry={','.join(wanted)}: {kind} is named twice")
     for item in given["registry_address"] or ():
-        named, equals, _ = item.partition("=")
-        if equals and named not in wanted:
+        named, _ = _addressee(item)
+        if named and named not in wanted:
             raise UsageError(f"--registry_address={item}: {named} is not in --registry={','.join(wanted)}")
     return tuple(_engine(given, "registry", kind) for kind in wanted)
 
@@ -161,10 +162,18 @@ def _broker(given: Source) -> BackendOptions:
     return _engine(given, "broker", kind)
 
 
+def _addressee(item: str) -> tuple[str, str]:
+    """:param item: ``127.0.0.1:8500`` or ``consul=127.0.0.1:8500``.
+    :returns: the engine that the address is for, "" where it names none, and the address."""
+    found = re.fullmatch(r"([A-Za-z0-9_-]+)=(.*)", item)
+    return (found[1], found[2]) if found is not None else ("", item)
+
+
 def _engine(given: Source, flag: str, kind: str) -> BackendOptions:
     every: tuple[str, ...] = given[f"{flag}_address"] or ()
-    own = tuple(item.partition("=")[2] for item in every if item.startswith(f"{kind}="))
-    addresses = own or tuple(item for item in every if "=" not in item)
+    named = [_addressee(item) for item in every]
+    own = tuple(address for name, address in named if name == kind)
+    addresses = own or tuple(address for name, address in named if not name)
     username, password, token = (given.text(f"{flag}_{name}") for name in ("username", "password", "token"))
     if kind == "consul":
         addresses = addresses or tuple(filter(None, (given.environ.get("CONSUL_HTTP_ADDR", ""),)))

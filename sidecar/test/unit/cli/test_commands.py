@@ -45,6 +45,18 @@ class App(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Bare(App):
+    """A hand-written app that knows its own methods alone."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.dumps({"id": asked["id"], "result": None, "error": "unknown method"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
 class Quiet(ThreadingHTTPServer):
     daemon_threads = True
 
@@ -77,8 +89,8 @@ class CommandTests(SynchronousTestCase):
         node = {"id": "x-1", "address": "127.0.0.1", "port": port, "metadata": {}}
         return json.dumps({"name": "go.micro.srv.x", "version": "1.0", "nodes": [node]})
 
-    def app(self) -> int:
-        server = Quiet(("127.0.0.1", 0), App)
+    def app(self, kind: type[App] = App) -> int:
+        server = Quiet(("127.0.0.1", 0), kind)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
@@ -127,6 +139,15 @@ class CommandTests(SynchronousTestCase):
         stats = self.micro("stats", "go.micro.srv.x").stdout.decode()
         self.assertIn(f"{head}node\t\taddress:port\t\tstarted\tuptime\tmemory\tthreads\tgc\nx-1\t\t", stats)
         self.assertIn("\t1m0s\t1.00mb\t3\t1µs\n", stats)
+
+    def test_health_of_an_app_without_it(self) -> None:
+        """The row says that the app offers no Debug.Health, and not only what it answered."""
+        self.micro("register", "service", self.definition(self.app(Bare)))
+        for command, method in (("health", b"Debug.Health"), ("stats", b"Debug.Stats")):
+            done = self.micro(command, "go.micro.srv.x")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"seems to offer no " + method, done.stdout)
+            self.assertIn(b"unknown method", done.stdout)
 
     def test_health_of_a_dead_node(self) -> None:
         """Its row says what is wrong, and the exit code too."""

@@ -18,6 +18,7 @@ class Canned(Protocol):
     """Answers any request with the factory's bytes, and leaves the connection open."""
 
     def dataReceived(self, data: bytes) -> None:
+        self.factory.asked = data
         self.transport.write(self.factory.answer)  # type: ignore[union-attr]  # connected, and built by Factory
 
 
@@ -65,6 +66,19 @@ class ProbeTests(TestCase):
         finding = await Probe(agent, "http://127.0.0.1:1/", 30.0).check()
         self.assertFalse(finding.healthy)
         self.assertIn("127.0.0.1:1", finding.detail)
+
+    async def test_a_login_in_the_url(self) -> None:
+        """User and password go along as they should."""
+        factory: Any = Factory.forProtocol(Canned)
+        factory.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+        port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        agent = Fetcher(reactor)
+        self.addCleanup(agent.close)
+        url = f"http://joe:s%40cret@127.0.0.1:{port.getHost().port}/ok?a=b"
+        self.assertTrue((await Probe(agent, url, 30.0).check()).healthy)
+        self.assertIn(b"GET /ok?a=b HTTP/1.1", factory.asked)
+        self.assertIn(b"Basic am9lOnNAY3JldA==", factory.asked)
 
     async def test_secrets_of_the_url(self) -> None:
         """What is found says nothing of a user, a password or a query."""

@@ -244,6 +244,8 @@ class ResolvingTests(SynchronousTestCase):
         """Addresses go to all, or to the one that they name; the engines' own variables are heeded."""
         found = settings("--registry=consul,etcd", "--registry_address=consul=a:1,etcd=b:2,etcd=c:3").registry.engines
         self.assertEqual([engine.addresses for engine in found], [("a:1",), ("b:2", "c:3")])
+        found = settings("--registry=consul", "--registry_address=http://c:1/?a=b").registry.engines
+        self.assertEqual(found[0].addresses, ("http://c:1/?a=b",))
         env = {"CONSUL_HTTP_ADDR": "https://c:8501", "CONSUL_HTTP_TOKEN": "t", "ETCD_USERNAME": "u"}
         consul, etcd = settings("--registry=consul,etcd", env=env).registry.engines
         self.assertEqual((consul.addresses, consul.token, consul.username), (("https://c:8501",), "t", ""))
