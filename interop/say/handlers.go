@@ -110,3 +110,15 @@ func (s *Say) Stream(_ context.Context, stream micro.Stream) error {
 		}
 	}
 }
+
+// Collect takes messages until the caller is done, and answers once how many there were.
+func (s *Say) Collect(_ context.Context, stream micro.Stream) error {
+	count := 0
+	for {
+		var in Ask
+		if err := stream.Recv(&in); err != nil {
+			return stream.Send(&Greeting{Msg: fmt.Sprintf("%d messages", count)})
+		}
+		count++
+	}
+}

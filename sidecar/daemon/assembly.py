@@ -116,7 +116,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
     calls = CallCounters()
     any_address = settings.client.any_address
     client = Client(selector, dialects, reactor, chance, any_address, (calls,), settings.client.retry_share)
-    mucp_streams = MucpStreams(reactor, limits.max_body, secrets.token_hex(6))
+    mucp_streams = MucpStreams(reactor, limits.max_body, secrets.token_hex(6), settings.client.request_timeout)
     streams = Streams(selector, reactor, mucp_streams, {"grpc": GrpcStreams(grpc)}, any_address)
 
     sockets = _websockets(settings, reactor)

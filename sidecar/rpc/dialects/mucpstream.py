@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConnector
+from twisted.internet.interfaces import IConnector, IDelayedCall
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -29,16 +29,19 @@ CONNECT = 2.0
 class MucpStreams:
     """Opens streams in go-micro's own protocol."""
 
-    def __init__(self, reactor: Any, max_body: int, prefix: str) -> None:
+    def __init__(self, reactor: Any, max_body: int, prefix: str, patience: float = 5.0) -> None:
         """:param max_body: bytes of the largest message from a node.
-        :param prefix: makes our stream ids unlike those of any other process."""
+        :param prefix: makes our stream ids unlike those of any other process.
+        :param patience: seconds of silence after our end that end the stream: no server of this protocol tells its own
+            end then, and all of them still answer."""
         self._reactor = reactor
+        self._patience = patience
         self._max_body = max_body
         self._ids = (f"{prefix}-{number}" for number in count(1))
 
     def open(self, node: Node, call: Call, listener: IStreamListener) -> Deferred[IStream]:
-        stream = _MucpStream(streams.Writer(node.hostport, call, next(self._ids)), listener)
-        return stream.connect(self._reactor, node, self._max_body)
+        writer = streams.Writer(node.hostport, call, next(self._ids))
+        return _MucpStream(self._reactor, self._patience, writer, listener).connect(node, self._max_body)
 
 
 @implementer(IStream)
@@ -46,39 +49,47 @@ class MucpStreams:
 class _MucpStream:
     """One stream."""
 
+    _reactor: Any
+    _patience: float
     _writer: streams.Writer
     _listener: IStreamListener
     _connection: DuplexConnection | None = field(default=None, init=False)
+    _ended: bool = field(default=False, init=False)
+    _silence: IDelayedCall | None = field(default=None, init=False)
 
-    def connect(self, reactor: Any, node: Node, max_body: int) -> Deferred[IStream]:
+    def connect(self, node: Node, max_body: int) -> Deferred[IStream]:
         connection = DuplexConnection(self._received, self._lost, max_body)
         connecting = _Connecting(connection, self._connected)
-        connecting.connector = eager.connect(reactor, node.address, node.port, connecting, CONNECT)
+        connecting.connector = eager.connect(self._reactor, node.address, node.port, connecting, CONNECT)
         return connecting.connected
 
     def send(self, payload: bytes) -> None:
-        if self._connection is not None:
+        if self._connection is not None and not self._ended:
             try:
                 self._connection.send(self._writer.message(payload))
             except NetError as error:
                 raise call_error(error) from None
 
     def end(self) -> None:
-        if self._connection is not None:
-            self.close()
-            self._listener.stream_ended()
+        if self._connection is not None and not self._ended:
+            self._ended = True
+            self._connection.send(self._writer.end())
+            self._wait()
 
     def pause(self) -> None:
         if self._connection is not None:
             self._connection.pause()
+            self._stop_waiting()
 
     def resume(self) -> None:
         if self._connection is not None:
             self._connection.resume()
+            self._wait()
 
     def close(self) -> None:
         if self._connection is not None:
-            self._connection.send(self._writer.end())
+            if not self._ended:
+                self._connection.send(self._writer.end())
             self._finish()
 
     def _connected(self, connection: DuplexConnection) -> IStream:
@@ -86,7 +97,23 @@ class _MucpStream:
         connection.send(self._writer.begin())
         return self
 
+    def _wait(self) -> None:
+        """After our end: wait for what the node still has to say."""
+        self._stop_waiting()
+        if self._ended:
+            self._silence = self._reactor.callLater(self._patience, self._silent)
+
+    def _stop_waiting(self) -> None:
+        silence, self._silence = self._silence, None
+        if silence is not None and silence.active():
+            silence.cancel()
+
+    def _silent(self) -> None:
+        self._finish()
+        self._listener.stream_ended()
+
     def _finish(self) -> None:
+        self._stop_waiting()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -102,6 +129,7 @@ class _MucpStream:
             self._finish()
             self._listener.stream_ended()
         else:
+            self._wait()
             self._listener.message(payload)
 
     def _lost(self, error: NetError | None) -> None:

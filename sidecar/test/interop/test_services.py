@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import time
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -153,6 +154,21 @@ class RegisteredByHand(SynchronousTestCase):
                 {"Content-Type": "application/protobuf"},
             )
             self.assertEqual((answer.status, answer.body), (200, hello), (generation, answer))
+
+    def test_client_streams(self) -> None:
+        """A service that answers once, when the caller is done, is heard; then the WebSocket is closed well."""
+        for generation in GENERATIONS:
+            path = f"/rpc/stream?service={self.name(generation)}&method=Say.Collect"
+            talk = WebSocket.open(lambda port: socket.create_connection(("127.0.0.1", port)), self.daemon.port, path)
+            for _ in range(3):
+                talk.send('{"name":"John","count":1}')
+                time.sleep(0.05)  # see Say.Stream
+            talk.send("")
+            told = talk.receive(30.0)
+            assert isinstance(told, str), (generation, told)
+            self.assertEqual(json.loads(told), {"msg": "3 messages"}, generation)
+            self.assertEqual(talk.receive(30.0), 1000, generation)
+            talk.close()
 
     def test_streams(self) -> None:
         """A WebSocket at /rpc/stream carries a stream of the service both ways, until the service ends it."""

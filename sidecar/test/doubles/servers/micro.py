@@ -71,6 +71,7 @@ class MicroService:
     """Listens and answers.
 
     :ivar style: whose answers: ``g1`` 2016 to 2018, ``v0.20`` early 2019, ``v1.0`` to v1.8, ``v1.9`` and all later.
+    :ivar copies: answers begin as a copy of the request's headers, as those of real servers do.
     :ivar heard: the calls that came, in order.
     :ivar opened: connections that were made. :ivar open: those that are open now.
     """
@@ -78,6 +79,7 @@ class MicroService:
     name: str = "foo"
     style: Style = "v1.9"
     handlers: dict[str, Callable[[Heard], Result]] = field(factory=dict)
+    copies: bool = True
     heard: list[Heard] = field(factory=list)
     opened: int = 0
     open: set[_Conversation] = field(factory=set)
@@ -208,6 +210,7 @@ class _Conversation(Protocol):
                 extra["Micro-Error"] = error
         # An answer's headers begin as a copy of the request's.
         copied = {name: value for name, value in heard.headers.items() if name not in ("Host", "Content-Length")}
+        copied = copied if self._service.copies else {}
         self._write(b"application/json-rpc", {**copied, **extra}, text)
         if error is not None and closes:
             self.transport.loseConnection()

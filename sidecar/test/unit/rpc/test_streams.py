@@ -85,6 +85,8 @@ class Collector:
 
 
 class StreamsCase(TestCase):
+    patience = 0.1
+
     def setUp(self) -> None:
         self.server: Any = cast(Any, Factory())
         self.server.protocol = MucpServer
@@ -105,7 +107,7 @@ class StreamsCase(TestCase):
         registry.put(Service(CALL.service, "1", nodes=nodes))
         self.selector = Selector(registry, strategy, Random(1), clock)
         grpc = GrpcTransport(reactor, 1 << 20, Http2Limits())
-        mucp = MucpStreams(reactor, 1 << 20, "test")
+        mucp = MucpStreams(reactor, 1 << 20, "test", self.patience)
         made = Streams(self.selector, clock, mucp, {"grpc": GrpcStreams(grpc)})
         for each in (self.selector, grpc, made):
             each.startService()
@@ -179,13 +181,42 @@ class Mucp(StreamsCase):
         self.assertIsInstance(await self.collector.over, ConnectionLost)
 
     async def test_callers_end(self) -> None:
-        """The caller's end is said to the service, and is the end."""
+        """The caller's end is said to the service, whose answer is heard all the same; then silence is the end."""
+        stream, server = await self.open()
+        stream.send(b"{}")
+        stream.end()
+        stream.end()
+        stream.send(b'{"too":"late"}')
+        await self.until(lambda: len(server.requests) == 3)
+        self.assertEqual((server.requests[-1][0]["Micro-Error"], server.requests[-1][1]), ("EOS", b""))
+        server.say(b'{"id":"1","result":{"count":1},"error":null}\n')
+        self.assertIsNone(await self.collector.over)
+        self.assertEqual(self.collector.said, [b'{"count":1}'])
+        await server.lost
+        self.assertEqual(len(server.requests), 3)
+
+    async def test_node_ends_after_the_caller(self) -> None:
+        """A node that tells its own end, by word or by closing, is not waited for any longer."""
+        for end in ("eos", "close"):
+            self.collector = Collector()
+            self.server.connections.clear()
+            self.patience = 60.0
+            stream, server = await self.open()
+            stream.end()
+            if end == "eos":
+                server.say(b'{"id":"","result":null,"error":"EOS"}', "Micro-Error: EOS")
+            else:
+                server.transport.loseConnection()
+            self.assertIsNone(await self.collector.over)
+
+    async def test_leaving_after_the_end(self) -> None:
+        """Who leaves while the node is waited for leaves at once."""
+        self.patience = 60.0
         stream, server = await self.open()
         stream.end()
-        self.assertIsNone(await self.collector.over)
+        stream.close()
         await server.lost
-        self.assertEqual(server.requests[-1][0]["Micro-Error"], "EOS")
-        self.assertEqual(server.requests[-1][1], b"")
+        self.assertNoResult(self.collector.over)
 
 
 class Grpc(StreamsCase):

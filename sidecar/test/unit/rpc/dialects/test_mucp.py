@@ -60,6 +60,17 @@ class MucpOf2016(Mucp):
         self.assertEqual(lean, {"Host", "Content-Type", "Content-Length", "Timeout", "X-Foo"})
         self.assertEqual(json.loads(self.service.heard[1].body)["method"], "Say.Hello")
 
+    async def test_lookalike(self) -> None:
+        """An app that gives the numeric id back and copies no headers is none of those: it keeps its Micro headers."""
+        transport, node = self.make_transport(1 << 20), await self.make_node()
+        self.service.copies = False
+        for _ in range(4):
+            await self.send(transport, node, HELLO)
+        for heard in self.service.heard:
+            self.assertEqual(heard.headers["Micro-Service"], "foo")
+            self.assertEqual(heard.headers["Micro-Endpoint"], "Say.Hello")
+            self.assertEqual(heard.headers["Micro-Id"], heard.headers["Micro-Stream"])
+
     async def test_replaced(self) -> None:
         """A newer server at the same address gets the headers again from its second call on at the latest."""
         transport, node = self.make_transport(1 << 20), await self.make_node()
