@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -56,4 +56,6 @@ def _without_login(url: str) -> tuple[str, dict[str, str]]:
         return url, {}
     user, _, password = login.partition(":")
     basic = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-    return split._replace(netloc=where).geturl(), {"Authorization": f"Basic {basic}"}
+    return urlunsplit((split.scheme, where, split.path, split.query, split.fragment)), {
+        "Authorization": f"Basic {basic}"
+    }

@@ -11,8 +11,9 @@ from twisted.python import usage
 
 from sidecar import __version__
 from sidecar.daemon.cmdline import sources
-from sidecar.daemon.cmdline.build import Source, settings
+from sidecar.daemon.cmdline.build import settings
 from sidecar.daemon.cmdline.flags import FLAGS, GROUPS, Flag
+from sidecar.daemon.cmdline.given import Source
 from sidecar.daemon.cmdline.settings import Settings
 from sidecar.daemon.cmdline.sources import DEFAULT, FLAG, GivenValue, HelpAsked, UserWords
 
