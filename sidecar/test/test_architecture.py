@@ -336,7 +336,9 @@ class Documents(Rules):
 
     def test_private_parts(self) -> None:
         """Each private attribute of a library that we use is told of."""
-        self.assertNone(name for name in source.foreign_private_names() - {"_exit", "_replace"} if name not in self.text)
+        self.assertNone(
+            name for name in source.foreign_private_names() - {"_exit", "_replace"} if name not in self.text
+        )
 
 
 class Words(Rules):

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from twisted.python.usage import UsageError
 
-<<<<<<< Updated upstream
 from sidecar.daemon.cmdline.apps import apps
+from sidecar.daemon.cmdline.calls import client
 from sidecar.daemon.cmdline.engines import broker, registries
 from sidecar.daemon.cmdline.given import Source
-=======
-from sidecar.daemon.cmdline.advertise import is_everywhere
-from sidecar.daemon.cmdline.calls import client
-from sidecar.daemon.cmdline.kinds import BROKERS, REGISTRIES, kinds, node_id, unfit, unknown, unreachable
->>>>>>> Stashed changes
 from sidecar.daemon.cmdline.parsers import HostPort
 from sidecar.daemon.cmdline.settings import (
     DEFAULT_HOST,
@@ -27,18 +22,6 @@ from sidecar.daemon.cmdline.settings import (
     TcpPort,
     TlsSettings,
 )
-<<<<<<< Updated upstream
-from sidecar.rpc.ejection import EjectionLimits
-
-#: What ``--client_pool_size=0`` (go-micro's default) means.
-_POOL_SIZE = 512
-=======
-from sidecar.model import BackendOptions
-from sidecar.wire import durations
-
-#: How long an app outlives a sidecar that crashed, on engines that other machines read (go-micro's own default).
-_TTL = 60.0
->>>>>>> Stashed changes
 
 
 def settings(given: Source) -> Settings:
@@ -55,30 +38,8 @@ def settings(given: Source) -> Settings:
             body_timeout=given["body_timeout"],
             idle_timeout=given["idle_timeout"],
         ),
-<<<<<<< Updated upstream
-        client=ClientSettings(
-            request_timeout=given["client_request_timeout"],
-            retries=given["client_retries"],
-            retry=given["client_retry"],
-            pool_size=given["client_pool_size"] or _POOL_SIZE,
-            pool_ttl=min(given["client_pool_ttl"], 60.0),
-            max_waiting=given["client_max_waiting"],
-            selector=given["selector"],
-            any_address=given["rpc_any_address"],
-            retry_share=given["retry_budget"] / 100,
-            ejection=EjectionLimits(
-                given["eject_failures"],
-                given["eject_time"],
-                max(given["eject_time"], given["eject_max_time"]),
-                given["eject_slow_start"],
-                given["eject_panic"] / 100,
-            ),
-        ),
+        client=client(given),
         registry=RegistrySettings(registries(given)),
-=======
-        client=client(given.__getitem__),
-        registry=RegistrySettings(_registries(given)),
->>>>>>> Stashed changes
         broker=BrokerSettings(
             engine=broker(given),
             slow=given["broker_slow"],

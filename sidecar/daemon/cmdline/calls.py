@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
+from sidecar.daemon.cmdline.given import Source
 from sidecar.daemon.cmdline.settings import ClientSettings
 from sidecar.rpc.ejection import EjectionLimits
 
@@ -12,23 +12,23 @@ from sidecar.rpc.ejection import EjectionLimits
 _POOL_SIZE: Final = 512
 
 
-def client(flag: Callable[[str], Any]) -> ClientSettings:
-    """:param flag: gives the value of a flag by its name."""
+def client(given: Source) -> ClientSettings:
+    """How calls are made."""
     return ClientSettings(
-        request_timeout=flag("client_request_timeout"),
-        retries=flag("client_retries"),
-        retry=flag("client_retry"),
-        pool_size=flag("client_pool_size") or _POOL_SIZE,
-        pool_ttl=min(flag("client_pool_ttl"), 60.0),
-        max_waiting=flag("client_max_waiting"),
-        selector=flag("selector"),
-        any_address=flag("rpc_any_address"),
-        retry_share=flag("retry_budget") / 100,
+        request_timeout=given["client_request_timeout"],
+        retries=given["client_retries"],
+        retry=given["client_retry"],
+        pool_size=given["client_pool_size"] or _POOL_SIZE,
+        pool_ttl=min(given["client_pool_ttl"], 60.0),
+        max_waiting=given["client_max_waiting"],
+        selector=given["selector"],
+        any_address=given["rpc_any_address"],
+        retry_share=given["retry_budget"] / 100,
         ejection=EjectionLimits(
-            failures=flag("eject_failures"),
-            time=flag("eject_time"),
-            longest=max(flag("eject_time"), flag("eject_max_time")),
-            slow_start=flag("eject_slow_start"),
-            panic=flag("eject_panic") / 100,
+            failures=given["eject_failures"],
+            time=given["eject_time"],
+            longest=max(given["eject_time"], given["eject_max_time"]),
+            slow_start=given["eject_slow_start"],
+            panic=given["eject_panic"] / 100,
         ),
     )
