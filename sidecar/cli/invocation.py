@@ -72,7 +72,7 @@ class Invocation:
 def say(text: str) -> int:
     """Print ``text`` on standard output, if there is any. :returns: 0, the exit code of success."""
     if text:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(output.visible(text) + "\n")
         sys.stdout.flush()
     return 0
 
@@ -80,7 +80,8 @@ def say(text: str) -> int:
 def complain(text: str, bare: bool = False, code: int = FAULT) -> int:
     """Say what is wrong on standard error. :param bare: without our name before it. :returns: ``code``."""
     sys.stdout.flush()
-    sys.stderr.write(text + "\n" if bare else f"micro: {text}\n")
+    shown = output.visible(text)
+    sys.stderr.write(shown + "\n" if bare else f"micro: {shown}\n")
     sys.stderr.flush()
     return code
 

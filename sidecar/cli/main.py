@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -9,7 +10,7 @@ def micro() -> None:
     """The ``micro`` command."""
     from sidecar.cli import arguments, run
 
-    given = sys.argv[1:]
+    given = command_line()
     try:
         daemon = arguments.is_for_the_daemon(given)
     except arguments.Wrong as wrong:
@@ -24,10 +25,15 @@ def microsidecar() -> None:
     """The ``microsidecar`` command: the daemon in one word, and every client command as ``micro`` has it."""
     from sidecar.cli import arguments, run
 
-    given = sys.argv[1:]
+    given = command_line()
     if arguments.is_for_a_client(given):
         sys.exit(run.main(given))
     _serve(given, "microsidecar")
+
+
+def command_line() -> list[str]:
+    """:returns: the words after the program's name, read as UTF-8 whatever the locale; what is none has surrogates."""
+    return [os.fsencode(word).decode("utf-8", "surrogateescape") for word in sys.argv[1:]]
 
 
 def ascii_escaped(text: str) -> str:

@@ -12,6 +12,14 @@ from sidecar.wire import durations
 
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
 
+#: Control characters, but tab, newline and the sequences that colour: JSON's escapes, so that JSON stays JSON.
+_CONTROL = re.compile(r"(?!\x1b\[[0-9;]*m)[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def visible(text: str) -> str:
+    """:returns: ``text`` without anything that a terminal would obey: names and metadata come from anybody."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
 
 def names(listed: Sequence[Any]) -> str:
     """One name a line, sorted."""

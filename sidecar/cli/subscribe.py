@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from sidecar.cli.api import Api, Failed
+from sidecar.cli.output import visible
 from sidecar.cli.table import BROKEN_PIPE, FAULT, UNAVAILABLE
 from sidecar.websocket.client import Ended, ListeningClient, listen
 
@@ -54,6 +55,8 @@ class PrintingSubscriber:
         self._api = api
         self._wanted = wanted
         self._left = wanted.count or -1
+        #: A program gets the bytes as they are.
+        self._terminal = sys.stdout.isatty()
         self._protocol: ListeningClient | None = None
         self._wait = _FIRST_WAIT
         self.code = 0
@@ -86,6 +89,8 @@ class PrintingSubscriber:
         if self._left == 0:
             return
         try:
+            if self._terminal:
+                payload = visible(payload.decode("utf-8", "backslashreplace")).encode("utf-8", "backslashreplace")
             sys.stdout.buffer.write(payload + b"\n")
             sys.stdout.buffer.flush()
         except BrokenPipeError:

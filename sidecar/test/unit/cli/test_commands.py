@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -157,6 +158,24 @@ class CommandTests(SynchronousTestCase):
         self.assertIn(b"refused", done.stdout)
         self.assertIn(b"x-1", done.stderr)
         self.assert_fails(3, "404", "health", "nobody")
+
+    def test_what_a_terminal_cannot_show(self) -> None:
+        """Names in any language go in and out, in escapes where the terminal has not their letters, and never a
+        traceback; what a terminal would obey is in escapes everywhere."""
+        node = '{"id":"x-1","address":"127.0.0.1","port":9,"metadata":{"x":"\\u001b[2J"}}'
+        self.assert_prints("ok\n", "register", "service", f'{{"name":"größe","nodes":[{node}]}}')
+        ascii_only = {
+            "MICRO_PROXY_ADDRESS": f"127.0.0.1:{self.daemon.port}",
+            "LC_ALL": "C",
+            "PYTHONUTF8": "0",
+            "PYTHONCOERCECLOCALE": "0",
+        }
+        for args, shown in ((["list", "services"], b"gr\\xf6\\xdfe"), (["get", "service", "größe"], b"x=\\u001b[2J")):
+            done = run("micro", args, ascii_only)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertIn(shown, done.stdout)
+        for words in (["get", "service"], ["call"], ["publish"], ["health"]):
+            self.assert_fails(2, "UTF-8", *words, os.fsdecode(b"gr\xf6e"), "x")
 
     def test_faults(self) -> None:
         """Each in one line that says what is missing or wrong."""

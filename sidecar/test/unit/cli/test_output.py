@@ -159,3 +159,11 @@ class ArgumentsTests(SynchronousTestCase):
         self.assertEqual(parts("unix:/run/x.sock")[4], "/run/x.sock")
         for address in ("ftp://x", "http://", "x:notaport", ":80"):
             self.assertRaises(Failed, Api, address, Trust(), 1.0)
+
+
+class VisibleTests(SynchronousTestCase):
+    def test_what_a_terminal_would_obey(self) -> None:
+        """Control characters are shown in escapes, so that JSON stays JSON; text, tabs, lines and colours stay."""
+        self.assertEqual(output.visible("a\x1b[2J\x07\x9b\r"), "a\\u001b[2J\\u0007\\u009b\\u000d")
+        for text in ("größe\t1\n", "\x1b[31mFAULT\x1b[0m"):
+            self.assertEqual(output.visible(text), text)
