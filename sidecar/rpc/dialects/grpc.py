@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.application import service
+from twisted.internet.error import TimeoutError
 from twisted.internet.interfaces import IConnector
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
@@ -20,9 +21,10 @@ from sidecar.net.http2.client import Http2Connection
 from sidecar.net.http2.stream import Headers, Http2Limits, Stream, StreamReceiver
 from sidecar.net.reactor import eager
 from sidecar.rpc.dialects.connecterror import call_error, why_not
+from sidecar.rpc.dialects.connecttimes import ConnectTimes
 from sidecar.wire import grpc
 
-#: Seconds to connect to one node.
+#: Seconds to connect to one node, at most.
 CONNECT = 2.0
 
 
@@ -36,6 +38,8 @@ class GrpcTransport(service.Service):
         self.max_body = max_body
         self.seconds: Callable[[], float] = reactor.seconds
         self._limits = limits or Http2Limits()
+        self._times = ConnectTimes(CONNECT)
+        self._connect: Callable[..., IConnector] = eager.connect
         self._destinations: dict[str, _Destination] = {}
         self._connections: set[Http2Connection] = set()
 
@@ -54,7 +58,7 @@ class GrpcTransport(service.Service):
         destination = self._destinations.get(node.hostport)
         if destination is None:
             destination = self._destinations[node.hostport] = _Destination(
-                self._reactor, node, self._limits, self._forget, self._connections
+                self._reactor, node, self._limits, self._forget, self._connections, self._times, self._connect
             )
         destination.open(headers, receiver, began)
 
@@ -72,6 +76,9 @@ class _Destination:
     limits: Http2Limits
     forget: Any
     connections: set[Http2Connection]
+    times: ConnectTimes
+    dial: Callable[..., IConnector]
+    began: float = 0.0
     connection: Http2Connection | None = None
     connector: IConnector | None = None
     waiting: list[tuple[Headers, StreamReceiver, Any]] = field(factory=list)
@@ -88,9 +95,12 @@ class _Destination:
             return
         self.waiting.append((headers, receiver, began))
         if self.connector is None:
-            self.connector = eager.connect(self.reactor, self.node.address, self.node.port, _Factory(self), CONNECT)
+            key = (self.node.address, self.node.port)
+            self.began = self.reactor.seconds()
+            self.connector = self.dial(self.reactor, *key, _Factory(self), self.times.timeout(key))
 
     def connected(self, connection: Http2Connection) -> None:
+        self.times.connected((self.node.address, self.node.port), self.reactor.seconds() - self.began)
         self.connector = None
         self.connection = connection
         self.connections.add(connection)
@@ -101,6 +111,8 @@ class _Destination:
     def failed(self, reason: Failure) -> None:
         self.connector = None
         self.forget(self)
+        if reason.check(TimeoutError):
+            self.times.given_up((self.node.address, self.node.port))
         waiting, self.waiting = self.waiting, []
         for _, receiver, _began in waiting:
             receiver.failed(Unavailable(why_not(reason.value or reason)))

@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from attrs import define
 from twisted.application import service
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import TimeoutError
 from twisted.internet.interfaces import IConnector, IDelayedCall
 from twisted.internet.protocol import ClientFactory
 
@@ -20,6 +21,7 @@ from sidecar.net.client.pool import Pool
 from sidecar.net.errors import MalformedAnswer, PoolExhausted
 from sidecar.net.reactor import eager
 from sidecar.rpc.dialects.connecterror import why_not
+from sidecar.rpc.dialects.connecttimes import ConnectTimes
 
 #: Seconds between two looks for connections that idled too long.
 _SWEEP: Final = 1.0
@@ -27,11 +29,16 @@ _SWEEP: Final = 1.0
 
 @define(eq=False)
 class Destination:
-    """One address, for as long as we hold a connection to it. :ivar host: ``host:port``, as a header says it."""
+    """One address, for as long as we hold a connection to it.
+
+    :ivar host: ``host:port``, as a header says it.
+    :ivar connected: told how many seconds a connection took, or None where none was made in time.
+    """
 
     host: bytes
     pool: Pool
     seconds: Callable[[], float]
+    connected: Callable[[float | None], None]
 
 
 D = TypeVar("D", bound=Destination)
@@ -92,12 +99,16 @@ class PooledExchange(Generic[D]):
         if self._taken is not None:
             waited = self._destination.seconds() - self._taken
             connecting = min(waited, connection.connecting)
-            connection.connecting = 0.0
+            if connection.connecting:
+                self._destination.connected(connection.connecting)
+                connection.connecting = 0.0
             self._sent = (waited - connecting, connecting)
         self._connection = connection
         connection.send(self._data, self)
 
     def unreachable(self, error: Exception) -> None:
+        if isinstance(error, TimeoutError):
+            self._destination.connected(None)
         self._end(ConnectFailed(why_not(error)))
 
     def answered(self, connection: ClientConnection, status: int, body: bytes) -> None:
@@ -133,14 +144,14 @@ class PooledTransport(service.Service, Generic[D]):
 
         :param pool_size: connections to one node at most. :param pool_ttl: seconds that one may idle.
         :param max_waiting: calls that may wait for a connection to one node.
-        :param connect_timeout: seconds; shorter than a call's, so that another node can be tried.
+        :param connect_timeout: seconds at most; shorter than a call's, so that another node can be tried.
         """
         self._reactor = reactor
         self._max_body = max_body
         self._pool_size = pool_size
         self._pool_ttl = pool_ttl
         self._max_waiting = max_waiting
-        self._connect_timeout = connect_timeout
+        self._times = ConnectTimes(connect_timeout)
         self._connect = connect
         self._destinations: dict[tuple[str, int], D] = {}
         self._sweeping: IDelayedCall | None = None
@@ -160,7 +171,7 @@ class PooledTransport(service.Service, Generic[D]):
         )
         return stopping.addCallback(lambda _: None)
 
-    def _make(self, host: bytes, pool: Pool) -> D:
+    def _make(self, host: bytes, pool: Pool, connected: Callable[[float | None], None]) -> D:
         """What is to be known of a new address."""
         raise NotImplementedError
 
@@ -176,13 +187,19 @@ class PooledTransport(service.Service, Generic[D]):
             self._pool_ttl,
             emptied=partial(self._forget, key),
         )
-        made = self._destinations[key] = self._make(node.hostport.encode("utf-8"), pool)
+        made = self._destinations[key] = self._make(node.hostport.encode("utf-8"), pool, partial(self._connected, key))
         if self._sweeping is None:
             self._sweeping = self._reactor.callLater(_SWEEP, self._sweep)
         return made
 
     def _dial(self, key: tuple[str, int], factory: ClientFactory) -> IConnector:
-        return self._connect(self._reactor, *key, factory, self._connect_timeout)
+        return self._connect(self._reactor, *key, factory, self._times.timeout(key))
+
+    def _connected(self, key: tuple[str, int], seconds: float | None) -> None:
+        if seconds is None:
+            self._times.given_up(key)
+        else:
+            self._times.connected(key, seconds)
 
     def _forget(self, key: tuple[str, int]) -> None:
         # The next server at this address may be another.

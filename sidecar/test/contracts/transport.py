@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 from sidecar.errors import BadRequest, CallTimeout, ConnectFailed, ConnectionLost, ServiceFault, SidecarError
 from sidecar.interfaces import IExchange, IExchangeListener, ITransport
 from sidecar.model import Call, Node, Reply
+from sidecar.net.reactor import eager
 from sidecar.rpc.dialects.bynode import DeferredTransport
 
 if TYPE_CHECKING:
@@ -208,6 +209,22 @@ class TransportContract(Speaking):
         node = Node("foo-1", "127.0.0.1", number, (await self.make_node()).metadata)
         error = await self.failing(self.send(transport, node, Call("foo", "Say.Hello")), ConnectFailed)
         self.assertIn("refused", str(error))
+
+    async def test_black_hole(self) -> None:
+        """A node that connected quickly and does not answer any more is given up long before the usual time."""
+        transport, node = self.make_transport(1 << 20), await self.make_node()
+        given: list[float] = []
+
+        def connect(reactor: Any, host: str, port: int, factory: Any, timeout: float) -> Any:
+            given.append(timeout)
+            return eager.connect(reactor, host, port, factory, timeout)
+
+        self.patch(transport, "_connect", connect)
+        for _ in range(2):
+            await self.failing(self.send(transport, node, Call("foo", "Say.Close")), ConnectionLost)
+            await self.pause(0.05)
+        self.assertEqual(given[0], 2.0)
+        self.assertLess(given[1], 2.0)
 
     async def test_too_large(self) -> None:
         """An answer over the limit is not taken."""
