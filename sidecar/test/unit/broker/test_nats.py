@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from twisted.internet import reactor as installed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -31,7 +33,7 @@ async def started(test: TestCase, port: int) -> Any:
     broker.startService()
     test.addCleanup(broker.stopService)
     while not broker.state().connected:
-        await sleep(0.01)
+        await sleep(0.001)
     return broker
 
 
@@ -42,12 +44,27 @@ class OverFake(contract.SharedBrokerContract):
         self.server = FakeNats(reactor)
         self.server.start()
         self.addCleanup(self.server.stop)
+        self.brokers: list[IBroker] = []
 
     async def _broker(self) -> IBroker:
         broker: IBroker = await started(self, self.server.port)
+        self.brokers.append(broker)
         return broker
 
     _peer = _broker
+
+    def quiet(self, seconds: float = 0.2) -> Deferred[None]:
+        """No time has to pass: whatever the server sent before came before what it sends now."""
+
+        async def fence() -> None:
+            for broker in self.brokers:
+                sub = contract.Collector()
+                place = await broker.subscribe("fence", sub, None, ANONYMOUS)
+                await broker.publish("fence", Message({}, b""), ANONYMOUS)
+                await self.until(partial(sub.has, 1), "the fence")
+                await place.cancel()
+
+        return Deferred.fromCoroutine(fence())
 
 
 class OverReal(contract.SharedBrokerContract):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from twisted.internet import reactor as installed
 from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web import server
 from twisted.web.resource import Resource
@@ -19,6 +20,7 @@ from sidecar.model import ANONYMOUS, UNSAID, BackendOptions, Caller, Cause, Mess
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.test.contracts import broker as contract
+from sidecar.test.doubles.memorynet import MemoryAgent, MemoryNetwork
 from sidecar.wire import httpbroker as wire
 
 reactor: Any = installed
@@ -29,7 +31,48 @@ async def sleep(seconds: float) -> None:
 
 
 class OverMemory(contract.SharedBrokerContract):
-    """The contract, our client and our server over a registry in memory."""
+    """The contract, our client and our server over a registry in memory and a network in memory, in virtual time."""
+
+    def setUp(self) -> None:
+        self.network = MemoryNetwork()
+        self.registry = MemoryRegistry(self.network)
+        self.registry.startService()
+        self.addCleanup(self.registry.stopService)
+        # A turn of virtual time with each turn of the reactor, however little real time that takes.
+        self.turns = LoopingCall(self.network.advance, 0)
+        self.turns.start(0)
+        self.addCleanup(self.turns.stop)
+
+    def make_broker(self) -> Any:
+        agent: Any = MemoryAgent(self.network)
+        broker = HttpBroker(self.network, self.registry, agent, "127.0.0.1:0", 4 * 1024 * 1024)
+        broker.startService()
+        self.addCleanup(broker.stopService)
+        return broker
+
+    make_peer = make_broker
+
+    def until(self, reached: Callable[[], object], what: str, patience: float = 30.0) -> Deferred[None]:
+        async def turn() -> None:
+            for _ in range(10_000):
+                if reached():
+                    return
+                await sleep(0)
+            self.fail(f"never: {what}")
+
+        return Deferred.fromCoroutine(turn())
+
+    def quiet(self, seconds: float = 0.2) -> Deferred[None]:
+        async def turn() -> None:
+            for _ in range(10):
+                self.network.advance(seconds / 10)
+                await sleep(0)
+
+        return Deferred.fromCoroutine(turn())
+
+
+class OverSockets(contract.SharedBrokerContract):
+    """The same, over real sockets."""
 
     def setUp(self) -> None:
         self.registry = MemoryRegistry(reactor)
