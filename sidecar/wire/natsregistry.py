@@ -13,7 +13,7 @@ from attrs import frozen
 
 from sidecar.errors import MalformedRecord
 from sidecar.model import Service
-from sidecar.wire import services
+from sidecar.wire import rawjson, services
 
 #: Where questions are asked and changes are told, in the dialect of the plugins (v3, v4) and that of v5.8 and later.
 #: We say everything on both. On the first it is marked as a copy, a key that Go does not look at: who listens to both
@@ -98,7 +98,7 @@ def _said(subjects: tuple[str, str], action: str, service: Service | None) -> tu
 
 def _read(body: bytes) -> tuple[str, Any, bool]:
     try:
-        value = orjson.loads(body)
+        value = orjson.loads(rawjson.without_bom(body))
     except orjson.JSONDecodeError as error:
         raise MalformedRecord(f"not JSON: {error}") from None
     if not isinstance(value, dict):

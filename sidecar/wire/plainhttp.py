@@ -13,7 +13,7 @@ import orjson
 
 from sidecar.errors import BadRequest
 from sidecar.model import Fault, Reply
-from sidecar.wire import faults
+from sidecar.wire import faults, rawjson
 
 DEFAULT_TEMPLATE = "/{type}/{method}"
 
@@ -67,8 +67,9 @@ def answer(service: str, status: int, content_type: str, body: bytes) -> Reply |
             return Reply(body, "application/protobuf")
         if not body.strip():
             return Reply(b"null")
-        return Reply(body) if _is_json(body) else Reply(orjson.dumps(body.decode("utf-8", "replace")))
-    text = body.decode("utf-8", "replace").strip()
+        bare = rawjson.without_bom(body)
+        return Reply(bare) if _is_json(bare) else Reply(orjson.dumps(body.decode("utf-8", "replace")))
+    text = rawjson.without_bom(body).decode("utf-8", "replace").strip()
     if text.startswith("{"):
         fault = faults.parse(text)
         if fault.code:

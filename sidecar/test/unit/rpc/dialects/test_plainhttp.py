@@ -112,6 +112,14 @@ class Plain(PlainCase):
             error: Any = await self.failing(self.post(Call("srv", "Say.Hello")), ServiceFault)
             self.assertIs(outcome_of(error), outcome)
 
+    async def test_byte_order_mark(self) -> None:
+        """JSON behind a byte order mark is JSON, in a reply and in a fault, and the mark is not passed on."""
+        self.page.answer = (200, b'\xef\xbb\xbf{"a":1}')
+        self.assertEqual((await self.post(Call("srv", "Say.Hello"))).body, b'{"a":1}')
+        self.page.answer = (409, b'\xef\xbb\xbf{"id":"x","code":409,"detail":"taken","status":"Conflict"}')
+        error: Any = await self.failing(self.post(Call("srv", "Say.Hello")), ServiceFault)
+        self.assertEqual(error.fault, Fault("x", 409, "taken", "Conflict"))
+
     async def test_empty_and_text(self) -> None:
         """No body is ``null``, and words that are not JSON become a JSON string."""
         for body, result in ((b"", b"null"), (b"ok", b'"ok"')):
