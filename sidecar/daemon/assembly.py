@@ -64,7 +64,7 @@ class Daemon:
 
     settings: Settings
     service: OrderedService
-    listener: listening.Listener
+    listener: listening.BoundPort
     certificates: listening.ICertificates | None
     registry: IRegistry
     broker: IBroker

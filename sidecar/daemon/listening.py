@@ -38,19 +38,19 @@ class ICertificates(IOpenSSLServerConnectionCreator):
 
 def bind(
     listen: ListenSettings, certificates: ICertificates | None, reactor: Any, given: socket.socket | None = None
-) -> Listener:
-    """Take the port, synchronously; connections wait in the backlog until ``Listener.service`` is started.
+) -> BoundPort:
+    """Take the port, synchronously; connections wait in the backlog until ``BoundPort.service`` is started.
 
     :param certificates: for TLS, or None for none.
     :param given: a socket that listens already (systemd's) and is used in place of a TCP port.
     :raises ConfigError: the port cannot be had; the sentence says which and why.
     """
     if isinstance(listen.where, TcpPort):
-        return Listener(reactor, given or _tcp_socket(listen.where, listen.backlog), certificates)
-    return Listener(reactor, _Endpoint(listen.where, reactor), certificates)
+        return BoundPort(reactor, given or _tcp_socket(listen.where, listen.backlog), certificates)
+    return BoundPort(reactor, _Endpoint(listen.where, reactor), certificates)
 
 
-class Listener:
+class BoundPort:
     """A port that is ours and does not accept yet.
 
     :ivar host: the IP address that it is bound to; "" where it is not a TCP port.
@@ -107,7 +107,7 @@ class ListenerService(service.Service):
 
     log = Logger()
 
-    def __init__(self, reactor: Any, listener: Listener, factory: IProtocolFactory) -> None:
+    def __init__(self, reactor: Any, listener: BoundPort, factory: IProtocolFactory) -> None:
         self._reactor = reactor
         self._listener = listener
         self._factory = factory

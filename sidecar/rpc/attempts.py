@@ -95,11 +95,11 @@ class Attempts:
     _budget: RetryBudget
     made: list[Attempt] = field(factory=list)
 
-    def failed(self, attempt: Attempt, error: SidecarError, elsewhere: bool, now: float) -> Try | Wait | GiveUp:
+    def failed(self, attempt: Attempt, error: SidecarError, untried: bool, now: float) -> Try | Wait | GiveUp:
         """An attempt failed; it stands as the last of ``made`` then, with what comes next.
 
         :param error: a ``CallError``; any other kind is about the call itself, and is told as it is.
-        :param elsewhere: whether the next attempt would be at an address that was not tried yet.
+        :param untried: whether the next attempt would be at an address that was not tried yet.
         """
         if not isinstance(error, CallError):
             self._note(attempt, "give up", "the call itself is wrong")
@@ -109,7 +109,7 @@ class Attempts:
             return self._give_up(attempt, error, refusal)
         if not self._budget.withdraw(now):
             return self._give_up(attempt, error, "too many calls are tried again already: the retry budget is spent")
-        if elsewhere and now < self.deadline:
+        if untried and now < self.deadline:
             self._note(attempt, "retry", "there is another address")
             return Try()
         wait = min(_FIRST_WAIT * 10 ** len(self.made), _LONGEST_WAIT) * self._random.uniform(0.5, 1.0)

@@ -107,7 +107,7 @@ class Ejection:
         """
         record = self._records.get(address)
         if record is None:
-            self._make_room()
+            self._forget_oldest()
             self._records[address] = _Record(good=1)
             return True
         record.good += 1
@@ -129,7 +129,7 @@ class Ejection:
         """
         record = self._records.get(address)
         if record is None:
-            self._make_room()
+            self._forget_oldest()
             record = self._records[address] = _Record()
         if outcome is Outcome.CANCELLED:
             record.probing = None
@@ -227,7 +227,7 @@ class Ejection:
             return False
         return record.good / (record.good + record.bad) < _FAR_BELOW * good / total
 
-    def _make_room(self) -> None:
+    def _forget_oldest(self) -> None:
         if len(self._records) >= _MOST:
             for address in [address for address in self._records if address not in self.noted][: _MOST // 2]:
                 del self._records[address]

@@ -35,6 +35,8 @@ GENERATIONS = tuple(f"say-{version}" for version in ("v1.18.0", "v2.9.1", "v3.7.
 PARTS = (
     Part("unit", "single modules, over fakes", 60),
     Part("unit", "the NATS client, broker and registry over NATS", 30, ("nats-server",)),
+    Part("unit", "the RabbitMQ broker over RabbitMQ", 60, ("rabbitmq-server", "epmd")),
+    Part("unit", "the Redis broker over Redis", 15, ("redis-server",)),
     Part("unit", "the Consul registry over Consul", 45, ("consul",)),
     Part("unit", "the etcd registry over etcd", 45, ("etcd",)),
     Part("acceptance", "the daemon as a process", 90),

@@ -63,6 +63,8 @@ MOST_LINES = 300
 LONG: dict[str, str] = {
     "sidecar/model.py": "the values that all of it speaks in, and nothing else",
     "sidecar/interfaces.py": "the seams, and nothing else",
+    "sidecar/daemon/cmdline/flags.py": "one table, a flag a line",
+    "sidecar/registry/remote/consul.py": "one registry; what could be parted from it is in the files beside it",
 }
 
 #: Words that no name has: they tell a story where the field has a word. Left the old, right the one to use.
@@ -163,19 +165,10 @@ METAPHORS = frozenset(
 
 #: What is still to be mended, by test: how its lines begin. To shrink to nothing; what is mended is taken out.
 KNOWN: dict[str, tuple[str, ...]] = {
-    "test_net_knows_nothing_of_micro": ("sidecar.net.http.",),
-    "test_no_circles_of_files": ("sidecar.net.http.", "sidecar.registry.peers.", "sidecar.rpc."),
-    "test_files_are_short": (
-        "sidecar/daemon/cmdline/flags.py",
-        "sidecar/net/http/",
-        "sidecar/net/nats/",
-        "sidecar/registry/",
-    ),
-    "test_class_names_are_unique": ("Engine:", "Listener:", "Record:", "Refused:"),
-    "test_names": tuple(f"sidecar/{package}/" for package in ("net/http", "registry", "rpc", "wire")),
-    "test_docstrings": tuple(f"sidecar/{package}/" for package in ("net/http", "registry", "rpc", "wire")),
+    "test_no_circles_of_files": ("sidecar.net.http.",),
+    "test_files_are_short": ("sidecar/net/http/",),
+    "test_names": ("sidecar/net/http",),
     "test_documented": ("",),
-    "test_names_exist": ("",),
 }
 
 

@@ -12,7 +12,7 @@ INTERVAL, LONGEST = 4.0, 60.0
 ASKED_PATIENCE, ANNOUNCED_PATIENCE = 3.5 * INTERVAL, 200.0
 #: Seconds in which one is not asked again for a name that nobody had.
 FRESH = 1.0
-#: Names that are asked for regularly; the one not wanted for the longest time makes room.
+#: Names that are asked for regularly; the one not wanted for the longest time is forgotten.
 MAX_FOLLOWED = 4096
 #: Nodes remembered, in all and of one name. More are not believed.
 MAX_NODES, MAX_NODES_OF_NAME = 50_000, 5_000
@@ -41,7 +41,7 @@ class LastSeen:
     def follow(self, name: str, now: float) -> str | None:
         """``name`` is wanted, and was asked for just now.
 
-        :returns: the name that had to make room for it.
+        :returns: the name that was forgotten for it.
         """
         known = self._followed.pop(name, None)
         self._followed[name] = _Follow(now, now + INTERVAL)  # the last wanted stand last
@@ -78,7 +78,7 @@ class LastSeen:
         return names
 
     def saw(self, name: str, ids: Iterable[str], now: float) -> bool:
-        """The nodes are there. :returns: False where there is no room to remember them."""
+        """The nodes are there. :returns: False where no more are remembered."""
         known = self._seen.setdefault(name, {})
         fits = True
         for identity in ids:

@@ -201,13 +201,13 @@ class ConsulRegistry(RemoteRegistry):
     # --- Following ----------------------------------------------------------------------------------------------------
 
     def _follow(self, known: KnownService, index: int) -> None:
-        """Follow ``known`` where there is room for one more, or one that nobody asked for lately."""
-        room = self._known.room(self._clock.seconds())
-        if not room:
+        """Follow ``known`` where one more may be followed, or one that nobody asked for lately."""
+        free = self._known.vacancy(self._clock.seconds())
+        if not free:
             return
-        if isinstance(room, KnownService):
-            self._unfollow(room)
-            self._invalidate(room)
+        if isinstance(free, KnownService):
+            self._unfollow(free)
+            self._invalidate(free)
         self._known.follow(known, self._tasks.run(self._keep_up(known, index), f"Following {known.name}"))
 
     def _unfollow(self, known: KnownService) -> None:

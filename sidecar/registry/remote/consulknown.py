@@ -56,7 +56,7 @@ class KnownServices:
             self._followed.move_to_end(known.name)
 
     def remember(self, known: KnownService) -> Iterator[KnownService]:
-        """Keep ``known`` as the last one asked for. :returns: those that made room, which are known no more."""
+        """Keep ``known`` as the last one asked for. :returns: those that had to go for it, which are known no more."""
         self._known[known.name] = known
         self._known.move_to_end(known.name)
         while len(self._known) > REMEMBERED:
@@ -68,7 +68,7 @@ class KnownServices:
     def unfollowed(self) -> list[KnownService]:
         return [known for known in self._known.values() if known.task is None]
 
-    def room(self, now: float) -> bool | KnownService:
+    def vacancy(self, now: float) -> bool | KnownService:
         """Whether one more may be followed; or which one has to be followed no more for it."""
         if len(self._followed) < self.limit:
             return True

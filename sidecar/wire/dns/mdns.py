@@ -30,12 +30,12 @@ from sidecar.wire.dns.packet import (
     A,
     Packet,
     Question,
-    Record,
+    ResourceRecord,
     decode,
     pack_name,
 )
 
-__all__ = ["AAAA", "ANY", "PTR", "SRV", "TXT", "A", "Packet", "Question", "Record", "decode"]
+__all__ = ["AAAA", "ANY", "PTR", "SRV", "TXT", "A", "Packet", "Question", "ResourceRecord", "decode"]
 
 GROUP, PORT = "224.0.0.251", 5353
 #: The zones that services live in: since v1.10, and before.

@@ -43,7 +43,7 @@ class Question:
 
 
 @frozen
-class Record:
+class ResourceRecord:
     """:ivar name: its owner, without the last dot.
     :ivar value: by ``type``: a name, an address, (port, target), text."""
 
@@ -59,7 +59,7 @@ class Packet:
 
     response: bool
     questions: tuple[Question, ...] = ()
-    records: tuple[Record, ...] = ()
+    records: tuple[ResourceRecord, ...] = ()
 
 
 # --- Names ----------------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def _decode(packet: bytes) -> Packet:
     return Packet(response, tuple(questions), tuple(_records(packet, at, count)) if response else ())
 
 
-def _records(packet: bytes, at: int, count: int) -> Iterator[Record]:
+def _records(packet: bytes, at: int, count: int) -> Iterator[ResourceRecord]:
     for _ in range(count):
         name, at = _unpack_name(packet, at)
         kind, cls, ttl, length = RECORD.unpack_from(packet, at)
@@ -151,7 +151,7 @@ def _records(packet: bytes, at: int, count: int) -> Iterator[Record]:
         if cls & ~_TOP_BIT == IN:
             value = _value(packet, kind, at, end)
             if value is not None:
-                yield Record(name, kind, ttl, value)
+                yield ResourceRecord(name, kind, ttl, value)
         at = end
 
 

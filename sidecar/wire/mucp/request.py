@@ -18,13 +18,13 @@ from sidecar.wire.rpc import JSON
 class RequestTemplate(NamedTuple):
     """All of a request but what differs from call to call.
 
-    :ivar text: the request with holes for ``%``. :ivar room: bytes of the JSON envelope around payload and id.
+    :ivar text: the request with holes for ``%``. :ivar envelope: bytes of the JSON envelope around payload and id.
     :ivar routed: whether the Micro headers are there, and with them three holes for the id.
     :ivar method: what a protobuf envelope names, "" for JSON.
     """
 
     text: bytes
-    room: int
+    envelope: int
     routed: bool
     method: str
 
@@ -40,7 +40,7 @@ class RequestTemplate(NamedTuple):
         if self.method:
             payload = protorpc.request(self.method, number, payload)
             return self.text % (id, id, id, nanos, len(payload), metadata, payload)
-        length = self.room + len(payload) + len(id)
+        length = self.envelope + len(payload) + len(id)
         if self.routed:
             return self.text % (id, id, id, nanos, length, metadata, payload, id)
         return self.text % (nanos, length, metadata, payload, id)

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sidecar.daemon.certificates import Certificates
 from sidecar.daemon.cmdline.settings import EndpointPort, ListenSettings, TcpPort, TlsSettings
-from sidecar.daemon.listening import Listener, bind
+from sidecar.daemon.listening import BoundPort, bind
 from sidecar.errors import ConfigError
 from sidecar.test.doubles.certificates import authority
 
@@ -28,7 +28,7 @@ class Greeter(Protocol):
 
 
 class ListeningTests(TestCase):
-    def listener(self, where: TcpPort | EndpointPort, tls: TlsSettings | None = None) -> Listener:
+    def listener(self, where: TcpPort | EndpointPort, tls: TlsSettings | None = None) -> BoundPort:
         listener = bind(ListenSettings(where), None if tls is None else Certificates(tls), reactor)
         service = listener.service(Factory.forProtocol(Greeter))
         service.startService()
@@ -126,7 +126,7 @@ class ListeningTests(TestCase):
         context.load_cert_chain(*issuer.issue("client"))
         self.assertEqual(await self.tls_greeting(listener, context), b"hello")
 
-    async def tls_greeting(self, listener: Listener, context: ssl.SSLContext, port: int = 0) -> bytes:
+    async def tls_greeting(self, listener: BoundPort, context: ssl.SSLContext, port: int = 0) -> bytes:
         def ask() -> bytes:
             with (
                 socket.create_connection(("127.0.0.1", port or listener.port), timeout=30) as sock,

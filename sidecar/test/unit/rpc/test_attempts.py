@@ -43,8 +43,8 @@ def at(node: Node, seconds: float, detail: str = "") -> Attempt:
 
 
 class Verdicts(SynchronousTestCase):
-    def verdict(self, retry: Literal["safe", "error", "never"], error: CallError, elsewhere: bool = True) -> object:
-        return attempts(retry).failed(at(A, 0.1), error, elsewhere, 0.1)
+    def verdict(self, retry: Literal["safe", "error", "never"], error: CallError, untried: bool = True) -> object:
+        return attempts(retry).failed(at(A, 0.1), error, untried, 0.1)
 
     def test_table(self) -> None:
         """``safe`` repeats what cannot have run, ``error`` also 408 and 500, ``never`` nothing."""

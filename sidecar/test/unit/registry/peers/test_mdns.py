@@ -217,18 +217,20 @@ class Packets(TestCase):
 
     async def test_cannot_carry(self) -> None:
         """What mDNS cannot carry is refused with the field and the reason, and nothing is kept."""
-        good = a_service("good")
+        good = a_service("cannot.carry")
         (node,) = good.nodes
-        for bad in (
+        bad = (
             evolve(good, nodes=(evolve(node, address="host.example"),)),
             evolve(good, name="x" * 64),
             evolve(good, name="a..b"),
             evolve(good, name=".".join(["x" * 60] * 5)),
             evolve(good, nodes=(evolve(node, id="y" * 64),)),
             evolve(good, nodes=(evolve(node, metadata={"k": random_text(80_000)}),)),
-        ):
-            await self.assertFailure(self.registry.register(bad, None, ANONYMOUS), BadRequest)
-        self.assertEqual(await self.registry.list(), ())
+        )
+        for one in bad:
+            await self.assertFailure(self.registry.register(one, None, ANONYMOUS), BadRequest)
+        # Others on this link, such as a test that runs beside this one, may have names of their own.
+        self.assertEqual({one.name for one in bad} & set(await self.registry.list()), set())
 
     async def test_goodbye_at_stop(self) -> None:
         """Stopping says goodbye for everything registered here."""

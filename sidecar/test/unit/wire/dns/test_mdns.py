@@ -28,11 +28,11 @@ def packed(told: Any) -> bytes:
 
 def packet(text: bytes, address: str = "10.0.0.1", port: int = 80, instance: str = "say-1.say.micro") -> mdns.Packet:
     records = [
-        mdns.Record(instance, mdns.SRV, 120, (port, "host")),
-        mdns.Record(instance, mdns.TXT, 120, text),
+        mdns.ResourceRecord(instance, mdns.SRV, 120, (port, "host")),
+        mdns.ResourceRecord(instance, mdns.TXT, 120, text),
     ]
     if address:
-        records.insert(1, mdns.Record("host", mdns.A, 120, address))
+        records.insert(1, mdns.ResourceRecord("host", mdns.A, 120, address))
     return mdns.Packet(True, (), tuple(records))
 
 
