@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet import reactor
+from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
@@ -286,6 +287,21 @@ class Bad(Calls):
 
 
 class InTime(Calls):
+    async def test_stale_ids(self) -> None:
+        """Three ids are left at an address where nobody listens, one node lives: of 400 calls none fails."""
+        service = self.start()
+        port = self.reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+        dead = port.getHost().port
+        await port.stopListening()
+        nodes = tuple(Node(f"stale-{number}", "127.0.0.1", dead) for number in range(3))
+        self.successResultOf(self.registry.register(Service("foo", "1", nodes=nodes), None, ANONYMOUS))
+        for strategy in ("random", "roundrobin", "leastbusy"):
+            self.make(strategy=strategy)
+            for _ in range(10):
+                waiting = [self.begin(b'{"service":"foo","method":"Say.Hello","request":{}}') for _ in range(40)]
+                self.assertEqual({(await self.answer(each)).status for each in waiting}, {200}, strategy)
+        self.assertEqual(len(service.heard), 1200)
+
     async def test_timeout(self) -> None:
         """A node that hangs costs the deadline, and the detail says so."""
         self.start()
