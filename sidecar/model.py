@@ -342,6 +342,7 @@ class BackendOptions:
     :ivar max_body: bytes of the largest message or answer to take.
     :ivar kind: the name of the backend's entry point, as in ``--registry=``.
     :ivar hosts: names by which a listener of the backend's own may be asked, besides those of this machine.
+    :ivar events_create: whether a stream that events need is made where it is missing.
     """
 
     reactor: Any = None
@@ -360,3 +361,4 @@ class BackendOptions:
     max_body: int = 4 * 1024 * 1024
     kind: str = "memory"
     hosts: tuple[str, ...] = ()
+    events_create: bool = False

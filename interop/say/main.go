@@ -21,6 +21,8 @@ const usage = `usage: say serve     [flags]                        answer Say.* 
        say stream    [flags] SERVICE METHOD JSON... open a stream, send each JSON, print what comes until it ends
        say publish   [flags] TOPIC JSON...          publish each JSON
        say subscribe [flags] TOPIC [QUEUE]          print each message until SIGTERM
+       say emit      [flags] TOPIC JSON...          publish each JSON as an event (v4.11.0 and v5.30.0)
+       say consume   [flags] TOPIC [GROUP]          print each event until SIGTERM
 "say COMMAND -h" lists the flags.
 `
 
@@ -49,7 +51,7 @@ func parse(command string, args []string) (*settings, []string) {
 	f.StringVar(&s.metadata, "metadata", "", "metadata, k=v,k=v: of the node for serve, of the request otherwise")
 	f.StringVar(&s.registry, "registry", "memory", "memory (found by nobody else), mdns, consul, etcd, nats")
 	f.StringVar(&s.registryAddress, "registry-address", "", "host:port of the registry")
-	f.StringVar(&s.broker, "broker", "http", "http, nats")
+	f.StringVar(&s.broker, "broker", "http", "http, nats; rabbitmq, redis with v4.11.0; rabbitmq with v5.30.0")
 	f.StringVar(&s.brokerAddress, "broker-address", "", "host:port of the broker")
 	f.StringVar(&s.brokerListen, "broker-listen", "127.0.0.1:0", "address that the http broker listens on")
 	f.StringVar(&s.protocol, "protocol", micro.Protocol, "mucp, and grpc where it was ever the default")

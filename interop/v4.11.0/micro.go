@@ -3,6 +3,8 @@ package micro
 
 import (
 	natsbroker "github.com/go-micro/plugins/v4/broker/nats"
+	"github.com/go-micro/plugins/v4/broker/rabbitmq"
+	"github.com/go-micro/plugins/v4/broker/redis"
 	"github.com/go-micro/plugins/v4/registry/consul"
 	"github.com/go-micro/plugins/v4/registry/etcd"
 	"github.com/go-micro/plugins/v4/registry/nats"
@@ -40,6 +42,7 @@ var (
 	}
 	Brokers = map[string]func(...broker.Option) broker.Broker{
 		"http": broker.NewBroker, "nats": natsbroker.NewBroker,
+		"rabbitmq": rabbitmq.NewBroker, "redis": redis.NewBroker,
 	}
 	Servers = map[string]func(...server.Option) server.Server{
 		"mucp": server.NewRPCServer,

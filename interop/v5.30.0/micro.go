@@ -7,6 +7,7 @@ import (
 	"go-micro.dev/v5"
 	"go-micro.dev/v5/broker"
 	natsbroker "go-micro.dev/v5/broker/nats"
+	"go-micro.dev/v5/broker/rabbitmq"
 	"go-micro.dev/v5/client"
 	"go-micro.dev/v5/errors"
 	"go-micro.dev/v5/metadata"
@@ -43,6 +44,7 @@ var (
 	}
 	Brokers = map[string]func(...broker.Option) broker.Broker{
 		"http": broker.NewHttpBroker, "nats": natsbroker.NewNatsBroker,
+		"rabbitmq": rabbitmq.NewBroker,
 	}
 	Servers = map[string]func(...server.Option) server.Server{"mucp": server.NewRPCServer}
 	Clients = map[string]func(...client.Option) client.Client{"mucp": client.NewClient}

@@ -10,16 +10,17 @@ from collections.abc import Callable
 
 from attrs import define, field
 from twisted.application import service
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sidecar.broker.events import Events
 from sidecar.broker.local import LocalSubscriber, LocalSubscribers
 from sidecar.broker.outgoing import addressed
-from sidecar.errors import EngineUnavailable, Forbidden, SidecarError, TooLarge, TopicInvalid
-from sidecar.interfaces import IBroker, ISubscription
-from sidecar.model import BackendOptions, BackendState, Caller, Message
+from sidecar.errors import BadRequest, EngineUnavailable, Forbidden, SidecarError, TooLarge, TopicInvalid
+from sidecar.interfaces import IDelivery, IDurableBroker, ISubscription
+from sidecar.model import BackendOptions, BackendState, Caller, Message, PublishOptions, SubscribeOptions
 from sidecar.net.errors import InvalidSubject, MessageTooLarge, NetError, NotPermitted, Unavailable
 from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
@@ -45,7 +46,7 @@ class _Subscription:
     subscribers: LocalSubscribers = field(factory=LocalSubscribers)
 
 
-@implementer(IBroker)
+@implementer(IDurableBroker)
 @define(eq=False, slots=False, init=False)
 class NatsBroker(service.MultiService):
     """Publishes to NATS and confirms each message; subscriptions stand through outages and come back by themselves.
@@ -54,11 +55,14 @@ class NatsBroker(service.MultiService):
     queue are each known to NATS, so that its share counts them all.
     """
 
+    abilities: frozenset[str] = field()
     _shared: dict[str, _Subscription] = field()
 
-    def __init__(self, clock: IReactorTime, link: NatsClient) -> None:
-        """:param link: becomes part of this service."""
+    def __init__(self, clock: IReactorTime, link: NatsClient, create_streams: bool = False) -> None:
+        """:param link: becomes part of this service. :param create_streams: whether events make streams."""
         super().__init__()
+        self.abilities = frozenset(("events", "ack"))
+        self._events = Events(clock, link, create_streams)
         self._clock = clock
         self._link = link
         self._shared = {}
@@ -103,6 +107,37 @@ class NatsBroker(service.MultiService):
         # Where the topic is subscribed already, this still waits for the server's word: what was published before the
         # call is not delivered to the new subscriber then.
         return self._link.subscribe(subscription.interest).addErrback(_told).addCallbacks(subscribed, refused)
+
+    def publish_with(self, topic: str, message: Message, options: PublishOptions, caller: Caller) -> Deferred[None]:
+        if not options.events:
+            return self.publish(topic, message, caller)
+        problem = name_problem("topic", topic)
+        if problem is not None:
+            return fail(problem)
+        if not self.running:
+            return fail(EngineUnavailable("the NATS broker is stopped: the event was not taken"))
+        return ensureDeferred(self._events.publish(topic, message))
+
+    def consume(
+        self, topic: str, take: Callable[[IDelivery], None], options: SubscribeOptions, caller: Caller
+    ) -> Deferred[ISubscription]:
+        if not options.events:
+            return fail(
+                BadRequest(
+                    "ack: NATS has nothing to acknowledge but events: say events=1 too, or have --broker=rabbitmq"
+                )
+            )
+        problem = name_problem("topic", topic)
+        if problem is not None:
+            return fail(problem)
+        if not self.running:
+            return fail(EngineUnavailable("the NATS broker is stopped: nothing was subscribed"))
+        return ensureDeferred(self._events.consume(topic, take, options.queue))
+
+    def stopService(self) -> Deferred[None]:
+        self._events.stop()
+        stopping: Deferred[None] = super().stopService()
+        return stopping
 
     def state(self) -> BackendState:
         return BackendState("nats", connected=self._link.connected, detail=self._link.detail)
@@ -159,11 +194,11 @@ def _shown(name: str) -> str:
     return ascii(name if len(name) <= 80 else name[:80] + "...")
 
 
-def build(options: BackendOptions) -> IBroker:
+def build(options: BackendOptions) -> IDurableBroker:
     """The entry point ``microsidecar.brokers: nats``.
 
     :raises InvalidSetting: an address, a certificate or the credentials file cannot be used.
     """
     link = NatsClient(options.reactor, NatsServers.from_options(options), "microsidecar broker")
-    broker: IBroker = NatsBroker(options.reactor, link)
+    broker: IDurableBroker = NatsBroker(options.reactor, link, options.events_create)
     return broker

@@ -314,6 +314,7 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 repeatable=True,
             ),
             *_engine("broker"),
+            _switch("broker_events_create", "make a stream of JetStream's that events need and that is missing"),
             Flag(
                 "broker_slow",
                 parsers.choice("drop", "close"),

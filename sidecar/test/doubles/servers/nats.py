@@ -66,6 +66,7 @@ class FakeNatsConnection(LineReceiver):
                 self.sendLine(f"-ERR 'Permissions Violation for Subscription to \"{subject}\"'".encode())
             else:
                 self.subscriptions[number] = (subject, queue)
+                self.server.subscribed()
         elif verb == "UNSUB":
             self.subscriptions.pop(words[0], None)
         elif verb == "PUB":
@@ -127,6 +128,9 @@ class FakeNats:
         """Drop every client."""
         for connection in list(self.connections):
             connection.transport.abortConnection()
+
+    def subscribed(self) -> None:
+        """Somebody subscribed to something."""
 
     def route(self, subject: str, reply: str, payload: bytes, sender: FakeNatsConnection | None = None) -> None:
         self.published.append((subject, payload))

@@ -137,7 +137,7 @@ class FaultTests(SynchronousTestCase):
     def test_unknown_engines_name_those_there_are(self) -> None:
         """From the entry points."""
         self.assert_fault(["--registry=zookeeper"], "zookeeper", "consul", "etcd", "mdns", "memory", "nats")
-        self.assert_fault(["--broker=kafka"], "kafka", "http", "memory", "nats")
+        self.assert_fault(["--broker=kafka"], "kafka", "http", "memory", "nats", "rabbitmq", "redis")
         self.assert_fault(["--registry=memory,memory"], "twice")
 
     def test_unknown_flags(self) -> None:
@@ -251,6 +251,8 @@ class ResolvingTests(SynchronousTestCase):
         self.assertEqual((consul.addresses, consul.token, consul.username), (("https://c:8501",), "t", ""))
         self.assertEqual((etcd.addresses, etcd.username, etcd.token), ((), "u", ""))
         self.assertRaises(usage.UsageError, settings, "--registry=consul", "--registry_address=etcd=x:1")
+        url = "amqp://me:pass=word@rabbit:5672"
+        self.assertEqual(settings("--broker=rabbitmq", f"--broker_address={url}").broker.engine.addresses, (url,))
 
     def test_the_http_broker_listens(self) -> None:
         """Its address is its own, as in go-micro."""

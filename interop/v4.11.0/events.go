@@ -1,0 +1,18 @@
+package micro
+
+import (
+	"go-micro.dev/v4/events"
+	"github.com/go-micro/plugins/v4/events/natsjs"
+)
+
+type ConsumeOption = events.ConsumeOption
+
+var (
+	EventGroup    = events.WithGroup
+	EventMetadata = events.WithMetadata
+)
+
+// NewStream is the events plugin over the JetStream at address.
+func NewStream(address string) (events.Stream, error) {
+	return natsjs.NewStream(natsjs.Address(address))
+}
