@@ -72,4 +72,5 @@ def _engine(given: Source, flag: str, kind: str) -> BackendOptions:
         key_file=key,
         interface=given.text("mdns_interface") if kind == "mdns" else "",
         listen="".join(addresses) if listens else "",
+        events_create=flag == "broker" and given["broker_events_create"],
     )

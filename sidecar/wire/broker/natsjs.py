@@ -126,7 +126,7 @@ def consumer_config(stream: str, group: str, topic: str, inbox: str, lasting: bo
 
 
 @frozen
-class ApiAnswer:
+class JetStreamAnswer:
     """What JetStream answered. :ivar code: of its error, 0 for none. :ivar text: in words. :ivar fields: the rest."""
 
     code: int
@@ -134,18 +134,18 @@ class ApiAnswer:
     fields: dict[str, Any]
 
 
-def answer(payload: bytes) -> ApiAnswer:
+def answer(payload: bytes) -> JetStreamAnswer:
     """Read an answer; one that cannot be read is an error of code 500."""
     try:
         fields = orjson.loads(payload)
     except orjson.JSONDecodeError:
-        return ApiAnswer(500, "an answer that is no JSON", {})
+        return JetStreamAnswer(500, "an answer that is no JSON", {})
     if not isinstance(fields, dict):
-        return ApiAnswer(500, "an answer that is no object", {})
+        return JetStreamAnswer(500, "an answer that is no object", {})
     error = fields.get("error")
     if isinstance(error, dict):
-        return ApiAnswer(int(error.get("code") or 500), str(error.get("description") or "an error"), fields)
-    return ApiAnswer(0, "", fields)
+        return JetStreamAnswer(int(error.get("code") or 500), str(error.get("description") or "an error"), fields)
+    return JetStreamAnswer(0, "", fields)
 
 
 def deliveries(reply: str) -> int:
