@@ -132,7 +132,12 @@ class Pool:
         for connector in list(self._coming):
             connector.disconnect()
         for connection in list(self._all):
-            connection.drop()
+            # An idle one says goodbye: a reset would stand in the log of the server as an error.
+            if connection in self._idle:
+                self._idle.remove(connection)
+                connection.close()
+            else:
+                connection.drop()
         self._check_emptied()
         return stopped
 

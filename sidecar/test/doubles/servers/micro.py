@@ -13,7 +13,8 @@ from attrs import define, field, frozen
 from httptools import HttpRequestParser
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
 
 from sidecar.model import Node, Service
 
@@ -73,7 +74,7 @@ class MicroService:
     :ivar style: whose answers: ``g1`` 2016 to 2018, ``v0.20`` early 2019, ``v1.0`` to v1.8, ``v1.9`` and all later.
     :ivar copies: answers begin as a copy of the request's headers, as those of real servers do.
     :ivar heard: the calls that came, in order.
-    :ivar opened: connections that were made. :ivar open: those that are open now.
+    :ivar opened: connections that were made. :ivar open: those that are open now. :ivar ends: how the others ended.
     """
 
     name: str = "foo"
@@ -83,6 +84,7 @@ class MicroService:
     heard: list[Heard] = field(factory=list)
     opened: int = 0
     open: set[_Conversation] = field(factory=set)
+    ends: list[Failure] = field(factory=list)
     listener: Any = None
     reactor: Any = None
 
@@ -152,7 +154,8 @@ class _Conversation(Protocol):
         self._number = self._service.opened
         self._service.open.add(self)
 
-    def connectionLost(self, reason: object = None) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._service.ends.append(reason)
         self._service.open.discard(self)
 
     def dataReceived(self, data: bytes) -> None:

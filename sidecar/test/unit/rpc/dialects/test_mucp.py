@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -191,6 +192,15 @@ class Requests(MucpCase):
         await self.send(transport, node, HELLO, PATIENCE)
         await transport.stopService()
         self.assertEqual(transport.connections, 0)
+
+    async def test_stop_is_a_goodbye(self) -> None:
+        """Idle connections are closed in order, not reset: a reset stands in a server's log as an error."""
+        transport, node = self.make_transport(1 << 20), await self.make_node()
+        await self.send(transport, node, HELLO)
+        await transport.stopService()
+        while self.service.open:
+            await self.pause(0.01)
+        self.assertEqual([reason.type for reason in self.service.ends], [ConnectionDone])
 
     async def test_restarted(self) -> None:
         """A node that was restarted while its connection idled does not surface as an error."""
