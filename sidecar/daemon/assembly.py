@@ -45,6 +45,7 @@ from sidecar.web.tree import build_tree
 from sidecar.websocket.sessions.pubsub import PubSubSessions
 from sidecar.websocket.sessions.stream import StreamSessions
 from sidecar.websocket.sockets import WebSockets
+from sidecar.wire.fields import RegistrationLimits
 
 #: Seconds that one part may take to stop, beyond the drain's own patience.
 PATIENCE = 5.0
@@ -128,10 +129,11 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
     recorder = StatsRecorder(reactor)
 
     engines = tuple(engine.kind for engine in settings.registry.engines)
+    most = RegistrationLimits(settings.http.max_nodes, settings.http.max_endpoints, settings.http.max_values)
     root = build_tree(
         cors=cors,
         browsers=browsers,
-        registry=RegistryResource(registry, limits.max_body, partial(node_id, engines=engines)),
+        registry=RegistryResource(registry, limits.max_body, partial(node_id, engines=engines), most),
         rpc=RpcResource(client, _policy(settings), limits.max_body, {app.name: app.registrar for app in apps}),
         stream=StreamResource(StreamSessions(streams, sockets), cors),
         broker=BrokerResource(broker, pubsub, cors, limits.max_body),

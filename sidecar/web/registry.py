@@ -83,13 +83,20 @@ class Descriptions:
 class RegistryResource(MethodResource):
     """GET lists or describes, POST registers, DELETE deregisters."""
 
-    def __init__(self, registry: IRegistry, max_body: int, make_id: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        registry: IRegistry,
+        max_body: int,
+        make_id: Callable[[str], str],
+        limits: fields.RegistrationLimits | None = None,
+    ) -> None:
         """:param max_body: bytes of a registration. :param make_id: makes the id of a node that came without, from the
-        name of its service."""
+        name of its service. :param limits: how much a registration may hold."""
         super().__init__({"GET": self._read, "POST": self._register, "DELETE": self._deregister})
         self._registry = registry
         self._max_body = max_body
         self._make_id = make_id
+        self._limits = limits
         self._descriptions = Descriptions()
         self._queries: dict[bytes, RegistryQuery] = {}
         self._watch: IWatch | None = None
@@ -167,7 +174,7 @@ class RegistryResource(MethodResource):
 
     async def _register(self, request: Request) -> Answer:
         lifetime = _ttl(query(request.uri).expect(*PARAMETERS).one("ttl"))
-        service = services.decode(body(request, self._max_body), "register", self._make_id)
+        service = services.decode(body(request, self._max_body), "register", self._make_id, self._limits)
         try:
             await self._registry.register(service, lifetime, caller_of(request))
         finally:
@@ -177,7 +184,7 @@ class RegistryResource(MethodResource):
 
     async def _deregister(self, request: Request) -> Answer:
         query(request.uri).expect(*PARAMETERS)
-        service = services.decode(body(request, self._max_body), "deregister", self._make_id)
+        service = services.decode(body(request, self._max_body), "deregister", self._make_id, self._limits)
         try:
             await self._registry.deregister(service, caller_of(request))
         finally:

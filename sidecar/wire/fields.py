@@ -1,19 +1,36 @@
-"""Fields by name: those of a service's JSON, each checked and named by its path where it is wrong, and names that were
-nearly hit. Pure."""
+"""Fields by name: those of a service's JSON, each checked and named by its path where it is wrong, names that were
+nearly hit, and forms. Pure."""
 
 from __future__ import annotations
 
+import re
+from binascii import a2b_qp
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address
 from sys import intern
 from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
 
 import orjson
+from attrs import frozen
 
 from sidecar.model import EMPTY
 
 #: Characters in a name, version, node id or host. A key of an engine, a URL path and a log line must all hold it.
 MAX_NAME = 512
+
+
+@frozen
+class RegistrationLimits:
+    """How much one registration may hold, so that reading it keeps nobody waiting.
+
+    :ivar nodes: how many. :ivar endpoints: how many.
+    :ivar values: JSON values in all: each object, array, member and item counts.
+    """
+
+    nodes: int = 1000
+    endpoints: int = 1000
+    values: int = 30_000
 
 
 class WrongField(Exception):
@@ -230,3 +247,20 @@ def refuse_consul(obj: object) -> None:
     }
     wanted = orjson.dumps({"name": name[:80], "nodes": [node]}).decode("utf-8")
     raise WrongField("", f"this looks like a service definition of Consul's; send go-micro's form: {wanted}")
+
+
+# --- Forms -----------------------------------------------------------------------------------------------------------
+
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+def unquoted(text: bytes) -> bytes:
+    """A name or value of a form as it was before it was escaped; a broken escape stays as it is."""
+    if b"+" in text:
+        text = text.replace(b"+", b" ")
+    if b"%" not in text:
+        return text
+    if _BAD_ESCAPE.search(text):
+        return unquote_to_bytes(text)
+    # The same in C: a body of a million escapes would hold everybody else up for a third of a second.
+    return a2b_qp(text.replace(b"=", b"=3D").replace(b"%", b"="))

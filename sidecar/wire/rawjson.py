@@ -61,6 +61,15 @@ def is_json(text: bytes) -> bool:
     return True
 
 
+def is_strict_json(text: bytes) -> bool:
+    """The same for JSON that every decoder reads alike, nested no deeper than a thousand levels. All in C."""
+    try:
+        orjson.loads(without_bom(text))
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
 def members(body: bytes) -> dict[str, bytes]:
     """The members of a JSON object, each value as its own bytes. Of a name given twice the last one counts.
 

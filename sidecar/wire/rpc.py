@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 import orjson
 
@@ -183,26 +182,20 @@ def _form_fields(body: bytes, needed: str = "") -> dict[str, str | bytes]:
     others: list[str] = []
     for pair in body.split(b"&"):
         name, _, value = pair.partition(b"=")
-        called = _unquoted(name).decode("latin-1")
+        called = near.unquoted(name).decode("latin-1")
         known = _NAMES.get(called.lower())
         if known is None:
             others.append(called)
         if known is None or known in fields:
             continue
         try:
-            fields[known] = _unquoted(value).decode("utf-8")
+            fields[known] = near.unquoted(value).decode("utf-8")
         except UnicodeDecodeError:
             if known == "request":
                 raise BadRequest("error decoding request string: not UTF-8") from None
             raise BadRequest(f"invalid {known}: not UTF-8") from None
     _refuse_lost(others, not needed or needed in fields)
     return fields
-
-
-def _unquoted(text: bytes) -> bytes:
-    if b"+" in text:
-        text = text.replace(b"+", b" ")
-    return unquote_to_bytes(text) if b"%" in text else text
 
 
 def _call(

@@ -13,14 +13,17 @@ from typing import Any, Literal
 
 import orjson
 
-from sidecar.errors import BadRequest, MalformedRecord
+from sidecar.errors import BadRequest, MalformedRecord, TooLarge
 from sidecar.model import Endpoint, Node, Service, Value
 from sidecar.wire import fields as checked
 from sidecar.wire import rawjson
-from sidecar.wire.fields import WrongField
+from sidecar.wire.fields import RegistrationLimits, WrongField
 
 #: Go's reflection goes three levels down; this leaves room for others and none for a bomb.
 MAX_DEPTH = 16
+
+#: Bytes of a body that is looked at though it holds too much, to tell what is no JSON by that name.
+_LOOKED_AT = 1024 * 1024
 
 What = Literal["register", "deregister"]
 
@@ -28,22 +31,36 @@ What = Literal["register", "deregister"]
 # --- Reading --------------------------------------------------------------------------------------------------------
 
 
-def decode(body: bytes, what: What, make_id: Callable[[str], str]) -> Service:
+def decode(body: bytes, what: What, make_id: Callable[[str], str], limits: RegistrationLimits | None = None) -> Service:
     """Read what an app posted to ``/registry``.
 
     :param body: JSON, in UTF-8.
     :param what: to ``deregister``, a node needs nothing but its id.
     :param make_id: gives an id to a node without one when registering; its argument is the service's name.
-    :raises BadRequest: naming the field by path.
+    :param limits: how much it may hold.
+    :raises BadRequest: naming the field by path. :raises TooLarge: it holds more than it may.
     :source: micro/go-micro@d3bfdc79:registry/service.go, micro/go-micro@v6.10.0:registry/registry.go
     """
+    limits = limits or RegistrationLimits()
+    # Counted in C before anything is made of it. Inside strings these letters count too, which no name is full of.
+    count = sum(body.count(letter) for letter in (b"{", b"[", b",", b":"))
+    if count > limits.values and (len(body) > _LOOKED_AT or rawjson.is_strict_json(body)):
+        raise TooLarge(f"the service holds more than {limits.values} JSON values: register its nodes in several posts")
     try:
         obj = _load(rawjson.without_bom(body))
+        _refuse_many(obj, limits)
         checked.refuse_consul(obj)
         checked.refuse_slips(obj)
         return _read_service(obj, _strict_parser(what, make_id), need_nodes=True)
     except WrongField as wrong:
         raise BadRequest(str(wrong)) from None
+
+
+def _refuse_many(obj: object, limits: RegistrationLimits) -> None:
+    for key, value in obj.items() if isinstance(obj, dict) else ():
+        most = {"nodes": limits.nodes, "endpoints": limits.endpoints}.get(key.lower())
+        if most is not None and isinstance(value, list) and len(value) > most:
+            raise TooLarge(f"{key[:20]}: {len(value)}, and a registration may have {most}: send several, of fewer each")
 
 
 def decode_record(body: bytes) -> Service:

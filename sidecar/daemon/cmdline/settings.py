@@ -60,11 +60,18 @@ class TlsSettings:
 
 @frozen
 class HttpSettings:
-    """The limits of the HTTP server. :ivar channel: ``fast`` is ours over httptools, ``stock`` twisted.web's own."""
+    """The limits of the HTTP server.
+
+    :ivar channel: ``fast`` is ours over httptools, ``stock`` twisted.web's own.
+    :ivar max_nodes: of one registration. :ivar max_endpoints: the same. :ivar max_values: JSON values in it, in all.
+    """
 
     channel: Literal["fast", "stock"] = "fast"
     max_header: int = 16 * 1024
     max_body: int = 4 * 1024 * 1024
+    max_nodes: int = 1000
+    max_endpoints: int = 1000
+    max_values: int = 30_000
     header_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 75.0

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import unquote_to_bytes
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.errors import BadRequest
+from sidecar.errors import BadRequest, TooLarge
 from sidecar.wire import fields, services
 
 CALL = ("service", "method", "address", "request", "timeout", "version")
 QUERY = ("service", "format", "version", "ttl")
+
+
+class Forms(SynchronousTestCase):
+    @given(
+        st.lists(st.sampled_from([b"%", b"=", b"_", b"+", b" ", b"\n", b"\r\n", b"4", b"aF", b"%41", b"%0a", b"%3D"]))
+    )
+    @settings(deadline=None, max_examples=500)
+    def test_unquoted(self, pieces: list[bytes]) -> None:
+        """The quick way in C reads what the standard library reads."""
+        text = b"".join(pieces)
+        self.assertEqual(fields.unquoted(text), unquote_to_bytes(text.replace(b"+", b" ")))
 
 
 class Meant(SynchronousTestCase):
@@ -82,10 +96,32 @@ class Registrations(SynchronousTestCase):
             self.assertIn(wanted, told)
         self.assertIn('"name":"web"', refusal({"Name": "web", "Port": 80}))
 
+    def test_limits(self) -> None:
+        """A registration holds as much as its limits say and not one more, and is told which limit that is."""
+        limits = fields.RegistrationLimits(nodes=3, endpoints=2, values=60)
+
+        def register(**members: object) -> None:
+            body = json.dumps({"name": "a", **members}, separators=(",", ":")).encode()
+            services.decode(body, "register", str, limits)
+
+        nodes = [{"id": f"a-{number}", "address": "h:1"} for number in range(4)]
+        endpoints = [{"name": f"E.{number}"} for number in range(3)]
+        register(nodes=nodes[:3], endpoints=endpoints[:2])
+        for members, word in (
+            ({"nodes": nodes}, "nodes: 4"),
+            ({"Nodes": nodes}, "Nodes: 4"),
+            ({"nodes": nodes[:1], "endpoints": endpoints}, "endpoints: 3"),
+            ({"nodes": nodes[:1], "x": [1] * 60}, "60 JSON values"),
+            ({"nodes": nodes[:1], "x": [[[]]] * 20}, "60 JSON values"),
+        ):
+            with self.assertRaises(TooLarge) as caught:
+                register(**members)
+            self.assertIn(word, str(caught.exception))
+
     def test_twins_are_found_in_linear_time(self) -> None:
         """An object of many keys, the last of them twice, is refused without comparing each with each."""
         keys = ",".join(f'"k{number}":1' for number in range(60_000))
         body = f'{{"name":"a",{keys},"k59999":1}}'.encode()
         with self.assertRaises(BadRequest) as caught:
-            services.decode(body, "register", str)
+            services.decode(body, "register", str, fields.RegistrationLimits(values=1_000_000))
         self.assertIn("k59999", str(caught.exception))
