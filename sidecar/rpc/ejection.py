@@ -30,6 +30,8 @@ _FAR_BELOW: Final = 0.5
 _MOST: Final = 65_536
 #: Seconds after which a probe of which nothing was heard is taken to be lost.
 _LOST: Final = 30.0
+#: Seconds after its time at which an address that nobody called since is forgotten: its service is gone.
+_FORGOTTEN: Final = 60.0
 #: Longest doubling of a penalty.
 _MOST_DOUBLINGS: Final = 10
 
@@ -99,6 +101,7 @@ class Ejection:
     generation: int = field(default=0, init=False)
     _records: dict[Address, _Record] = field(factory=dict, init=False)
     _window: float = field(default=0.0, init=False)
+    _tidied: float = field(default=0.0, init=False)
 
     def answered(self, address: Address) -> bool:
         """A call was answered, well or with an error of the service's own.
@@ -193,6 +196,20 @@ class Ejection:
         if len(all_of_them) - len(out) < self._limits.panic * len(all_of_them):
             out = {address for address in out if self.was_refused(address)}
         return frozenset(out if len(out) < len(all_of_them) else ())
+
+    def tidy(self, now: float) -> None:
+        """Let go of addresses that nobody calls any more, and of those that had time to come back; once a second."""
+        if now - self._tidied < 1.0:
+            return
+        self._tidied = now
+        for address, record in list(self.noted.items()):
+            if record.until is not None and now - record.until > _FORGOTTEN:
+                record.until, record.probing = None, None
+            elif record.until is not None or now - (record.returned or 0.0) < self._limits.slow_start:
+                continue
+            record.returned, record.times = None, 0
+            del self.noted[address]
+            self.generation += 1
 
     def ejected(self, now: float) -> tuple[Ejected, ...]:
         """Those that are ejected, for people to read."""

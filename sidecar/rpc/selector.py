@@ -146,6 +146,7 @@ class Selector(service.Service):
     def _first_allowed(self, candidates: Candidates) -> Node:
         """The same while some addresses are ejected, or on their way back."""
         ejection, now = self._ejection, self._seconds()
+        ejection.tidy(now)
         known = candidates.by_address
         if len(known) > 1:
             for address in ejection.noted:

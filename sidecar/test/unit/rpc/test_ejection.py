@@ -120,6 +120,24 @@ class Ejecting(SynchronousTestCase):
         self.fail(now=200.0)
         self.assertLessEqual(self.seconds(200.0), 4.0)
 
+    def test_tidy(self) -> None:
+        """What nobody calls any more, and what had the time to come back, costs no call a look for ever."""
+        self.fail()
+        self.ejection.failed(B, Outcome.REFUSED, 100.0)
+        self.assertTrue(self.ejection.probe_due(B, 104.0))
+        self.ejection.returned(B, 104.0)
+        self.ejection.tidy(110.0)
+        self.assertEqual(set(self.ejection.noted), {A, B})
+        before = self.ejection.generation
+        self.ejection.tidy(115.0)
+        self.assertEqual(set(self.ejection.noted), {A})
+        self.ejection.tidy(200.0)
+        self.assertEqual(self.ejection.noted, {})
+        self.assertGreater(self.ejection.generation, before)
+        self.assertTrue(self.ejection.answered(A))
+        self.fail(now=300.0)
+        self.assertLessEqual(self.seconds(300.0), 4.0)
+
     def test_heeded(self) -> None:
         """Never the last one; and where failures would leave less than the panic share they are not heeded, refusals
         are."""
