@@ -174,6 +174,14 @@ class Api:
             raise Failed(
                 f"the sidecar at {self.address} did not answer within {self._timeout:g} s", code=TIMED_OUT
             ) from None
+        except ssl.SSLCertVerificationError as error:
+            # OpenSSL's own reason ("self-signed certificate", "Missing Authority Key Identifier"): since Python 3.13 it
+            # is stricter, and its number alone says nothing.
+            raise Failed(
+                f"{self.address} shows a certificate that is not trusted: {error.verify_message};"
+                " see --ca_file and --insecure",
+                code=UNAVAILABLE,
+            ) from None
         except ssl.SSLError as error:
             raise Failed(
                 f"no TLS with {self.address}: {error.reason or error}; see --ca_file and --insecure", code=UNAVAILABLE

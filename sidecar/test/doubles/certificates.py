@@ -12,6 +12,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+#: What the key of an authority may be used for.
+_SIGNS = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 @frozen
 class Authority:
@@ -32,6 +45,7 @@ class Authority:
         certificate = (
             _builder(name, self.certificate.subject, key, days)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(_identifier(self.key), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         chain = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (certificate, self.certificate))
@@ -45,6 +59,8 @@ def authority(home: Path) -> Authority:
     certificate = (
         _builder("Test authority", name, key, 1.0)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_SIGNS, critical=True)
+        .add_extension(_identifier(key), critical=False)
         .sign(key, hashes.SHA256())
     )
     return Authority(home, key, certificate)
@@ -60,7 +76,13 @@ def _builder(name: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days
         .serial_number(x509.random_serial_number())
         .not_valid_before(ends - timedelta(days=2))
         .not_valid_after(ends)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
+
+
+def _identifier(signer: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    """Which key signed it: since Python 3.13 a certificate without is refused."""
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

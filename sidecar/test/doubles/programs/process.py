@@ -149,7 +149,7 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=_interruptible,
+            preexec_fn=interruptible,
         )
     program = Program(process, log, place, home is None)
     deadline = time.monotonic() + patience
@@ -162,7 +162,7 @@ def start(
     return program
 
 
-def _interruptible() -> None:
+def interruptible() -> None:
     """A shell has what it starts in the background ignore SIGINT, and so would all that this process starts."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

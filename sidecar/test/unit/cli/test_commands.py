@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.test.doubles.certificates import authority
 from sidecar.test.doubles.programs.daemon import environment, run, running_daemon, script
-from sidecar.test.doubles.programs.process import free_port
+from sidecar.test.doubles.programs.process import free_port, interruptible
 
 RESULTS = {
     "Debug.Health": {"status": "ok"},
@@ -219,6 +219,7 @@ class CommandTests(SynchronousTestCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment(),
+            preexec_fn=interruptible,
         )
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
@@ -268,6 +269,7 @@ class FarewellTests(SynchronousTestCase):
                 [script("micro"), f"--proxy_address=127.0.0.1:{daemon.port}", "subscribe", "news"],
                 stderr=subprocess.PIPE,
                 env=environment(),
+                preexec_fn=interruptible,
             )
             assert process.stderr is not None
             process.stderr.readline()
@@ -291,11 +293,16 @@ class FarewellTests(SynchronousTestCase):
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     env=environment(),
+                    preexec_fn=interruptible,
                 )
                 assert done.stderr is not None
                 self.assertIn(b"subscribed", done.stderr.readline())
                 self.assertEqual(run("micro", [address, trust, "publish", "news", "hello"]).stdout, b"ok\n")
                 self.assertEqual(done.communicate(timeout=60)[0], b"hello\n")
+            refused = run("micro", [address, "list", "services"])
+            self.assertIn(
+                b"not trusted: self-signed certificate in certificate chain", refused.stderr.replace(b"self ", b"self-")
+            )
             for words in (["list", "services"], ["subscribe", "news"]):
                 refused = run("micro", [address, *words])
                 self.assertEqual((refused.returncode, refused.stdout), (4, b""))
