@@ -24,7 +24,7 @@ from sidecar.net.http.limits import HTTPLimits
 from sidecar.pubsub.outbox import OutboxLimits
 from sidecar.rpc.client import Client
 from sidecar.rpc.dialects.bynode import Dialects
-from sidecar.rpc.dialects.grpc import GrpcTransport
+from sidecar.rpc.dialects.grpc import CONNECT, GrpcTransport
 from sidecar.rpc.dialects.grpcstream import GrpcStreams
 from sidecar.rpc.dialects.mucp import MucpTransport
 from sidecar.rpc.dialects.mucpstream import MucpStreams
@@ -110,8 +110,17 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
 
     chance = random.Random()
     limits = _limits(settings)
-    sizes = (limits.max_body, settings.client.pool_size, settings.client.pool_ttl, settings.client.max_waiting)
-    grpc, plain = GrpcTransport(reactor, limits.max_body), PlainHttpTransport(reactor, *sizes)
+    # A call that meets a black hole has to have time left to go elsewhere.
+    connect_timeout = min(CONNECT, settings.client.request_timeout / 2)
+    sizes = (
+        limits.max_body,
+        settings.client.pool_size,
+        settings.client.pool_ttl,
+        settings.client.max_waiting,
+        connect_timeout,
+    )
+    grpc = GrpcTransport(reactor, limits.max_body, connect_timeout=connect_timeout)
+    plain = PlainHttpTransport(reactor, *sizes)
     dialects = Dialects(MucpTransport(reactor, *sizes), {"grpc": grpc, "http": plain})
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
     calls = CallCounters()

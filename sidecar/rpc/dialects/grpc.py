@@ -32,13 +32,16 @@ CONNECT = 2.0
 class GrpcTransport(service.Service):
     """Unary calls over gRPC, and the HTTP/2 streams that gRPC's own streams need."""
 
-    def __init__(self, reactor: Any, max_body: int, limits: Http2Limits | None = None) -> None:
-        """:param reactor: connects and keeps time. :param max_body: bytes of the largest message either way."""
+    def __init__(
+        self, reactor: Any, max_body: int, limits: Http2Limits | None = None, connect_timeout: float = CONNECT
+    ) -> None:
+        """:param reactor: connects and keeps time. :param max_body: bytes of the largest message either way.
+        :param connect_timeout: seconds at most; shorter than a call's, so that another node can be tried."""
         self._reactor = reactor
         self.max_body = max_body
         self.seconds: Callable[[], float] = reactor.seconds
         self._limits = limits or Http2Limits()
-        self._times = ConnectTimes(CONNECT)
+        self._times = ConnectTimes(connect_timeout)
         self._connect: Callable[..., IConnector] = eager.connect
         self._destinations: dict[str, _Destination] = {}
         self._connections: set[Http2Connection] = set()
