@@ -63,6 +63,7 @@ class Events:
 
     async def publish(self, topic: str, message: Message) -> None:
         """Done when the stream has stored the event. :raises SidecarError: it has not, or there is none."""
+        await self._link.first_attempt.wait()
         await self._stream(topic)
         id = next((value for name, value in message.header.items() if name.lower() == "micro-id"), "")
         payload = natsjs.encode(message, topic, id or str(uuid.uuid4()), wall(self._clock))
@@ -112,6 +113,7 @@ class Events:
         problem = natsjs.name_problem("queue", group)
         if problem is not None:
             raise problem
+        await self._link.first_attempt.wait()
         subscription = EventSubscription(topic, group, queue is not None, take, self)
         self._subscriptions[subscription] = None
         try:

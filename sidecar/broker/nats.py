@@ -75,7 +75,11 @@ class NatsBroker(service.MultiService):
             return fail(problem)
         if not self.running:
             return fail(EngineUnavailable("the NATS broker is stopped: the message was not taken"))
-        published = self._link.publish(topic, messages.encode(addressed(message, topic, str(uuid.uuid4()))))
+        payload = messages.encode(addressed(message, topic, str(uuid.uuid4())))
+        if self._link.first_attempt.over:
+            published = self._link.publish(topic, payload)
+        else:
+            published = self._link.first_attempt.wait().addCallback(lambda _: self._link.publish(topic, payload))
         return published.addErrback(_told)
 
     def subscribe(

@@ -78,15 +78,22 @@ class RabbitBroker(service.MultiService):
         problem = rabbitmq.name_problem("topic", topic)
         if problem is not None:
             return fail(problem)
-        if self._link.session is None:
-            return fail(EngineUnavailable(f"RabbitMQ: {self._link.detail}; the message was not published"))
         try:
             headers = rabbitmq.headers(addressed(message, topic, str(uuid.uuid4())))
         except BadRequest as error:
             return fail(error)
+        if self._link.session is None:
+            return self._link.first_attempt.wait().addCallback(
+                lambda _: self._publish(topic, headers, message.body, options)
+            )
+        return self._publish(topic, headers, message.body, options)
+
+    def _publish(self, topic: str, headers: dict[str, str], body: bytes, options: PublishOptions) -> Deferred[None]:
+        if self._link.session is None:
+            return fail(EngineUnavailable(f"RabbitMQ: {self._link.detail}; the message was not published"))
         if options.mandatory:
-            return self._publisher.publish_mandatory(topic, headers, message.body)
-        return self._publisher.publish(topic, headers, message.body)
+            return self._publisher.publish_mandatory(topic, headers, body)
+        return self._publisher.publish(topic, headers, body)
 
     # --- Subscribing --------------------------------------------------------------------------------------------------
 
@@ -141,15 +148,16 @@ class RabbitBroker(service.MultiService):
                     "leave it out, or say durable=1"
                 )
             )
-        session = self._link.session
-        if session is None:
-            return fail(EngineUnavailable(f"RabbitMQ: {self._link.detail}; nothing was subscribed"))
         subscription = AcknowledgedSubscription(
             QueueShape(name, options.durable is not None), topic, take, self._clock, self._left
         )
-        return _uncut(self._consume(subscription, session))
+        return _uncut(self._consume(subscription))
 
-    async def _consume(self, subscription: AcknowledgedSubscription, session: AmqpSession) -> ISubscription:
+    async def _consume(self, subscription: AcknowledgedSubscription) -> ISubscription:
+        await self._link.first_attempt.wait()
+        session = self._link.session
+        if session is None:
+            raise EngineUnavailable(f"RabbitMQ: {self._link.detail}; nothing was subscribed")
         self._acknowledged[subscription] = None
         try:
             await subscription.begin(session)

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from sidecar.net.amqp.access import AmqpAccess, AmqpAddress
 from sidecar.net.errors import Unavailable
+from sidecar.net.firstattempt import FirstAttempt
 
 if TYPE_CHECKING:
     from pika.adapters.twisted_connection import TwistedChannel, TwistedProtocolConnection
@@ -73,7 +74,7 @@ class AmqpLink(service.Service):
     """Connects to whichever server answers, again and again.
 
     :ivar session: the connection that is ready for use, None while there is none.
-    :ivar detail: why there is none, in words.
+    :ivar detail: why there is none, in words. :ivar first_attempt: to try every address, or to find one that answers.
     """
 
     log = Logger()
@@ -97,12 +98,14 @@ class AmqpLink(service.Service):
         self._supervision: Deferred[None] | None = None
         self._current: AmqpSession | None = None
         self._told = ""
+        self.first_attempt = FirstAttempt(over=True)
         self.session: AmqpSession | None = None
         self.detail = "not started"
 
     def startService(self) -> None:
         super().startService()
         self.detail = "not connected yet"
+        self.first_attempt = FirstAttempt()
         # What it has to say of a lost connection is decided and told here; what it tells of messages holds bodies.
         logging.getLogger("pika").setLevel(logging.CRITICAL)
         self._supervision = ensureDeferred(self._supervise())
@@ -111,6 +114,7 @@ class AmqpLink(service.Service):
     def stopService(self) -> Deferred[None]:
         super().stopService()
         self.detail = "stopped"
+        self.first_attempt.made()
         supervision, self._supervision = self._supervision, None
         if supervision is None:
             return succeed(None)
@@ -128,6 +132,7 @@ class AmqpLink(service.Service):
                 if await self._live(address):
                     wait = FIRST_WAIT
                     break
+            self.first_attempt.made()
             if self.running:
                 await deferLater(self._reactor, wait * random.uniform(0.5, 1.0))
                 wait = min(wait * 2, LAST_WAIT)
@@ -142,6 +147,7 @@ class AmqpLink(service.Service):
             await self._first_of(ensureDeferred(self._prepare(session)), closed)
             self.session, self.detail, self._told = session, "", ""
             self.log.info("Connected to RabbitMQ at {address}", address=address)
+            self.first_attempt.made()
             reason = await closed
             self._went(f"{address}: the connection was lost: {words(reason)}")
             return True

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
 from sidecar.net.errors import MessageTooLarge, NetError, Unavailable
+from sidecar.net.firstattempt import FirstAttempt
 from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.commands import Alteration, Arrival, Command, Interest, Publication
 from sidecar.net.nats.loopthread import LoopThread
@@ -32,6 +33,7 @@ QUIET = 10.0
 class NatsClient(service.Service):
     """Publishes and subscribes at whichever server answers. Subscriptions outlive connections; publishes do not wait.
 
+    :ivar first_attempt: to connect.
     :ivar connected: whether a server answers now.
     :ivar detail: why not, in words; "" while connected.
     :ivar name_shown: what NATS monitoring calls us.
@@ -60,6 +62,7 @@ class NatsClient(service.Service):
         self._told = ""
         self._told_dropped = float("-inf")
         self.connected = False
+        self.first_attempt = FirstAttempt(over=True)
         self.detail = "not started"
         self.address = ", ".join(map(str, servers.addresses))
         self.max_payload = 1024 * 1024
@@ -68,6 +71,7 @@ class NatsClient(service.Service):
     def startService(self) -> None:
         super().startService()
         self.detail = "not connected yet"
+        self.first_attempt = FirstAttempt()
         self._thread.start()
         self._worker = self._new_worker()
         for interest in self._interests:
@@ -80,6 +84,7 @@ class NatsClient(service.Service):
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
+        self.first_attempt.made()
         return self._thread.stop()
 
     def on_change(self, observer: Callable[[bool], None]) -> None:
@@ -138,6 +143,7 @@ class NatsClient(service.Service):
 
     def up(self, address: str, max_payload: int) -> None:
         self.connected, self.detail = True, ""
+        self.first_attempt.made()
         self.address, self.max_payload = address, max_payload
         self._told = ""
         self.log.info("Connected to NATS at {address}", address=address)
@@ -145,6 +151,7 @@ class NatsClient(service.Service):
 
     def down(self, detail: str) -> None:
         was, self.connected, self.detail = self.connected, False, detail
+        self.first_attempt.made()
         if self.running and detail != self._told:
             self._told = detail
             self.log.warn("NATS {detail}; trying again until it answers", detail=detail)

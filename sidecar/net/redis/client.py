@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
 from sidecar.net.errors import NetError, Unavailable
+from sidecar.net.firstattempt import FirstAttempt
 from sidecar.net.nats.loopthread import LoopThread
 from sidecar.net.redis.access import RedisAccess
 from sidecar.net.redis.worker import Arrival, ChannelChange, ChannelMessage, Deliver, RedisWorker
@@ -24,6 +25,7 @@ OUTSTANDING = 64 * 1024 * 1024
 class RedisClient(service.Service):
     """Publishes and subscribes at whichever server answers. Subscriptions outlive connections; publishes do not wait.
 
+    :ivar first_attempt: to connect.
     :ivar connected: whether a server answers now. :ivar detail: why not, in words; "" while connected.
     """
 
@@ -41,6 +43,7 @@ class RedisClient(service.Service):
         self._outstanding = 0
         self._told = ""
         self.connected = False
+        self.first_attempt = FirstAttempt(over=True)
         self.detail = "not started"
 
     def _new_worker(self) -> RedisWorker:
@@ -49,6 +52,7 @@ class RedisClient(service.Service):
     def startService(self) -> None:
         super().startService()
         self.detail = "not connected yet"
+        self.first_attempt = FirstAttempt()
         self._thread.start()
         self._worker = self._new_worker()
         for channel in self._channels:
@@ -58,10 +62,13 @@ class RedisClient(service.Service):
     def stopService(self) -> Deferred[None]:
         super().stopService()
         self.connected, self.detail = False, "stopped"
+        self.first_attempt.made()
         return self._thread.stop()
 
     def publish(self, channel: bytes, payload: bytes) -> Deferred[None]:
         """:returns: fires when the server has handed the message on. :raises Unavailable: it is not known to have."""
+        if not self.first_attempt.over:
+            return self.first_attempt.wait().addCallback(lambda _: self.publish(channel, payload))
         if not self.connected:
             return fail(Unavailable(f"Redis cannot be reached ({self.detail}); the message was not published"))
         size = len(payload)
@@ -104,10 +111,12 @@ class RedisClient(service.Service):
         if not self.running:
             return
         self.connected, self.detail, self._told = True, "", ""
+        self.first_attempt.made()
         self.log.info("Connected to Redis at {address}", address=address)
 
     def down(self, detail: str) -> None:
         self.connected = False
+        self.first_attempt.made()
         if self.running:
             self.detail = detail
             if detail != self._told:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from attrs import frozen
@@ -50,6 +50,24 @@ MEMORY = (
     " v4.11.0 and v5.30.0 that are registered in it by POST /registry are called in sidecar.test.interop.test_services."
 )
 
+#: What passes over a broker of its own, with its heading in the brokers' table.
+BROKER_CELLS: Mapping[str, str] = {
+    "in": "it publishes to us",
+    "out": "we publish to it",
+    "raw in": "its broker to us",
+    "raw out": "we to its broker",
+    "group": "one group",
+    "kept": "kept while away",
+}
+
+#: Cells that cannot be, by broker and cell, with the reason.
+BROKER_IMPOSSIBLE: Mapping[tuple[str, str], str] = {
+    ("redis", "group"): "go-micro's Redis plugin has no queue groups: every subscriber of its hears all",
+    ("redis", "kept"): "Redis keeps nothing for subscribers that are away",
+    ("events", "raw in"): "events have no level below that of the first two columns",
+    ("events", "raw out"): "events have no level below that of the first two columns",
+}
+
 #: Characters of what went wrong that the table tells.
 _WORDS = 400
 
@@ -78,6 +96,33 @@ class Row:
         return IMPOSSIBLE.get((self.protocol, cell))
 
 
+@frozen
+class BrokerRow:
+    """One generation on one broker; ``events`` are those of JetStream."""
+
+    broker: str
+    generation: str
+
+    @property
+    def name(self) -> str:
+        """Fit for the name of a file."""
+        return f"broker-{self.broker}-{self.generation}".replace(".", "-")
+
+    def reason(self, cell: str) -> str | None:
+        """Why this cell cannot be, or None where it can."""
+        return BROKER_IMPOSSIBLE.get((self.broker, cell))
+
+
+#: v4's plugins, and what v5 has in its own tree: it has no Redis.
+BROKER_ROWS = (
+    BrokerRow("rabbitmq", "v4.11.0"),
+    BrokerRow("rabbitmq", "v5.30.0"),
+    BrokerRow("redis", "v4.11.0"),
+    BrokerRow("events", "v4.11.0"),
+    BrokerRow("events", "v5.30.0"),
+)
+
+
 def rows(registry: str) -> tuple[Row, ...]:
     """v2 speaks gRPC by default, and mucp by choice."""
     return tuple(
@@ -94,34 +139,59 @@ def keep(row: Row, outcomes: Mapping[str, str]) -> None:
     (place / f"{row.name}.json").write_text(json.dumps(dict(outcomes)))
 
 
-def table(place: Path) -> str:
-    """The whole table, every cell with its outcome or its reason, as reStructuredText that reads well as it is."""
-    notes: list[str] = []
+def keep_broker(row: BrokerRow, outcomes: Mapping[str, str]) -> None:
+    """The same of a row of the brokers' table."""
+    place = Path(os.environ.get(RESULTS) or "matrix")
+    place.mkdir(parents=True, exist_ok=True)
+    (place / f"{row.name}.json").write_text(json.dumps(dict(outcomes)))
 
-    def note(text: str) -> str:
-        if text not in notes:
-            notes.append(text)
-        return f"({notes.index(text) + 1})"
 
-    lines = [["registry", "go-micro", *CELLS.values()]]
-    lines.append(["memory", "all", *["n/a " + note(MEMORY)] * len(CELLS)])
-    for row in (row for registry in REGISTRIES for row in rows(registry)):
-        path = place / f"{row.name}.json"
-        outcomes: dict[str, str] = json.loads(path.read_text()) if path.exists() else {"": _not_run(row.registry)}
-        line = [row.registry, row.peer]
-        for cell in CELLS:
+class _Notes:
+    """What the tables say beneath, each once, by number."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def number(self, text: str) -> str:
+        if text not in self.texts:
+            self.texts.append(text)
+        return f"({self.texts.index(text) + 1})"
+
+    def cells(
+        self, path: Path, where: str, why: str, cells: Mapping[str, str], reason: Callable[[str], str | None]
+    ) -> list[str]:
+        """A row's cells, by its results in ``path``. :param why: why there may be none."""
+        outcomes: dict[str, str] = json.loads(path.read_text()) if path.exists() else {"": why}
+        line = []
+        for cell, heading in cells.items():
             outcome = outcomes.get(cell) or outcomes.get("", "not run")
-            reason = row.reason(cell)
-            if reason is not None:
-                line.append("n/a " + note(reason))
+            impossible = reason(cell)
+            if impossible is not None:
+                line.append("n/a " + self.number(impossible))
             elif outcome == "ok":
                 line.append("yes")
             else:
-                where = f"{row.registry}, {row.peer}" + (f", {CELLS[cell]}" if cell in outcomes else "")
+                place = where + (f", {heading}" if cell in outcomes else "")
                 what = " ".join(outcome.split())[:_WORDS]
-                line.append("NO " + note(f"{where}: {what}" if path.exists() else what))
-        lines.append(line)
-    return "\n".join([*_grid(lines), "", *(f"({number}) {text}\n" for number, text in enumerate(notes, 1))])
+                line.append("NO " + self.number(f"{place}: {what}" if path.exists() else what))
+        return line
+
+
+def table(place: Path) -> str:
+    """Both tables, every cell with its outcome or its reason, as reStructuredText that reads well as it is."""
+    notes = _Notes()
+    lines = [["registry", "go-micro", *CELLS.values()]]
+    lines.append(["memory", "all", *["n/a " + notes.number(MEMORY)] * len(CELLS)])
+    for row in (row for registry in REGISTRIES for row in rows(registry)):
+        path, where = place / f"{row.name}.json", f"{row.registry}, {row.peer}"
+        lines.append([row.registry, row.peer, *notes.cells(path, where, _not_run(row.registry), CELLS, row.reason)])
+    brokers = [["broker", "go-micro", *BROKER_CELLS.values()]]
+    for one in BROKER_ROWS:
+        path, where = place / f"{one.name}.json", f"{one.broker}, {one.generation}"
+        why = f"not run: {say.missing(one.generation) or 'its server is not installed, or nobody tried'}"
+        brokers.append([one.broker, one.generation, *notes.cells(path, where, why, BROKER_CELLS, one.reason)])
+    told = (f"({number}) {text}\n" for number, text in enumerate(notes.texts, 1))
+    return "\n".join([*_grid(lines), "", *_grid(brokers), "", *told])
 
 
 def _not_run(registry: str) -> str:
