@@ -2,16 +2,21 @@
 
 Payloads pass through the sidecar untouched, so a 64-bit integer or a decimal of forty digits arrives as it was sent.
 What is cut out has been read as JSON on the way: a slice is always one whole value.
+
+msgspec cuts in C, which takes a tenth of the time, but it checks no UTF-8, knows no byte order mark, refuses the
+escape of half a surrogate pair, and does not say where it stopped. What it refuses is looked at again by a scanner of
+ours, which takes what decoders may take (RFC 8259) and says what is wrong.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from json import JSONDecodeError, JSONDecoder
 from json.decoder import scanstring  # type: ignore[attr-defined]  # public by use, absent in typeshed
 from typing import Any, NoReturn
 
+import msgspec
 import orjson
 
 #: Members or items of one value that are cut out. Nothing of ours has more than a handful, and each costs a step of
@@ -20,6 +25,14 @@ MOST = 1000
 
 #: The byte order mark of UTF-8, which some editors and libraries put before JSON. RFC 8259, 8.1 lets us pass over it.
 BOM = b"\xef\xbb\xbf"
+
+_skim = msgspec.json.Decoder(msgspec.Raw).decode
+_cut_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_cut_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+#: Commas in a body that is cut by msgspec, which makes an object of each member before one can count them.
+_MANY = 20_000
+#: How msgspec says that it cannot go on.
+_Refused = (msgspec.MsgspecError, RecursionError)
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -37,15 +50,31 @@ def without_bom(text: bytes) -> bytes:
     return text[3:] if text[:3] == BOM else text
 
 
+def is_plain(text: bytes) -> bool:
+    """Whether ``text`` is one JSON value and nothing else, as nearly all are; False asks for a closer look."""
+    try:
+        _skim(text)
+    except _Refused:
+        return False
+    return _is_utf8(text)
+
+
+def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def check(text: bytes) -> None:
     """See that ``text`` is one JSON value and nothing else.
 
     :raises ValueError: with a sentence that says what is wrong and where.
     """
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        # orjson also refuses numbers beyond a double, lone surrogates and a byte order mark: look again, slowly.
+    if not is_plain(text):
         clear = _clear(text)
         end = _skip(clear, _value(clear, _skip(clear, 0)))
         if end != len(clear):
@@ -75,6 +104,16 @@ def members(body: bytes) -> dict[str, bytes]:
 
     :raises ValueError: ``body`` is not one JSON object; the sentence says what is wrong and where.
     """
+    body = without_bom(body)
+    if body.count(b",") <= _MANY and _is_utf8(body):
+        try:
+            cut = _cut_members(body)
+        except _Refused:
+            pass
+        else:
+            if len(cut) > MOST:
+                raise ValueError(f"more than {MOST} members")
+            return {name: bytes(value) for name, value in cut.items()}
     text = _clear(body)
     at = _opened(text, "{", "an object")
     found: dict[str, bytes] = {}
@@ -104,11 +143,43 @@ def members(body: bytes) -> dict[str, bytes]:
         at = _skip(text, at + 1)
 
 
+def cutter(names: Iterable[str]) -> Callable[[bytes], dict[str, bytes] | None]:
+    """Make what cuts large objects that have no other members than these, in C whatever they hold.
+
+    :returns: a function that gives the members, or None for an object that takes a closer look.
+    """
+    fields = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in names]
+    decode = msgspec.json.Decoder(msgspec.defstruct("Members", fields, forbid_unknown_fields=True)).decode
+    known = [name for name, _, _ in fields]
+
+    def cut(body: bytes) -> dict[str, bytes] | None:
+        try:
+            found = decode(body)
+        except _Refused:
+            return None
+        if not _is_utf8(body):
+            return None
+        values = ((name, getattr(found, name)) for name in known)
+        return {name: bytes(value) for name, value in values if value is not msgspec.UNSET}
+
+    return cut
+
+
 def elements(body: bytes) -> list[bytes]:
     """The items of a JSON array, each as its own bytes.
 
     :raises ValueError: ``body`` is not one JSON array; the sentence says what is wrong and where.
     """
+    body = without_bom(body)
+    if body.count(b",") <= _MANY and _is_utf8(body):
+        try:
+            items = _cut_elements(body)
+        except _Refused:
+            pass
+        else:
+            if len(items) > MOST:
+                raise ValueError(f"more than {MOST} items")
+            return [bytes(item) for item in items]
     text = _clear(body)
     at = _opened(text, "[", "an array")
     found: list[bytes] = []

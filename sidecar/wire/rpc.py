@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-import orjson
-
 from sidecar.errors import BadRequest, UnsupportedMedia
 from sidecar.model import EMPTY, Call
 from sidecar.wire import durations, rawjson
@@ -46,6 +44,8 @@ _USUAL: Final = {"json": _USUAL_JSON.match, "form": _USUAL_FORM.fullmatch}
 #: Fields of one form; nothing of ours takes more than five.
 _MAX_FIELDS: Final = 64
 _LONGEST_NAME: Final = 1024
+#: Bytes of a body from which on it is read in C where it can be.
+_LARGE: Final = 64 * 1024
 _CLOSING_BRACE: Final = ord("}")
 
 
@@ -71,11 +71,8 @@ def read(
     if usual is not None and (kind == "form" or body[-1] == _CLOSING_BRACE):
         # Nearly all come this way: nothing has to be unquoted, and the payload is one slice.
         request = usual[3] if kind == "form" else body[usual.end() : -1]
-        try:
-            orjson.loads(request)  # one value, so it ends where it seems to end
+        if rawjson.is_plain(request):  # one value, so it ends where it seems to end
             return Call(usual[1].decode("ascii"), usual[2].decode("ascii"), request, JSON, metadata), None
-        except orjson.JSONDecodeError:
-            pass  # it takes a closer look
     asked = _form_fields(query) if query else {}
     if kind == "protobuf":
         return _read_protobuf(body, headers, metadata, asked)
@@ -133,8 +130,13 @@ def _refuse_lost(names: Iterable[str], has_request: bool = True) -> None:
 def _json_fields_or_request(body: bytes) -> dict[str, str | bytes]:
     """The fields of a body that is a call of its own, with a request and nothing that is not ours; any other JSON is
     the request itself."""
+    members: dict[str, bytes] | None = None
+    if len(body) > _LARGE:
+        members = _cut_large(body)
+        if members is None and b'"request"' not in body.lower() and rawjson.is_plain(body):
+            members = {}
     try:
-        members = rawjson.members(body)
+        members = rawjson.members(body) if members is None else members
     except ValueError:
         members = {}
     names = {name.lower() for name in members}
@@ -147,8 +149,15 @@ def _json_fields_or_request(body: bytes) -> dict[str, str | bytes]:
     return {"request": body.strip(b" \t\r\n")}
 
 
+#: Cuts a large call that has nothing but these.
+_cut_large = rawjson.cutter(_NAMES)
+
+
 def _json_fields(body: bytes) -> dict[str, str | bytes]:
     """The fields of a call. :raises BadRequest: it is none, or something in it would be lost."""
+    large = _cut_large(body) if len(body) > _LARGE else None
+    if large is not None:
+        return _known_members(large)
     try:
         members = rawjson.members(body)
     except ValueError as error:

@@ -170,6 +170,25 @@ class Reading(SynchronousTestCase):
         call, timeout = read(b'{"x":1}', JSON, where + b"&address=h:1&timeout=2s&version=1.0")
         self.assertEqual((call.address, timeout, call.version, call.request), ("h:1", 2.0, "1.0", b'{"x":1}'))
 
+    def test_large(self) -> None:
+        """A large body is read as a small one is, whatever comes first in it and whatever else it holds."""
+        payload = b"[" + b"1," * 100_000 + b"1]"
+        call = (b'"service":"foo"', b'"method":"Say.Hello"')
+        for parts_of in (
+            (b'"request":' + payload, *call),
+            (*call, b'"request":' + payload),
+            (b'"Request":' + payload, *call),
+            (b'"request":' + payload, *call, b'"id":1'),
+        ):
+            self.assertEqual(parts(b"{" + b",".join(parts_of) + b"}"), ("foo", "Say.Hello", payload), parts_of[0][:20])
+        where = b"service=foo&method=Say.Hello"
+        for body in (payload, b'{"a":' + payload + b"}", b'{"request":1,"a":' + payload + b"}"):
+            self.assertEqual(parts(body, JSON, where), ("foo", "Say.Hello", body), body[:20])
+        self.assertEqual(parts(b'{"request":' + payload + b"}", JSON, where), ("foo", "Say.Hello", payload))
+        for broken in (payload[:-1], b'{"request":' + payload, b'{"request":"\xff' + payload + b'"}'):
+            self.assertRaises(BadRequest, read, broken, JSON, where)
+            self.assertRaises(BadRequest, read, broken, JSON)
+
     def test_own_members(self) -> None:
         """With a request and nothing that is not ours it is read as ever, and counts more than the query."""
         where = b"service=foo&method=Say.Hello"
