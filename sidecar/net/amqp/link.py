@@ -11,12 +11,14 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
+from OpenSSL.SSL import Error as SSLError
 from twisted.application import service
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred, succeed
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from sidecar.net.amqp.access import AmqpAccess, AmqpAddress
 from sidecar.net.errors import Unavailable
@@ -197,7 +199,16 @@ class AmqpLink(service.Service):
             heartbeat=HEARTBEAT,
             client_properties={"connection_name": self._name},
         )
-        factory = Factory.forProtocol(lambda: TwistedProtocolConnection(parameters, self._reactor))
+        ends: list[Failure] = []
+
+        class NotedConnection(TwistedProtocolConnection):
+            """Keeps why it ended, which pika does not tell of a handshake that fails."""
+
+            def connectionLost(self, reason: Failure) -> None:
+                ends.append(reason)
+                super().connectionLost(reason)
+
+        factory = Factory.forProtocol(lambda: NotedConnection(parameters, self._reactor))
         factory.noisy = False
         connecting: Deferred[TwistedProtocolConnection] = self._access.endpoint(address).connect(factory)
         connecting.addTimeout(CONNECT_TIMEOUT, self._reactor)
@@ -210,6 +221,8 @@ class AmqpLink(service.Service):
             except BaseException:
                 if protocol.transport is not None:
                     protocol.transport.abortConnection()
+                if ends and ends[0].check(SSLError):
+                    ends[0].raiseException()
                 raise
         if not protocol.is_open:
             raise Unavailable("the handshake was cut off")
@@ -237,6 +250,8 @@ def words(error: object) -> str:
         return f"RabbitMQ says {code} {text}"
     if isinstance(error, TookTooLong):
         return "no answer in time"
+    if isinstance(error, SSLError):
+        return f"TLS failed: {', '.join(str(part[-1]) for part in error.args[0]) if error.args else 'no reason'}"
     kind = type(error).__name__
     if kind == "AMQPConnectionError":
         return "the handshake was refused: check user name, password and vhost"

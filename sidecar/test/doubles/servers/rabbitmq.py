@@ -14,6 +14,7 @@ from pika import BasicProperties, frame, spec
 from pika.amqp_object import Method
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
 
 from sidecar.wire.broker.rabbitmq import matches
 
@@ -304,12 +305,18 @@ class FakeRabbit:
     #: What (``queue`` or ``exchange``), its name, from which exchange, by which key.
     bindings: dict[tuple[str, str, str, str], None] = field(factory=dict)
     names: Any = field(factory=lambda: itertools.count(1))
+    #: The files of its certificate and key, for TLS.
+    certificate: tuple[str, str] | None = None
     _listening: Any = None
 
     def start(self) -> None:
         factory = Factory.forProtocol(lambda: FakeRabbitConnection(self))
         factory.noisy = False
-        self._listening = self.reactor.listenTCP(self.port, factory, interface="127.0.0.1")
+        if self.certificate:
+            context = DefaultOpenSSLContextFactory(self.certificate[1], self.certificate[0])
+            self._listening = self.reactor.listenSSL(self.port, factory, context, interface="127.0.0.1")
+        else:
+            self._listening = self.reactor.listenTCP(self.port, factory, interface="127.0.0.1")
         self.port = self._listening.getHost().port
 
     def stop(self) -> Deferred[None]:

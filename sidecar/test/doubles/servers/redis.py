@@ -7,6 +7,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
 
 
 def _bulk(*parts: bytes | int) -> bytes:
@@ -97,12 +98,18 @@ class FakeRedis:
     frozen: bool = False
     connections: list[FakeRedisConnection] = field(factory=list)
     published: list[tuple[bytes, bytes]] = field(factory=list)
+    #: The files of its certificate and key, for TLS.
+    certificate: tuple[str, str] | None = None
     _listening: Any = None
 
     def start(self) -> None:
         factory = Factory.forProtocol(lambda: FakeRedisConnection(self))
         factory.noisy = False
-        self._listening = self.reactor.listenTCP(self.port, factory, interface="127.0.0.1")
+        if self.certificate:
+            context = DefaultOpenSSLContextFactory(self.certificate[1], self.certificate[0])
+            self._listening = self.reactor.listenSSL(self.port, factory, context, interface="127.0.0.1")
+        else:
+            self._listening = self.reactor.listenTCP(self.port, factory, interface="127.0.0.1")
         self.port = self._listening.getHost().port
 
     def stop(self) -> Deferred[None]:

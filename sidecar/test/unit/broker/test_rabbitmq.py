@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from itertools import count
 from pathlib import Path
@@ -13,8 +14,9 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from sidecar.broker import redis as redis_broker
 from sidecar.broker.rabbitmq.broker import build
-from sidecar.errors import BadRequest, EngineUnavailable, NoSubscriber, SidecarError, TopicInvalid
+from sidecar.errors import BadRequest, ConfigError, EngineUnavailable, NoSubscriber, SidecarError, TopicInvalid
 from sidecar.model import ANONYMOUS, BackendOptions, Message, PublishOptions, SubscribeOptions
 from sidecar.net.amqp.access import AmqpAddress, parse_address
 from sidecar.net.errors import InvalidSetting
@@ -22,8 +24,10 @@ from sidecar.test.contracts import broker as contract
 from sidecar.test.contracts import durable
 from sidecar.test.contracts.broker import JSON, Collector
 from sidecar.test.contracts.durable import Taker
+from sidecar.test.doubles import certificates
 from sidecar.test.doubles.programs import process
 from sidecar.test.doubles.servers.rabbitmq import FakeRabbit
+from sidecar.test.doubles.servers.redis import FakeRedis
 from sidecar.wire.broker import rabbitmq
 
 reactor: Any = installed
@@ -471,3 +475,52 @@ class Outage(TestCase):
         await until(lambda: b"last" in kept.bodies and len(ear.messages) > heard_before)
         missing = set(taken) - set(kept.bodies)
         self.assertEqual(missing, set(), f"{len(missing)} of {len(taken)} confirmed messages are lost")
+
+
+class Missing(SynchronousTestCase):
+    """A broker whose library is not installed says which one to install, and by which extra."""
+
+    def test_libraries(self) -> None:
+        """The line that installs the library itself stands in the error, with the extra's name."""
+        for library, factory, line, extra in (
+            ("pika", build, "pip install 'pika>=1.3'", "microsidecar[rabbitmq]"),
+            ("redis", redis_broker.build, "pip install 'redis>=5'", "microsidecar[redis]"),
+        ):
+            self.patch(sys, "modules", {**sys.modules, library: None})
+            error = self.assertRaises((ConfigError, InvalidSetting), factory, BackendOptions(Clock()))
+            self.assertIn(line, str(error))
+            self.assertIn(extra, str(error))
+
+
+class OverTls(TestCase):
+    """TLS is verified by the authority that was named, or there is no connection."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.home = Path(self.mktemp())
+        self.home.mkdir()
+
+    async def _try(self, server: Any, factory: Any, scheme: str) -> None:
+        authority = certificates.authority(self.home)
+        server.certificate = authority.issue("127.0.0.1")
+        server.start()
+        self.addCleanup(server.stop)
+        address = f"{scheme}://127.0.0.1:{server.port}"
+        trusting: Any = factory(BackendOptions(reactor, (address,), ca_file=authority.ca_file))
+        wary: Any = factory(BackendOptions(reactor, (address,)))
+        for broker in (trusting, wary):
+            broker.startService()
+            self.addCleanup(broker.stopService)
+        await until(lambda: trusting.state().connected)
+        await trusting.publish("t", Message(JSON, b"1"), ANONYMOUS)
+        await until(lambda: "certificate" in wary.state().detail.lower())
+        self.assertFalse(wary.state().connected)
+
+    async def test_rabbitmq(self) -> None:
+        """RabbitMQ: a server that the named authority vouches for is spoken to, any other is not."""
+        await self._try(FakeRabbit(reactor), build, "amqps")
+
+    async def test_redis(self) -> None:
+        """Redis likewise."""
+        await self._try(FakeRedis(reactor), redis_broker.build, "rediss")
