@@ -49,8 +49,8 @@ class LocalApp:
 
     def status(self) -> str:
         """:returns: how it is, in a few words."""
-        healthy = self.registrar.healthy()
-        return f"app {self.name} {'not checked' if healthy is None else 'healthy' if healthy else 'ill'}"
+        found = {True: "healthy", False: "ill", None: "not checked yet"}[self.registrar.verdict()]
+        return f"app {self.name} {'not checked' if self.registrar.healthy() is None else found}"
 
     def stats(self) -> dict[str, object]:
         """What /stats shows of it."""

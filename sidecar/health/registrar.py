@@ -84,6 +84,10 @@ class Registrar(service.Service):
     def healthy(self) -> bool | None:
         return None if self._probe is None else self._threshold.healthy is True
 
+    def verdict(self) -> bool | None:
+        """What the checks say, None before there were enough of them."""
+        return self._threshold.healthy
+
     def status(self) -> int | None:
         return None if self._threshold.healthy is None else self._status
 

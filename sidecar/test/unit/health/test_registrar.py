@@ -108,8 +108,9 @@ class RegistrarTests(SynchronousTestCase):
         registrar = self.registrar(probe=self.checks)
         self.assertEqual((self.known(), registrar.healthy(), registrar.status()), (False, False, None))
         self.assertIn("not checked yet", registrar.explain())
+        self.assertIsNone(registrar.verdict())
         self.checks.find(HEALTHY)
-        self.assertEqual((self.known(), registrar.healthy()), (True, True))
+        self.assertEqual((self.known(), registrar.healthy(), registrar.verdict()), (True, True, True))
 
     def test_verdict_whatever_fall_says(self) -> None:
         """A first check that fails is no verdict where more are asked for, and registers nobody."""
