@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sidecar.broker.nats import build
-from sidecar.errors import BadRequest, EngineUnavailable, NotFound, TopicInvalid
+from sidecar.errors import BadRequest, EngineUnavailable, NotFound, SidecarError, TopicInvalid
 from sidecar.interfaces import IDelivery
 from sidecar.model import ANONYMOUS, BackendOptions, Caller, Message, PublishOptions, SubscribeOptions
 from sidecar.test.contracts import broker as contract
@@ -269,3 +273,51 @@ class PromisesOnFake(OnFake, Promises, TestCase):
 
 class PromisesOnReal(OnReal, Promises, TestCase):
     timeout = 60
+
+
+class Outage(TestCase):
+    """The real server is killed and started again under traffic."""
+
+    timeout = 120
+    skip = process.missing("nats-server")
+
+    async def test_nothing_is_lost(self) -> None:
+        """Every event that was confirmed reaches the group, over kills of the server, whoever listens meanwhile."""
+        port = process.free_port()
+        home = Path(tempfile.mkdtemp(prefix="nats-"))
+        self.addCleanup(shutil.rmtree, home)
+        arguments = ["-js", "-sd", "data"]
+        running = [process.start_nats(port, arguments, home)]
+        self.addCleanup(lambda: running[0].stop())
+        broker = await started(self, port)
+        kept = Taker()
+        place = await broker.consume("t", kept, SubscribeOptions("kept", ack=True, events=True), ANONYMOUS)
+        taken: list[bytes] = []
+        numbers = count()
+        stop = False
+
+        async def traffic() -> None:
+            while not stop:
+                body = b"%d" % next(numbers)
+                try:
+                    await broker.publish_with("t", Message(JSON, body), EVENTS, ANONYMOUS)
+                    taken.append(body)
+                except SidecarError:
+                    await sleep(0.05)
+
+        going = [contract.run(traffic()) for _ in range(4)]
+        for away in (False, True):
+            before = len(taken)
+            await until(lambda before=before: len(taken) > before + 50)
+            if away:
+                await place.cancel()  # nobody listens while it happens
+            before = len(taken)
+            running[0].kill()
+            await until(lambda: not broker.state().connected)
+            running[0] = await deferToThread(process.start_nats, port, arguments, home)
+            await until(lambda before=before: len(taken) > before + 50)
+        stop = True
+        await gatherResults(going)
+        await broker.consume("t", kept, SubscribeOptions("kept", ack=True, events=True), ANONYMOUS)
+        await broker.publish_with("t", Message(JSON, b"last"), EVENTS, ANONYMOUS)
+        await until(lambda: set(taken) | {b"last"} <= set(kept.bodies), 45.0)
