@@ -31,8 +31,8 @@ POLICY = 1008
 #: Seconds that the broker may take to subscribe somebody before the handshake is refused.
 SUBSCRIBE_TIMEOUT = 10.0
 
-#: Bytes of the longest text frame that is looked at for being an acknowledgement.
-_LONGEST_ACK = 256
+#: Bytes up to which a text frame is always read to see whether it is an acknowledgement, however it writes the name.
+_SHORT = 4096
 
 
 class DurableSession:
@@ -78,14 +78,14 @@ class DurableSession:
         self._subscriber.open(connection.transport.write)
 
     def received(self, payload: bytes, binary: bool) -> None:
-        if self._asked.options.ack and not binary and len(payload) <= _LONGEST_ACK and b'"ack"' in payload:
+        if self._asked.options.ack and not binary and (len(payload) <= _SHORT or b'"ack"' in payload):
             try:
                 said = orjson.loads(payload)
             except orjson.JSONDecodeError:
                 said = None
             if isinstance(said, dict) and tuple(said) == ("ack",):
                 if not self._subscriber.ack(said["ack"]):
-                    shown = orjson.dumps(said["ack"]).decode()
+                    shown = orjson.dumps(said["ack"]).decode()[:100]
                     self._refused(BadRequest(f"ack: no message of the ID {shown} waits to be acknowledged here"))
                 return
         self._publisher.publish(payload)

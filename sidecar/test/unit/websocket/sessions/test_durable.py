@@ -146,8 +146,10 @@ class Able(BrokerCase):
         self.assertEqual((first.said, second.said), ([], ["ack"]))
         client.say(json.dumps({"ack": told[1]["ID"]}))
         client.say('{"ack": 7}')
-        said = self.texts(client)[-2:]
-        self.assertEqual([each["code"] for each in said], [400, 400])
+        client.say(r'{"\u0061ck": "x"}')
+        client.say('{"ack":"' + "x" * 900 + '"}')
+        said = self.texts(client)[-4:]
+        self.assertEqual([each["code"] for each in said], [400] * 4)
         self.assertIn(told[1]["ID"], said[0]["detail"])
         self.assertEqual((second.said, self.broker.published), (["ack"], []))
 
