@@ -30,6 +30,8 @@ class ClientEndpoints:
     _policy: TrustPolicy
 
     def endpointForURI(self, uri: URI) -> _Endpoint:
+        if not 0 < uri.port < 65536:
+            raise RequestFailed(f"there is no port {uri.port}; ports go from 1 to 65535")
         host = uri.host.decode("ascii")
         bare = host[1:-1] if host.startswith("[") else host
         endpoint: Any = self._endpoint(bare, uri.port)

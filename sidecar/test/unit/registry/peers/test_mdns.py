@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -46,7 +49,16 @@ def started() -> Any:
     return registry
 
 
-class OverLoopback(RegistryContract, TestCase):
+class OnTheLink(TestCase):
+    """One at a time on this machine: all processes share the group, and some of these tests fill it."""
+
+    def run(self, result: Any = None) -> Any:
+        with open(Path(tempfile.gettempdir()) / "microsidecar-mdns.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return super().run(result)
+
+
+class OverLoopback(RegistryContract, OnTheLink):
     """The contract, two of us on one group."""
 
     timeout = 120
@@ -58,7 +70,7 @@ class OverLoopback(RegistryContract, TestCase):
         return started()
 
 
-class Packets(TestCase):
+class Packets(OnTheLink):
     """What a go-micro process on the same link sees, and what it may do to us."""
 
     timeout = 60
