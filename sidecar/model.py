@@ -228,6 +228,11 @@ class PublishOptions:
     events: bool = False
 
     @property
+    def plain(self) -> bool:
+        """Whether nothing is asked that not every broker can do."""
+        return not (self.mandatory or self.events)
+
+    @property
     def asked(self) -> tuple[str, ...]:
         """As for :class:`SubscribeOptions`."""
         return tuple(name for name, wanted in (("mandatory", self.mandatory), ("events", self.events)) if wanted)

@@ -42,11 +42,11 @@ class Publisher:
         kind = asked.content_type or messages.content_type(body)
         header = {messages.CONTENT_TYPE: kind, messages.TOPIC: asked.topic, messages.ID: self._ids()}
         message = Message(header, body)
-        if asked.publishing.asked:
+        if asked.publishing.plain:
+            publishing = self._broker.publish(asked.topic, message, asked.caller)
+        else:
             broker = able(self._broker, asked.publishing.asked)
             publishing = broker.publish_with(asked.topic, message, asked.publishing, asked.caller)
-        else:
-            publishing = self._broker.publish(asked.topic, message, asked.caller)
         if publishing.called and not publishing.paused and publishing.result is None:
             self._counters.published += 1  # taken at once, as the memory broker does: callbacks would cost more than it
             return

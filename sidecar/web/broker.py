@@ -57,11 +57,11 @@ class BrokerResource(MethodResource):
         payload = body(request, self._max_body)
         header = messages.header(request.fields_raw, topic, self._pubsub.new_id(), payload)
         message = Message(header, payload)
-        if publishing.asked:
+        if publishing.plain:
+            await self._broker.publish(topic, message, caller_of(request))
+        else:
             broker = able(self._broker, publishing.asked)
             await broker.publish_with(topic, message, publishing, caller_of(request))
-        else:
-            await self._broker.publish(topic, message, caller_of(request))
         return _TAKEN
 
 
