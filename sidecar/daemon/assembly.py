@@ -41,7 +41,7 @@ from sidecar.web.rpc import RpcResource
 from sidecar.web.site import SidecarSite
 from sidecar.web.stats import StatsResource
 from sidecar.web.streams import StreamResource
-from sidecar.web.tree import build_tree
+from sidecar.web.tree import RootResource, build_tree
 from sidecar.websocket.sessions.pubsub import PubSubSessions
 from sidecar.websocket.sessions.stream import StreamSessions
 from sidecar.websocket.sockets import WebSockets
@@ -76,6 +76,7 @@ class Daemon:
     sockets: WebSockets
     pubsub: PubSubSessions
     recorder: StatsRecorder
+    root: RootResource
     site: SidecarSite
     apps: tuple[localapp.LocalApp, ...]
 
@@ -182,6 +183,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
         sockets=sockets,
         pubsub=pubsub,
         recorder=recorder,
+        root=root,
         site=site,
         apps=apps,
     )

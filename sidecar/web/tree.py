@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from twisted.web.resource import IResource, Resource
@@ -10,6 +10,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from sidecar import __version__
 from sidecar.errors import CallerError, NotFound
+from sidecar.web.openapi.document import asyncapi, openapi
 from sidecar.web.params import shown
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request, fail, of_json, write
@@ -55,6 +56,7 @@ def build_tree(
         "/health": health,
         "/stats": stats or NotFoundResource("statistics are off: start the sidecar with --enable_stats"),
     }
+    resources["/openapi.json"], resources["/asyncapi.json"] = DocumentResource(openapi), DocumentResource(asyncapi)
     if stream is not None:
         resources["/rpc/stream"] = stream
     open_paths = sorted(path for path, found in resources.items() if not isinstance(found, NotFoundResource))
@@ -72,6 +74,10 @@ class RootResource(Resource):
         self._browsers = browsers
         self._missing = NotFoundResource()
         self._preflight = PreflightResource()
+
+    def by_path(self) -> dict[str, IResource]:
+        """:returns: every path that is served, and its resource."""
+        return {path.decode("ascii"): resource for path, resource in self._resources.items()}
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         self._cors.apply(request)
@@ -95,6 +101,20 @@ class RootResource(Resource):
         if b"" in segments:
             return self._missing
         return self._resources.get(b"/" + b"/".join(segments)) or self._missing
+
+
+class DocumentResource(MethodResource):
+    """A document that is the same for everybody, made when it is first asked for."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        super().__init__({"GET": self._tell})
+        self._make = make
+        self._answer: Answer | None = None
+
+    def _tell(self, request: Request) -> Answer:
+        if self._answer is None:
+            self._answer = of_json(self._make())
+        return self._answer
 
 
 class IndexResource(MethodResource):

@@ -56,7 +56,10 @@ class TreeTests(SynchronousTestCase):
     def test_index(self) -> None:
         """The front door names the paths."""
         heard = self.ask("GET", "/")
-        self.assertEqual(heard.json["paths"], ["/broker", "/health", "/registry", "/rpc", "/rpc/stream"])
+        documents = ["/asyncapi.json", "/openapi.json"]
+        self.assertEqual(
+            heard.json["paths"], sorted(["/broker", "/health", "/registry", "/rpc", "/rpc/stream", *documents])
+        )
 
     def test_nothing_there(self) -> None:
         """Any other path is a 404 in JSON that names it, whatever the method."""

@@ -1,0 +1,249 @@
+"""The one table of routes: every path with its methods, parameters, bodies, errors and the role that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from attrs import field, frozen
+
+Role = Literal["", "read", "register", "call", "publish", "subscribe", "admin"]
+Place = Literal["query", "header", "path"]
+
+#: What a name in a query may hold: anything but control characters.
+_TEXT: Final = {"type": "string", "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]*$"}
+_NAME: Final = {**_TEXT, "minLength": 1, "maxLength": 512}
+
+
+@frozen
+class Parameter:
+    """A parameter of a route. :ivar schema: JSON Schema of its value."""
+
+    name: str
+    description: str
+    required: bool = False
+    schema: Mapping[str, Any] = field(factory=lambda: {"type": "string"})
+    place: Place = "query"
+    example: str = ""
+
+
+@frozen
+class Route:
+    """One method of one path.
+
+    :ivar role: what a caller needs where callers have roles, "" where it is open to all.
+    :ivar bodies: what a request may hold: schema by media type. :ivar answers: schema by media type of the good answer.
+    :ivar errors: the statuses of errors that are its own, each with when; all have those of ``COMMON_ERRORS``.
+    :ivar websocket: whether the answer is a WebSocket, which the AsyncAPI document describes.
+    :ivar status: of the good answer. :ivar needs_body: whether a request without a body is refused.
+    """
+
+    method: str
+    path: str
+    operation: str
+    summary: str
+    description: str
+    role: Role = ""
+    parameters: tuple[Parameter, ...] = ()
+    bodies: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    answers: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    errors: Mapping[int, str] = field(factory=dict)
+    websocket: bool = False
+    status: int = 200
+    needs_body: bool = True
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_ANY: Final[Mapping[str, Any]] = {}
+_SERVICE = Parameter("service", "the name of a service", schema=_NAME, example="greeter")
+_VERSION = Parameter("version", "only nodes of this version", schema=_TEXT)
+_TOPIC = Parameter("topic", "the topic", required=True, schema=_NAME, example="news")
+_TTL = Parameter(
+    "ttl",
+    "how long the registration lives unless it is renewed: units ns, us, ms, s, m, h, compound such as 1m30s",
+    schema={"type": "string", "pattern": "^[1-9][0-9]{0,5}(ns|us|ms|s|m|h)$"},
+    example="30s",
+)
+_TIMEOUT = Parameter(
+    "Timeout",
+    "how long the call may take: with a unit, or a bare number of seconds (of nanoseconds from 1,000,000 on)",
+    place="header",
+    example="300ms",
+)
+_UNAVAILABLE: Final = {503: "the engine that holds the registry cannot be reached, or the sidecar is stopping"}
+_CALL_ERRORS: Final = {
+    404: "no such service, or no node of that version",
+    408: "an error of the service itself, with its own code; any code from 400 to 599 can come from a service",
+    501: "the nodes speak a transport that is not spoken here",
+    502: "the node could not be reached, or what it answered is no answer",
+    503: "the service has no node, or too much is under way",
+    504: "no answer in time",
+}
+
+#: What any route can answer.
+COMMON_ERRORS: Final[Mapping[int, str]] = {
+    400: "the request is malformed: the detail names the field",
+    401: "a token or certificate is needed, or the one given is not good",
+    403: "the caller may not do this, or comes from a page of another origin",
+    413: "the body is longer than --max_body allows",
+    415: "the content type or encoding is not read here",
+    421: "the Host is not one that this sidecar answers for",
+    429: "too many requests, connections or failed attempts to be admitted",
+    431: "the header is longer than --max_header allows",
+    500: "a fault of the sidecar; the detail names an incident that its log tells more of",
+    503: "overloaded or stopping: try again after Retry-After",
+}
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        "GET",
+        "/",
+        "index",
+        "What there is",
+        "Name, version and the paths that are served.",
+        role="read",
+        answers={"application/json": _ref("Index")},
+    ),
+    Route(
+        "GET",
+        "/registry",
+        "lookUp",
+        "Services and their nodes",
+        "Without `service` the names of all services; with it that service. `format=array` gives one object a version, "
+        "as the original did. A WebSocket handshake on this path opens a watch.",
+        role="read",
+        parameters=(
+            _SERVICE,
+            _VERSION,
+            Parameter("format", "one object, or one a version", schema={"enum": ["object", "array"]}),
+        ),
+        answers={"application/json": {"oneOf": [_ref("Service"), _ref("Services")]}},
+        errors={404: "there is no such service, or none of that version", **_UNAVAILABLE},
+    ),
+    Route(
+        "POST",
+        "/registry",
+        "register",
+        "Register a service",
+        "Registers every node of the body; again renews. A node without an id gets one, which the answer tells.",
+        role="register",
+        parameters=(_TTL,),
+        bodies={"application/json": _ref("Registration")},
+        answers={"application/json": _ref("Service")},
+        errors={409: "the id belongs to somebody else", 507: "there is no space to keep it", **_UNAVAILABLE},
+    ),
+    Route(
+        "DELETE",
+        "/registry",
+        "deregister",
+        "Deregister nodes of a service",
+        "Takes the nodes of the body, known by their ids, out. Unknown ones are no error.",
+        role="register",
+        bodies={"application/json": _ref("Deregistration")},
+        answers={"application/json": {"type": "object"}},
+        errors=_UNAVAILABLE,
+    ),
+    Route(
+        "POST",
+        "/rpc",
+        "call",
+        "Call a method of a service",
+        "By JSON, by form, or as protobuf with service and method in the query. The payload passes through byte for "
+        "byte; request headers go along as metadata. An error of the service keeps its code, id and detail.",
+        role="call",
+        parameters=(_SERVICE, Parameter("method", "the method", schema=_NAME, example="Say.Hello"), _VERSION, _TIMEOUT),
+        bodies={
+            "application/json": _ref("Call"),
+            "application/x-www-form-urlencoded": _ref("Call"),
+            "application/protobuf": {"type": "string", "format": "binary"},
+        },
+        answers={"application/json": _ANY, "application/protobuf": {"type": "string", "format": "binary"}},
+        errors=_CALL_ERRORS,
+    ),
+    Route(
+        "GET",
+        "/rpc/stream",
+        "stream",
+        "A go-micro stream over a WebSocket",
+        "Each text frame is one message either way; an empty one says that no more will come.",
+        role="call",
+        parameters=(
+            Parameter("service", "the name of a service", required=True, schema=_NAME),
+            Parameter("method", "the method", required=True, schema=_NAME),
+        ),
+        errors={426: "it is a WebSocket: send an upgrade", **_CALL_ERRORS},
+        websocket=True,
+    ),
+    Route(
+        "GET",
+        "/broker",
+        "subscribe",
+        "Subscribe to a topic over a WebSocket, and publish to it",
+        "Every frame that comes is published; every message of the topic goes out as a frame.",
+        role="subscribe",
+        parameters=(
+            _TOPIC,
+            Parameter("queue", "share the messages with others of this name", schema=_NAME),
+            Parameter("format", "how messages are framed", schema={"enum": ["envelope", "text", "raw", "json"]}),
+        ),
+        errors={426: "it is a WebSocket: send an upgrade", **_UNAVAILABLE},
+        websocket=True,
+    ),
+    Route(
+        "POST",
+        "/broker",
+        "publish",
+        "Publish a message",
+        "Answers 200 only when the broker took the message. Request headers become the message's.",
+        role="publish",
+        parameters=(_TOPIC,),
+        bodies={"*/*": {"type": "string", "format": "binary"}},
+        errors=_UNAVAILABLE,
+        needs_body=False,
+    ),
+    Route(
+        "GET",
+        "/health",
+        "health",
+        "How the app is, else the sidecar",
+        "By the last checks. Where no app is checked the sidecar's own state.",
+        answers={"application/json": _ref("Health")},
+        errors={503: "the app is not healthy, or was not checked yet; it can be the app's own error status"},
+    ),
+    Route(
+        "GET",
+        "/stats",
+        "stats",
+        "Numbers, as a page or as JSON",
+        "JSON for those that accept it alone. Served with --enable_stats.",
+        role="read",
+        answers={"application/json": _ref("Stats"), "text/html": {"type": "string"}},
+        errors={404: "--enable_stats is not given"},
+    ),
+    Route(
+        "GET",
+        "/openapi.json",
+        "openapi",
+        "This document",
+        "OpenAPI 3.1.",
+        role="read",
+        answers={"application/json": {"type": "object"}},
+    ),
+    Route(
+        "GET",
+        "/asyncapi.json",
+        "asyncapi",
+        "The WebSockets",
+        "AsyncAPI 3.0.",
+        role="read",
+        answers={"application/json": {"type": "object"}},
+    ),
+)
+
+
+def on(path: str) -> tuple[Route, ...]:
+    """:returns: the routes of a path, one a method."""
+    return tuple(route for route in ROUTES if route.path == path)
