@@ -132,7 +132,7 @@ def parse(given: Sequence[str], environ: Mapping[str, str]) -> Arguments:
         if option.choices and value not in option.choices:
             raise Wrong(f"{written}={value}: it is one of {', '.join(option.choices)}")
         values = found.flags.setdefault(option.name, [])
-        if values and not option.repeatable and option.metavar:
+        if values and not option.repeatable:
             raise Wrong(f"{written} is given twice; once is enough")
         values.append("true" if value is None else value)
     return found

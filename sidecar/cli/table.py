@@ -191,6 +191,22 @@ COMMANDS: tuple[Command, ...] = (
         passes=True,
     ),
     Command(
+        "check-config",
+        "",
+        "read the settings of a sidecar and say what is wrong with them",
+        "config:check_config",
+        (
+            Option("explain", "print each value with what it came from: flag, variable, line of the file, default"),
+            _OUTPUT,
+        ),
+        aliases=("check_config",),
+        details="Takes the flags of the sidecar, --config among them, and reads the environment as it would. Exits "
+        "with 0 when it would start with them and with 2 when something is wrong.",
+        examples=("micro check-config --config=sidecar.toml --explain",),
+        local=True,
+        passes=True,
+    ),
+    Command(
         "completion",
         "SHELL",
         "print the completion script of bash, zsh or fish",

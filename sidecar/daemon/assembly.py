@@ -13,9 +13,13 @@ from attrs import asdict, define
 from twisted.application import service
 from twisted.internet.defer import Deferred
 
-from sidecar.daemon import activation, backends, listening, localapp
+from sidecar.daemon import activation, backends, listening
+from sidecar.daemon.appchecks import CheckMaker
 from sidecar.daemon.cmdline.kinds import node_id
 from sidecar.daemon.cmdline.settings import Settings, TcpPort
+from sidecar.daemon.localapp import AppMaker
+from sidecar.daemon.localapps import LocalApps
+from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.lifecycle import OrderedService
 from sidecar.model import CallPolicy
@@ -35,7 +39,7 @@ from sidecar.stats.calls import CallCounters
 from sidecar.stats.recorder import StatsRecorder
 from sidecar.web.broker import BrokerResource
 from sidecar.web.cors import BrowserPolicy, CorsPolicy
-from sidecar.web.health import HealthResource
+from sidecar.web.health import CheckResource, HealthResource
 from sidecar.web.registry import RegistryResource
 from sidecar.web.rpc import RpcResource
 from sidecar.web.site import SidecarSite
@@ -78,16 +82,23 @@ class Daemon:
     recorder: StatsRecorder
     root: RootResource
     site: SidecarSite
-    apps: tuple[localapp.LocalApp, ...]
+    apps: LocalApps
 
     def reload(self, settings: Settings) -> None:
-        """Apply what of ``settings`` can change while we run: the certificates, read again whether or not their flags
-        changed. No connection is dropped; each keeps what it began with.
+        """Apply what of ``settings`` can change while we run: the apps and their checks, and the certificates, read
+        again whether or not their flags changed. No connection is dropped; each keeps what it began with.
 
-        :raises ConfigError: a certificate is no good, with the reason; everything stays as it was.
+        :raises ConfigError: something is no good, with the reason; everything stays as it was.
         """
-        if self.certificates is not None and settings.tls.enabled:
-            self.certificates.reload(settings.tls)
+        change = self.apps.prepare(settings.apps)
+        try:
+            if self.certificates is not None and settings.tls.enabled:
+                self.certificates.reload(settings.tls)
+        except ConfigError:
+            change.discard()
+            raise
+        change.commit()
+        self.settings = settings
 
     def status(self) -> str:
         """:returns: how the daemon is, in one line for people: where it listens, its engines, its apps."""
@@ -95,7 +106,7 @@ class Daemon:
         for what, backend in (("registry", self.registry), ("broker", self.broker)):
             state = backend.state()
             said.append(f"{what} {state.kind}{'' if state.connected else f' is away: {state.detail}'}")
-        said += [app.status() for app in self.apps]
+        said += [app.status() for app in self.apps.apps]
         return "; ".join(said)
 
 
@@ -135,7 +146,11 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
     pubsub = PubSubSessions(broker, reactor, sockets, bounds)
     cors = CorsPolicy(settings.cors)
     browsers = BrowserPolicy(AllowedHosts(_names(settings)), cors)
-    apps = localapp.local_apps(settings, registry, plain, limits, browsers, reactor)
+    engines = tuple(engine.kind for engine in settings.registry.engines)
+    checks = CheckMaker(reactor, grpc)
+    maker = AppMaker(engines, registry, checks, plain, limits, browsers, reactor)
+    apps = LocalApps(maker.make, reactor, settings.drain_timeout + PATIENCE)
+    apps.prepare(settings.apps).commit()
     recorder = StatsRecorder(reactor)
 
     engines = tuple(engine.kind for engine in settings.registry.engines)
@@ -144,10 +159,11 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
         cors=cors,
         browsers=browsers,
         registry=RegistryResource(registry, limits.max_body, partial(node_id, engines=engines), most),
-        rpc=RpcResource(client, _policy(settings), limits.max_body, {app.name: app.registrar for app in apps}),
+        rpc=RpcResource(client, _policy(settings), limits.max_body, apps.health_by_name),
         stream=StreamResource(StreamSessions(streams, sockets), cors),
         broker=BrokerResource(broker, pubsub, cors, limits.max_body),
-        health=HealthResource(localapp.health(apps)),
+        health=HealthResource(apps),
+        check=CheckResource(apps.heartbeats),
         stats=StatsResource(recorder, _facts(registry, broker, selector, calls, streams, pubsub, apps))
         if settings.enable_stats
         else None,
@@ -166,7 +182,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
         sockets,
         Drain(site.drain, settings.drain_timeout),
         listener.service(site),
-        *(running for app in apps for running in app.services),
+        apps,
     ):
         service.IService(part).setServiceParent(whole)
     return Daemon(
@@ -252,7 +268,7 @@ def _facts(
     calls: CallCounters,
     streams: Streams,
     pubsub: PubSubSessions,
-    apps: tuple[localapp.LocalApp, ...],
+    apps: LocalApps,
 ) -> dict[str, Callable[[], object]]:
     """What /stats tells besides the numbers of the original."""
     return {
@@ -270,7 +286,7 @@ def _facts(
         },
         "ejected": lambda: [asdict(each) for each in selector.ejected()],
         "websockets": pubsub.stats,
-        "app": lambda: apps[0].stats() if apps else None,
+        "app": apps.stats,
     }
 
 

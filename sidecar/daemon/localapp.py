@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 from twisted.application import service
 from twisted.logger import Logger
-from zope.interface import implementer
 
-from sidecar.daemon import listening
+from sidecar.daemon.appchecks import CheckMaker
 from sidecar.daemon.cmdline.advertise import AdvertisedAddress, advertised, here
 from sidecar.daemon.cmdline.kinds import unreachable
-from sidecar.daemon.cmdline.settings import AppSettings, HealthSettings, ListenSettings, Settings
-from sidecar.errors import ConfigError
+from sidecar.daemon.cmdline.settings import AppSettings, CheckSettings, ListenSettings
+from sidecar.daemon.listening import BoundPort, bind
+from sidecar.health.checkset import Found, ICheckLoop, NamedCheck
+from sidecar.health.heartbeat import Heartbeats
 from sidecar.health.registrar import Registrar
-from sidecar.interfaces import IAppHealth, IRegistry, ITransport
+from sidecar.interfaces import IRegistry, ITransport
 from sidecar.model import Node, Service
-from sidecar.net.errors import InvalidSetting
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.ownaddress import own_addresses
+from sidecar.rpc.dialects.bynode import DeferredTransport
+from sidecar.web.appserver import App
 from sidecar.web.cors import BrowserPolicy
 from sidecar.web.site import SidecarSite
 
@@ -31,21 +34,33 @@ log = Logger()
 SERVED = {"protocol": "mucp", "server": "mucp", "transport": "http"}
 
 
-@frozen
+@define(eq=False)
 class LocalApp:
     """An app beside us, while we run.
 
     :ivar registrar: registers it and knows how it is.
-    :ivar services: what runs for it, to start in this order and stop in reverse.
+    :ivar heartbeats: the checks that wait for the app to say how it is, by name.
+    :ivar states: what its checks found.
+    :ivar listener: the port of ours that is registered for it, None where it has none.
+    :ivar served: the app behind that port. :ivar inbound: what answers there.
     """
 
     settings: AppSettings
     registrar: Registrar
-    services: tuple[service.Service, ...]
+    heartbeats: Mapping[str, Heartbeats]
+    states: Mapping[CheckSettings, NamedCheck]
+    listener: BoundPort | None = None
+    served: App | None = None
+    inbound: service.Service | None = None
 
     @property
     def name(self) -> str:
         return self.settings.name
+
+    @property
+    def services(self) -> tuple[service.Service, ...]:
+        """What runs for it, to start in this order and stop in reverse."""
+        return (self.registrar,) if self.inbound is None else (self.inbound, self.registrar)
 
     def status(self) -> str:
         """:returns: how it is, in a few words."""
@@ -57,125 +72,109 @@ class LocalApp:
         return {"healthy": self.registrar.healthy(), "explanation": self.registrar.explain()}
 
 
-@implementer(IAppHealth)
 @frozen
-class AppsHealth:
-    """How several apps are, taken together: healthy when each one is."""
+class AppMaker:
+    """Makes apps of their settings, nothing of them started.
 
-    apps: Sequence[LocalApp]
-
-    def healthy(self) -> bool | None:
-        verdicts = [app.registrar.healthy() for app in self.apps]
-        return False if False in verdicts else None if None in verdicts else True
-
-    def status(self) -> int | None:
-        """What the first one that is ill answered."""
-        ill = (app.registrar.status() for app in self.apps if app.registrar.healthy() is False)
-        return next(ill, None)
-
-    def explain(self) -> str:
-        return "; ".join(f"{app.name}: {app.registrar.explain()}" for app in self.apps)
-
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(f"{app.name}: {warning}" for app in self.apps for warning in app.registrar.warnings())
-
-
-def health(apps: Sequence[LocalApp]) -> IAppHealth | None:
-    """:returns: how the apps are: None without any, the app's own health where there is one."""
-    if not apps:
-        return None
-    return apps[0].registrar if len(apps) == 1 else AppsHealth(apps)
-
-
-def local_apps(
-    settings: Settings,
-    registry: IRegistry,
-    plain: ITransport,
-    limits: HTTPLimits,
-    browsers: BrowserPolicy,
-    reactor: Any,
-) -> tuple[LocalApp, ...]:
-    """The apps that ``settings`` name, nothing of them started.
-
-    :param plain: calls an app that speaks plain HTTP.
-    :param browsers: judges what comes to a port that we open for an app.
-    :raises ConfigError: the port to answer on cannot be had.
+    :ivar engines: the kinds of the registries in use. :ivar plain: calls an app that speaks plain HTTP.
+    :ivar browsers: judges what comes to a port that we open for an app.
     """
-    engines = [engine.kind for engine in settings.registry.engines]
-    return tuple(_local_app(app, engines, registry, plain, limits, browsers, reactor) for app in settings.apps)
+
+    engines: Sequence[str]
+    registry: IRegistry
+    checks: CheckMaker
+    plain: ITransport
+    limits: HTTPLimits
+    browsers: BrowserPolicy
+    reactor: Any
+
+    def make(self, app: AppSettings, before: LocalApp | None = None) -> LocalApp:
+        """:param before: the same app by its settings so far: it stays registered, and where we listen for it, there.
+        :raises ConfigError: the port to answer on cannot be had, or a file that a check needs is no good."""
+        listener = None
+        metadata = app.metadata
+        keeps_port = before is not None and before.listener is not None and _listens_alike(before.settings, app)
+        if app.protocol == "http":
+            listener = before.listener if before is not None and keeps_port else self._listener(app)
+            metadata = {**SERVED, **app.metadata}
+        where = self._where(app, listener)
+        heartbeats: dict[str, Heartbeats] = {}
+        states: dict[CheckSettings, NamedCheck] = {}
+        registrar = Registrar(
+            self.registry,
+            Service(
+                app.name, app.version, endpoints=app.endpoints, nodes=(Node(app.id, where.host, where.port, metadata),)
+            ),
+            self.reactor,
+            app.ttl,
+            app.interval,
+            rise=app.checks[0].rise if _one_of_flags(app) else 1,
+            fall=app.checks[0].fall if _one_of_flags(app) else 1,
+            warnings=(where.warning,) if where.warning else (),
+            checks=self._checks(app, heartbeats, states, {} if before is None else before.states),
+            before=None if before is None else before.registrar,
+        )
+        if listener is None:
+            return LocalApp(app, registrar, heartbeats, states)
+        if before is not None and keeps_port:
+            return LocalApp(app, registrar, heartbeats, states, listener, before.served, before.inbound)
+        real = Node(app.id, here(app.host), app.port, app.metadata)
+        served = App(app.name, real, DeferredTransport(self.plain, self.reactor), registrar)
+        inbound = listener.service(_inbound(served, self.limits, self.browsers, self.reactor))
+        return LocalApp(app, registrar, heartbeats, states, listener, served, inbound)
+
+    def _listener(self, app: AppSettings) -> BoundPort:
+        return bind(ListenSettings(app.inbound), None, self.reactor)
+
+    def _where(self, app: AppSettings, listener: BoundPort | None) -> AdvertisedAddress:
+        alone = set(self.engines) == {"memory"}
+        if app.advertise is not None:
+            where = AdvertisedAddress(*app.advertise)
+        elif listener is not None:
+            where = advertised("--server_inbound", listener.host, listener.port, alone, own_addresses)
+        else:
+            where = advertised("--server_address", app.host, app.port, alone, own_addresses)
+        if where.host == "localhost" and unreachable(where.host, self.engines):
+            where = evolve(where, host="127.0.0.1")
+        if where.note:
+            log.info("{note}", note=where.note)
+        if where.warning:
+            log.warn("{warning}", warning=where.warning)
+        return where
+
+    def _checks(
+        self,
+        app: AppSettings,
+        heartbeats: dict[str, Heartbeats],
+        states: dict[CheckSettings, NamedCheck],
+        before: Mapping[CheckSettings, NamedCheck],
+    ) -> Callable[[Found], ICheckLoop] | None:
+        if not app.checks:
+            return None
+        if _one_of_flags(app):
+            return partial(self.checks.only, app.checks[0])
+        return partial(self.checks.loop, app.checks, heartbeats, states, before)
 
 
-def _local_app(
-    app: AppSettings,
-    engines: Sequence[str],
-    registry: IRegistry,
-    plain: ITransport,
-    limits: HTTPLimits,
-    browsers: BrowserPolicy,
-    reactor: Any,
-) -> LocalApp:
-    listener = None
-    metadata = app.metadata
-    alone = set(engines) == {"memory"}
-    where = AdvertisedAddress(*app.advertise) if app.advertise is not None else None
-    if app.protocol == "http":
-        listener = listening.bind(ListenSettings(app.inbound), None, reactor)
-        metadata = {**SERVED, **app.metadata}
-        where = where or advertised("--server_inbound", listener.host, listener.port, alone, own_addresses)
-    where = where or advertised("--server_address", app.host, app.port, alone, own_addresses)
-    if where.host == "localhost" and unreachable(where.host, engines):
-        where = evolve(where, host="127.0.0.1")
-    if where.note:
-        log.info("{note}", note=where.note)
-    if where.warning:
-        log.warn("{warning}", warning=where.warning)
-    registrar = Registrar(
-        registry,
-        Service(app.name, app.version, nodes=(Node(app.id, where.host, where.port, metadata),)),
-        reactor,
-        app.ttl,
-        app.interval,
-        _probe(app.health, reactor) if app.health.url else None,
-        app.health.interval,
-        app.health.rise,
-        app.health.fall,
-        (where.warning,) if where.warning else (),
-    )
-    if listener is None:
-        return LocalApp(app, registrar, (registrar,))
-    real = Node(app.id, here(app.host), app.port, app.metadata)
-    inbound = listener.service(_inbound(app.name, real, plain, registrar, limits, browsers, reactor))
-    return LocalApp(app, registrar, (inbound, registrar))
+def _one_of_flags(app: AppSettings) -> bool:
+    """Whether it has the one check that flags name."""
+    return len(app.checks) == 1 and app.checks[0].name == "healthcheck_url"
 
 
-def _probe(checked: HealthSettings, reactor: Any) -> Any:
-    # Imported here: the HTTP client for cold paths costs a tenth of a second at start.
-    from sidecar.health.probe import Probe
-    from sidecar.net.client.fetcher import Fetcher
-    from sidecar.net.client.tls import TrustOptions
+def _listens_alike(before: AppSettings, app: AppSettings) -> bool:
+    """Whether the port on which we answer for an app can stay as it is."""
 
-    try:
-        fetcher = Fetcher(reactor, checked.timeout, tls=TrustOptions(checked.ca_file))
-    except InvalidSetting as error:
-        raise ConfigError(f"--healthcheck_ca_file={checked.ca_file}: {error}") from error
-    return Probe(fetcher, checked.url, checked.timeout)
+    def kept(one: AppSettings) -> tuple[object, ...]:
+        return one.name, one.id, one.host, one.port, one.protocol, one.inbound, one.metadata
+
+    return kept(before) == kept(app)
 
 
-def _inbound(
-    name: str,
-    node: Node,
-    plain: ITransport,
-    registrar: Registrar,
-    limits: HTTPLimits,
-    browsers: BrowserPolicy,
-    reactor: Any,
-) -> Any:
+def _inbound(served: App, limits: HTTPLimits, browsers: BrowserPolicy, reactor: Any) -> Any:
     """Answers go-micro calls for the app, over HTTP/1.1 and HTTP/2 on one port."""
     from sidecar.net.http2.server import SwitchFactory
-    from sidecar.rpc.dialects.bynode import DeferredTransport
-    from sidecar.web.appserver import App, AppServerResource
+    from sidecar.web.appserver import AppServerResource
 
-    app = App(name, node, DeferredTransport(plain, reactor), registrar)
-    resource = AppServerResource(app, limits.max_body, browsers)
+    resource = AppServerResource(served, limits.max_body, browsers)
     http1: Any = SidecarSite(resource, reactor, limits)
     return SwitchFactory(http1, lambda: resource.grpc(reactor, limits.idle_timeout))

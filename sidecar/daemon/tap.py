@@ -85,7 +85,7 @@ def make(parsed: options.Options, reactor: Any) -> service.IService:
     # Imported here: ``--help`` and a wrong flag should not wait for the whole program.
     from sidecar.daemon.assembly import assemble
 
-    root = Root(reactor, Notifier(reactor, os.environ))
+    root = Root(reactor, Notifier(reactor, os.environ), parsed)
     Signals(reactor, root.reload).install()
     try:
         root.daemon = assemble(parsed.settings, reactor)
@@ -106,8 +106,10 @@ class Root(service.MultiService):
     log = Logger()
     daemon: Daemon
 
-    def __init__(self, reactor: Any, notifier: Notifier) -> None:
+    def __init__(self, reactor: Any, notifier: Notifier, parsed: options.Options) -> None:
+        """:param parsed: the command line and what came with it, to be read again."""
         super().__init__()
+        self.parsed = parsed
         self._reactor = reactor
         self.notifier = notifier
 
@@ -120,12 +122,19 @@ class Root(service.MultiService):
         """Read the files again; what is no good is logged, and the old stays in use."""
         self.notifier.reloading()
         try:
-            self.daemon.reload(self.daemon.settings)
-        except ConfigError as error:
-            self.log.error("The certificates in use stay: {error}", error=error)
-            self.notifier.reloaded(f"Reload failed: {error}")
-        else:
-            self.notifier.reloaded("Reloaded")
+            fresh = self.parsed.again()
+            self.daemon.reload(fresh.settings)
+        except (ConfigError, usage.UsageError) as error:
+            said = printable(redacted(self.parsed.words.of(str(error))))
+            self.log.error("The settings and certificates in use stay: {error}", error=said)
+            self.notifier.reloaded(f"Reload failed: {said}")
+            return
+        waiting = self.parsed.changed(fresh)
+        if waiting:
+            self.log.warn("{names}: changed, and in use after a restart only", names=", ".join(waiting))
+        self.parsed = fresh
+        self.log.info("Reloaded: {status}", status=self.daemon.status())
+        self.notifier.reloaded("Reloaded")
 
     def startService(self) -> None:
         raise_file_limit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from twisted.application import service
@@ -14,6 +15,7 @@ from zope.interface import implementer
 
 from sidecar.errors import CallerError
 from sidecar.health.checks import Checks, IProbe
+from sidecar.health.checkset import Found, ICheckLoop
 from sidecar.health.threshold import CheckResult, Threshold
 from sidecar.interfaces import IAppHealth, IRegistry
 from sidecar.lifecycle import PeriodicService
@@ -50,13 +52,18 @@ class Registrar(service.Service):
         rise: int = 1,
         fall: int = 1,
         warnings: tuple[str, ...] = (),
+        checks: Callable[[Found], ICheckLoop] | None = None,
+        before: Registrar | None = None,
     ) -> None:
         """:param app: the service with its one node.
         :param ttl: seconds that the registry keeps the app without a renewal, or None for ever.
         :param renewal: seconds between renewals, or None for none.
         :param interval: seconds between checks of an app that is well.
         :param rise: passes in a row that make it healthy. :param fall: failures in a row that make it unhealthy.
-        :param warnings: what is known to be wrong with its registration."""
+        :param warnings: what is known to be wrong with its registration.
+        :param checks: makes what checks the app in place of ``probe``, given whom to tell.
+        :param before: the registrar of the same node that goes, and leaves it registered: what its checks found counts
+            until ours have found something."""
         self._warnings = warnings
         #: Why the registry will never take the app as it is, "" while it may.
         self._refused = ""
@@ -65,24 +72,32 @@ class Registrar(service.Service):
         self._clock = clock
         self._random = Random()
         self._ttl = ttl
-        self._probe = probe
         self._id = app.nodes[0].id
-        self._threshold = Threshold(rise, fall)
-        self._explained = "the app is not checked; see --healthcheck_url" if probe is None else "not checked yet"
+        self._threshold = Threshold(rise, fall, None if before is None else before.healthy())
+        self._explained = (
+            "the app is not checked; see --healthcheck_url" if probe is None and checks is None else "not checked yet"
+        )
         self._status: int | None = None
         #: Whether the registry should have the app, and whether it has: None while that is not known.
         self._wanted = False
-        self._registered: bool | None = False
+        self._registered: bool | None = False if before is None else None
+        self._handed_over = False
+        if before is not None:
+            self._explained, self._status = before.explain(), before.status()
         #: Why the registry should have it, or not.
         self._cause = Cause(by="sidecar")
         self._reconciling: Deferred[None] | None = None
         self._loops: list[PeriodicService] = []
         if renewal is not None:
             self._loops.append(PeriodicService(clock, renewal, self._renew, f"renewing {self._id}", now=False))
-        self._checks = Checks(clock, probe, interval, self._found) if probe is not None else None
+        self._checks: ICheckLoop | None = None
+        if checks is not None:
+            self._checks = checks(self._found)
+        elif probe is not None:
+            self._checks = Checks(clock, probe, interval, self._found)
 
     def healthy(self) -> bool | None:
-        return None if self._probe is None else self._threshold.healthy is True
+        return None if self._checks is None else self._threshold.healthy is True
 
     def verdict(self) -> bool | None:
         """What the checks say, None before there were enough of them."""
@@ -104,6 +119,8 @@ class Registrar(service.Service):
             self._want(True)
         else:
             self.log.info("Starting sidecar healthchecker")
+            if self._threshold.healthy:
+                self._want(True)
             self._checks.startService()
         for loop in self._loops:
             loop.startService()
@@ -118,8 +135,12 @@ class Registrar(service.Service):
             self._reconciling.cancel()
         return Deferred.fromCoroutine(self._leave())
 
+    def hand_over(self) -> None:
+        """Leave the node registered at the stop: another registrar takes it on."""
+        self._handed_over = True
+
     async def _leave(self) -> None:
-        if self._registered is False:
+        if self._registered is False or self._handed_over:
             return
         self.log.info("Deregistering {id}: {why}", id=self._id, why="the sidecar is stopping")
         try:

@@ -10,11 +10,13 @@ class CheckResult:
     """What a check found.
 
     :ivar detail: in words, for the log and for people. :ivar status: what the app answered, None where it did not.
+    :ivar warning: it passes, and something is amiss.
     """
 
     healthy: bool
     detail: str
     status: int | None = None
+    warning: bool = False
 
 
 @frozen

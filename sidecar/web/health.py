@@ -1,11 +1,23 @@
-"""``/health``: the app's own state where there is an app, else ours."""
+"""``/health``: the app's own state where there is an app, else ours; ``/check``: an app says itself how it is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Protocol
+from urllib.parse import unquote_to_bytes
+
+from sidecar.errors import BadRequest, NotFound
 from sidecar.interfaces import IAppHealth
 from sidecar.problems import AppUnhealthy
+from sidecar.web.params import body
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request, of_json
+
+#: Below this path each check has its own.
+PREFIX = b"/check/"
+#: Bytes of the longest note that is taken.
+_MOST = 4096
+_WORDS = ("pass", "warn", "fail")
 
 
 class HealthResource(MethodResource):
@@ -31,3 +43,35 @@ class HealthResource(MethodResource):
         if warnings:
             told["warnings"] = warnings
         return of_json(told)
+
+
+class IHeartbeat(Protocol):
+    """A check that waits for the app."""
+
+    def beat(self, word: str, note: str) -> None:
+        """Take a heartbeat. :param word: pass, warn or fail. :param note: what the app has to say with it."""
+
+
+class CheckResource(MethodResource):
+    """PUT is a heartbeat, its body a note for people. POST does for those that cannot PUT."""
+
+    def __init__(self, heartbeats: Callable[[], Mapping[str, IHeartbeat]]) -> None:
+        """:param heartbeats: gives the checks of the kind ``ttl``, by name."""
+        super().__init__({"PUT": self._beat, "POST": self._beat})
+        self._heartbeats = heartbeats
+
+    def _beat(self, request: Request) -> Answer:
+        name, _, word = unquote_to_bytes(request.path[len(PREFIX) :]).decode("utf-8", "replace").rpartition("/")
+        if word not in _WORDS or not name:
+            raise NotFound(f"a heartbeat goes to /check/<name of the check>/{'|'.join(_WORDS)}")
+        heartbeats = self._heartbeats()
+        waiting = heartbeats.get(name)
+        if waiting is None:
+            known = f"there are {', '.join(sorted(heartbeats))}" if heartbeats else "the configuration file names none"
+            raise NotFound(f"no check {name!r} waits for heartbeats (ttl); {known}")
+        try:
+            note = body(request, _MOST).decode().strip()
+        except UnicodeDecodeError:
+            raise BadRequest("the body is a note for people, and no text in UTF-8") from None
+        waiting.beat(word, note)
+        return of_json({"status": "ok"})

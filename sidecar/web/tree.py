@@ -10,6 +10,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from sidecar import __version__
 from sidecar.errors import CallerError, NotFound
+from sidecar.web.health import PREFIX
 from sidecar.web.openapi.document import asyncapi, openapi
 from sidecar.web.params import shown
 from sidecar.web.resource import MethodResource
@@ -42,12 +43,14 @@ def build_tree(
     stats: IResource | None = None,
     stream: IResource | None = None,
     browsers: IBrowsers | None = None,
+    check: IResource | None = None,
 ) -> RootResource:
     """Put each resource on its path.
 
     :param stats: None unless ``--enable_stats``; its path then says how to have it.
     :param stream: the WebSocket end of go-micro streams, where there is one.
     :param browsers: judges each request first, None to judge none.
+    :param check: takes heartbeats on all paths below ``/check/``, None where nobody waits for any.
     """
     resources: dict[str, IResource] = {
         "/registry": registry,
@@ -61,14 +64,21 @@ def build_tree(
         resources["/rpc/stream"] = stream
     open_paths = sorted(path for path, found in resources.items() if not isinstance(found, NotFoundResource))
     resources["/"] = IndexResource(open_paths)
-    return RootResource(resources, cors, browsers)
+    return RootResource(resources, cors, browsers, check)
 
 
 class RootResource(Resource):
     """The root: finds resources by their whole path, and answers OPTIONS for all of them."""
 
-    def __init__(self, resources: Mapping[str, IResource], cors: ICors, browsers: IBrowsers | None = None) -> None:
+    def __init__(
+        self,
+        resources: Mapping[str, IResource],
+        cors: ICors,
+        browsers: IBrowsers | None = None,
+        check: IResource | None = None,
+    ) -> None:
         super().__init__()
+        self._check = check
         self._resources = {path.encode("ascii"): found for path, found in resources.items()}
         self._cors = cors
         self._browsers = browsers
@@ -87,7 +97,10 @@ class RootResource(Resource):
                 return RefusedResource(problem)
         if request.method == b"OPTIONS":
             return self._preflight
-        return self._resources.get(request.path) or self._by_segments(request)
+        found = self._resources.get(request.path)
+        if found is None and self._check is not None and request.path.startswith(PREFIX):
+            return self._check
+        return found or self._by_segments(request)
 
     def _by_segments(self, request: Request) -> IResource:
         """The resource of a path that was written in another way: escaped, or with a slash at its end."""

@@ -30,8 +30,9 @@ def examine(app: AppSettings) -> Iterator[Diagnosis]:
         return
     found = protocol(host, app.port)
     yield from _judged(subject, where, app.protocol, found)
-    if app.health.url:
-        yield from _check(subject, app.health.url)
+    for check in app.checks:
+        if check.kind == "http":
+            yield from _check(subject, check.target)
 
 
 def protocol(host: str, port: int) -> str:

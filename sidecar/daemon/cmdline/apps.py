@@ -9,14 +9,14 @@ from twisted.python.usage import UsageError
 from sidecar.daemon.cmdline.advertise import is_everywhere
 from sidecar.daemon.cmdline.given import Source
 from sidecar.daemon.cmdline.kinds import node_id, unfit, unreachable
-from sidecar.daemon.cmdline.settings import AppSettings, HealthSettings
+from sidecar.daemon.cmdline.settings import AppSettings, CheckSettings
 from sidecar.wire import durations
 
 #: How long an app outlives a sidecar that crashed, on engines that other machines read (go-micro's own default).
 _TTL = 60.0
 
 
-def apps(given: Source) -> tuple[AppSettings, ...]:
+def flagged_app(given: Source) -> tuple[AppSettings, ...]:
     name, address = given.text("server_name").strip(), given["server_address"]
     url = given.text("healthcheck_url")
     _health_authority(given)
@@ -30,8 +30,12 @@ def apps(given: Source) -> tuple[AppSettings, ...]:
         raise UsageError("--server_address is given without --server_name; an app is registered by both")
     if address is None:
         raise UsageError(f"--server_name={name} is given without --server_address; an app is registered by both")
-    ttl, interval = _renewal(given)
     engines: tuple[str, ...] = given["registry"]
+    try:
+        ttl, interval = renewal(given["register_ttl"], given["register_interval"], engines)
+    except ValueError as error:
+        shown = durations.format(given["register_interval"])
+        raise UsageError(f"--register_interval={shown}: {error}; see --register_ttl") from None
     host, port = address
     advertise: tuple[str, int] | None = given["server_advertise"]
     _check_addresses(given, engines)
@@ -47,16 +51,21 @@ def apps(given: Source) -> tuple[AppSettings, ...]:
         inbound=given["server_inbound"],
         ttl=ttl,
         interval=interval,
-        health=HealthSettings(
-            url=url,
-            ca_file=_health_authority(given),
-            interval=given["healthcheck_interval"],
-            timeout=given["healthcheck_timeout"],
-            rise=given["healthcheck_rise"],
-            fall=given["healthcheck_fall"],
-        ),
+        checks=(_check(given, url),) if url else (),
     )
     return (app,)
+
+
+def _check(given: Source, url: str) -> CheckSettings:
+    return CheckSettings(
+        name="healthcheck_url",
+        target=url,
+        ca_file=_health_authority(given),
+        interval=given["healthcheck_interval"],
+        timeout=given["healthcheck_timeout"],
+        rise=given["healthcheck_rise"],
+        fall=given["healthcheck_fall"],
+    )
 
 
 def _health_authority(given: Source) -> str:
@@ -69,20 +78,22 @@ def _health_authority(given: Source) -> str:
 def _check_addresses(given: Source, engines: tuple[str, ...]) -> None:
     """:raises UsageError: an address of the app is one at which nobody can be reached."""
     address, advertise = given["server_address"], given["server_advertise"]
-    for flag, where in (("server_address", address), ("server_advertise", advertise)):
-        if where is None:
-            continue
-        shown = f"--{flag}={f'[{where[0]}]' if ':' in where[0] else where[0]}:{where[1]}"
-        if _is_of_many(where[0]):
-            raise UsageError(f"{shown}: it is an address of many machines or of none; write the one of this machine")
-        if flag == "server_advertise" and is_everywhere(where[0]):
-            raise UsageError(f"{shown}: it is every interface; write the address by which others reach the app")
-    if given["server_protocol"] == "http" and advertise is None:
-        return  # what is registered is a port of our own
-    flag, (host, port) = ("server_address", address) if advertise is None else ("server_advertise", advertise)
-    why = "" if is_everywhere(host) or host == "localhost" else unreachable(host, engines)
-    if why:
-        raise UsageError(f"--{flag}={host}:{port}: {why}")
+    # Where we answer for the app, a port of our own is registered.
+    told = engines if given["server_protocol"] != "http" and advertise is None else ()
+    for flag, where, carried in (("server_address", address, told), ("server_advertise", advertise, engines)):
+        why = "" if where is None else address_fault(where[0], flag == "server_advertise", carried)
+        if why:
+            raise UsageError(f"--{flag}={f'[{where[0]}]' if ':' in where[0] else where[0]}:{where[1]}: {why}")
+
+
+def address_fault(host: str, advertised: bool, engines: tuple[str, ...]) -> str:
+    """:param advertised: whether others are told it as it is. :param engines: those that carry it.
+    :returns: why nobody can be reached at ``host``, in words; "" where somebody may be."""
+    if _is_of_many(host):
+        return "it is an address of many machines or of none; write the one of this machine"
+    if is_everywhere(host):
+        return "it is every interface; write the address by which others reach the app" if advertised else ""
+    return "" if host == "localhost" else unreachable(host, engines)
 
 
 def _is_of_many(host: str) -> bool:
@@ -99,21 +110,27 @@ def _node_id(given: Source, name: str, engines: tuple[str, ...]) -> str:
         why = unfit(given.text(flag).strip(), engines) if given.text(flag) else ""
         if why:
             raise UsageError(f"--{flag}={given.text(flag)}: {why}; give a shorter one, or choose another --registry")
-    return given.text("server_id") or node_id(name, engines)
+    return given.text("server_id") or made_id(given, name, given["server_address"], engines)
 
 
-def _renewal(given: Source) -> tuple[float | None, float | None]:
-    """:returns: ttl and interval in seconds, or None and None where nothing expires."""
-    ttl, interval = given["register_ttl"], given["register_interval"]
+def made_id(given: Source, name: str, address: tuple[str, int], engines: tuple[str, ...]) -> str:
+    """:returns: the id of an app that was given none: the same one for as long as we run."""
+    return given.ids.setdefault(f"{name} {address}", node_id(name, engines))
+
+
+def renewal(ttl: float | None, interval: float | None, engines: tuple[str, ...]) -> tuple[float | None, float | None]:
+    """:param ttl: seconds, None where it was not said. :param interval: seconds between renewals, likewise.
+    :returns: both, or None and None where nothing expires.
+    :raises ValueError: the interval is too long, in words.
+    """
     if ttl is None:
         # Nobody but us reads our memory: it goes when we go.
-        ttl = 0.0 if set(given["registry"]) == {"memory"} else max(_TTL, 2 * (interval or 0.0))
+        ttl = 0.0 if set(engines) == {"memory"} else max(_TTL, 2 * (interval or 0.0))
     if not ttl:
         return None, None
     interval = interval or ttl / 2
     if interval >= ttl:
-        raise UsageError(
-            f"--register_interval={durations.format(interval)}: it must be shorter than --register_ttl"
-            f" ({durations.format(ttl)}), or the app expires between renewals"
+        raise ValueError(
+            f"it must be shorter than the ttl ({durations.format(ttl)}), or the app expires between renewals"
         )
     return ttl, interval

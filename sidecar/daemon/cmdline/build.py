@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from twisted.python.usage import UsageError
 
-from sidecar.daemon.cmdline.apps import apps
+from sidecar.daemon.cmdline import apptables
+from sidecar.daemon.cmdline.apps import flagged_app
 from sidecar.daemon.cmdline.calls import client
+from sidecar.daemon.cmdline.configfile import ConfigTable
 from sidecar.daemon.cmdline.engines import broker, registries
 from sidecar.daemon.cmdline.given import Source
 from sidecar.daemon.cmdline.parsers import HostPort
@@ -24,8 +26,10 @@ from sidecar.daemon.cmdline.settings import (
 )
 
 
-def settings(given: Source) -> Settings:
-    """:raises UsageError: flags that cannot go together, or lack one another."""
+def settings(given: Source, tables: tuple[ConfigTable, ...] = ()) -> Settings:
+    """:param tables: the apps that the configuration file names.
+    :raises UsageError: flags that cannot go together, or lack one another."""
+    named = flagged_app(given)
     return Settings(
         listen=ListenSettings(_where(given)),
         tls=_tls(given),
@@ -53,7 +57,7 @@ def settings(given: Source) -> Settings:
             ping_interval=given["broker_ping_interval"],
             ping_timeout=given["broker_ping_timeout"],
         ),
-        apps=apps(given),
+        apps=(*named, *apptables.apps(given, tables, named)),
         cors=given["sidecar_cors"] or (),
         hosts=given["sidecar_hosts"] or (),
         enable_stats=given["enable_stats"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from sidecar.daemon.cmdline import parsers
 
@@ -21,6 +21,8 @@ class Flag:
     :ivar switch: needs no value.
     :ivar secret: never shown in messages.
     :ivar repeatable: makes a list, so that it may be given several times; the values are joined with commas.
+    :ivar pairs: it is ``key=value``, for which the file has a table.
+    :ivar group: under which help shows it.
     :ivar reloadable: SIGHUP applies a change of it, or of the files that it names.
     """
 
@@ -34,7 +36,9 @@ class Flag:
     switch: bool = False
     secret: bool = False
     repeatable: bool = False
+    pairs: bool = False
     reloadable: bool = False
+    group: str = ""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -46,12 +50,20 @@ def _switch(name: str, help: str) -> Flag:
     return Flag(name, parsers.boolean, "false", help, switch=True)
 
 
+def _secret(name: str, help: str) -> tuple[Flag, Flag]:
+    """A secret, and the file that it can be read from."""
+    return (
+        Flag(name, parsers.text, "", f"{help} (or the file {name} in $CREDENTIALS_DIRECTORY)", "TEXT", secret=True),
+        Flag(f"{name}_file", parsers.text, "", f"file that holds the {help}", "FILE"),
+    )
+
+
 def _engine(what: str) -> tuple[Flag, ...]:
     """The flags that say how to reach the engines of a registry or broker."""
     return (
         Flag(f"{what}_username", parsers.text, "", "user at the engine", "NAME"),
-        Flag(f"{what}_password", parsers.text, "", "password at the engine", "TEXT", secret=True),
-        Flag(f"{what}_token", parsers.text, "", "token for the engine", "TEXT", secret=True),
+        *_secret(f"{what}_password", "password at the engine"),
+        *_secret(f"{what}_token", "token for the engine"),
         Flag(f"{what}_credentials", parsers.text, "", "NATS .creds or nkey seed file", "FILE"),
         _switch(f"{what}_tls", "speak TLS to the engine"),
         Flag(f"{what}_ca_file", parsers.text, "", "authorities that sign the engine's certificate, PEM", "FILE"),
@@ -60,7 +72,10 @@ def _engine(what: str) -> tuple[Flag, ...]:
     )
 
 
-GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
+#: The groups whose flags a reload applies: the certificates, and the app with its checks.
+RELOADABLE = ("TLS", "The app beside the sidecar")
+
+_GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
     (
         "Listening",
         (
@@ -142,6 +157,7 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "metadata of the node; may be repeated",
                 "KEY=VALUE",
                 repeatable=True,
+                pairs=True,
             ),
             Flag(
                 "server_protocol",
@@ -388,6 +404,14 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
         "Process",
         (
             Flag(
+                "config",
+                parsers.text,
+                "",
+                "file of settings, TOML; none for no file (when not given: $XDG_CONFIG_HOME/microsidecar/sidecar.toml,"
+                " else /etc/microsidecar/sidecar.toml, where they are)",
+                "FILE",
+            ),
+            Flag(
                 "reactor",
                 parsers.text,
                 "",
@@ -403,6 +427,11 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
             ),
         ),
     ),
+)
+
+GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = tuple(
+    (title, tuple(evolve(flag, group=title, reloadable=title in RELOADABLE) for flag in group))
+    for title, group in _GROUPS
 )
 
 FLAGS: tuple[Flag, ...] = tuple(flag for _, group in GROUPS for flag in group)

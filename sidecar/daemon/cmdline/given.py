@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 @frozen
@@ -15,11 +15,13 @@ class Source:
     :ivar values: every flag's value by name, defaults included; None where there is none.
     :ivar precedences: where it was said (``sources.FLAG``, ``ENVIRONMENT``, ``FILE``); absent for a default.
     :ivar environ: for the variables that engines' own tools read.
+    :ivar ids: those that were made for apps before, by name and address.
     """
 
     values: Mapping[str, Any]
     precedences: Mapping[str, int]
     environ: Mapping[str, str]
+    ids: dict[str, str] = field(factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]

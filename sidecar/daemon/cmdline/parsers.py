@@ -14,6 +14,7 @@ from sidecar.daemon.logs.levels import Levels
 from sidecar.wire import durations, sizes
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+_DAYS = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,9})?)d(.*)")
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _ENDPOINT = re.compile(r"([A-Za-z][A-Za-z0-9_]*):")
 _TRUE = {"true", "t", "1", "yes", "on"}
@@ -44,12 +45,22 @@ def duration(least: float = 0.0) -> Callable[[str], float]:
     """A Go duration or a bare number of seconds, ``least`` seconds or more."""
 
     def parse(given: str) -> float:
-        seconds = float(given) if _NUMBER.fullmatch(given) else durations.parse(given)
+        seconds = _seconds(given)
         if seconds < least:
             raise ValueError(f"it must be at least {durations.format(least)}")
         return seconds
 
     return parse
+
+
+def _seconds(given: str) -> float:
+    """A duration with days, which Go's own have not: ``7d``, ``1d12h``."""
+    if _NUMBER.fullmatch(given):
+        return float(given)
+    days = _DAYS.fullmatch(given)
+    if days is None:
+        return durations.parse(given)
+    return float(days[1]) * 86400.0 + (durations.parse(days[2]) if days[2] else 0.0)
 
 
 def positive_duration(given: str) -> float:

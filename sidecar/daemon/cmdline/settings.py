@@ -11,7 +11,7 @@ from typing import Literal
 from attrs import frozen
 
 from sidecar.daemon.logs.levels import Levels
-from sidecar.model import EMPTY, BackendOptions
+from sidecar.model import EMPTY, BackendOptions, Endpoint
 from sidecar.rpc.ejection import USUAL, EjectionLimits
 
 #: The port of the original, on loopback: nobody is served whom the operator did not invite.
@@ -130,17 +130,38 @@ class BrokerSettings:
 
 
 @frozen
-class HealthSettings:
-    """How the app is checked. :ivar url: "" for not at all. :ivar rise: passes in a row that make it healthy.
-    :ivar fall: failures in a row that make it unhealthy.
-    :ivar ca_file: whom to trust on https, PEM; "" for the system's authorities."""
+class CheckSettings:
+    """One check of an app.
 
-    url: str = ""
+    :ivar name: unique among all checks. :ivar kind: how it is checked.
+    :ivar target: an http or https URL; ``host:port`` for ``tcp`` and, with ``/service`` where one is meant, for
+        ``grpc``; a systemd unit; "" for the others.
+    :ivar command: the program of a script and its arguments.
+    :ivar ttl: seconds from one heartbeat to the next, for ``ttl``.
+    :ivar status: what an HTTP answer may have; empty for any 2xx.
+    :ivar body: a text that has to be in its body. :ivar header: headers that it has to have, names and values.
+    :ivar ca_file: whom to trust on https, PEM; "" for the system's authorities.
+    :ivar interval: seconds between checks of an app that is well. :ivar timeout: seconds that one may take.
+    :ivar rise: passes in a row that make it healthy. :ivar fall: failures in a row that make it unhealthy.
+    :ivar initial: what it is taken for before it has found anything.
+    :ivar critical_after: seconds that it has to fail for before the app leaves, 0 for at once.
+    """
+
+    name: str = ""
+    kind: Literal["http", "tcp", "ttl", "grpc", "script", "systemd"] = "http"
+    target: str = ""
+    command: tuple[str, ...] = ()
+    ttl: float = 0.0
+    status: tuple[int, ...] = ()
+    body: str = ""
+    header: tuple[tuple[str, str], ...] = ()
+    ca_file: str = ""
     interval: float = 30.0
     timeout: float = 5.0
     rise: int = 1
     fall: int = 1
-    ca_file: str = ""
+    initial: Literal["", "pass", "warn", "fail"] = ""
+    critical_after: float = 0.0
 
 
 @frozen
@@ -155,7 +176,7 @@ class AppSettings:
     :ivar inbound: the port that is opened for ``http``.
     :ivar ttl: seconds until the engine drops the app unless renewed; None for ever.
     :ivar interval: seconds between renewals; None for none (there is no ttl).
-    :ivar health: how it is checked.
+    :ivar endpoints: the methods that it offers. :ivar checks: it is registered while all of them pass.
     """
 
     name: str
@@ -169,7 +190,8 @@ class AppSettings:
     inbound: TcpPort = TcpPort(port=0)
     ttl: float | None = None
     interval: float | None = None
-    health: HealthSettings = HealthSettings()
+    endpoints: tuple[Endpoint, ...] = ()
+    checks: tuple[CheckSettings, ...] = ()
 
 
 @frozen
@@ -189,7 +211,7 @@ class LogSettings:
 class Settings:
     """All of it.
 
-    :ivar apps: the apps beside us; flags name one at most.
+    :ivar apps: the apps beside us; flags name one at most, the configuration file more.
     :ivar cors: Origins that browsers may call from besides our own host; ``*`` among them means every one.
     :ivar hosts: names by which our ports may be asked, besides those of this machine; ``*`` among them means every one.
     :ivar drain_timeout: seconds that calls in flight may take to finish once we were told to stop.

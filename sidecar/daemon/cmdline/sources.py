@@ -1,8 +1,9 @@
-"""What the command line and the environment say of each flag, in the words in which they say it."""
+"""What the command line, the environment and files of secrets say of each flag, in the words in which they say it."""
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -23,6 +24,8 @@ _CLIENT_VARIABLES = frozenset({"MICRO_CA_FILE", "MICRO_TOKEN"})
 #: What Kubernetes and Docker links set by themselves in every container beside a service, and the value of such a port.
 _LINK = re.compile(r"MICRO_(.*_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)")
 _LINK_PORT = re.compile(r"(tcp|udp|sctp)://\S+")
+#: Bytes of the largest secret.
+_LONGEST_SECRET = 64 * 1024
 _NO_TEXT = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -158,6 +161,51 @@ def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
         else:
             meant = f"; did you mean {near[0]}?" if near else "; see --help for those that there are"
             yield f"{printable(name)} is ignored: the sidecar knows no such variable{meant}"
+
+
+def with_secrets(given: Mapping[str, GivenValue], environ: Mapping[str, str]) -> dict[str, GivenValue]:
+    """Put the secrets that stand in files to what was said.
+
+    A secret counts from where it is said loudest, as itself or by its file; where it is said nowhere, a file of
+    ``$CREDENTIALS_DIRECTORY`` that is called like the flag holds it (systemd's ``LoadCredential``).
+
+    :raises UsageError: a file cannot be read, or the secret is given itself and by a file, equally loudly.
+    """
+    found = dict(given)
+    for flag in FLAGS:
+        if flag.secret and f"{flag.name}_file" in BY_NAME:
+            value = _secret(flag, given, environ.get("CREDENTIALS_DIRECTORY", ""))
+            if value is not None:
+                found[flag.name] = value
+    return found
+
+
+def _secret(flag: Flag, given: Mapping[str, GivenValue], directory: str) -> GivenValue | None:
+    itself, file = given.get(flag.name), given.get(f"{flag.name}_file")
+    if itself is not None and file is not None and itself.precedence == file.precedence:
+        raise UsageError(f"{itself.where} and {file.where} both say what it is; leave one of them out")
+    if file is not None and (itself is None or file.precedence > itself.precedence):
+        return GivenValue(file.where, _content(file.where, file.text), file.precedence)
+    if itself is not None or not directory:
+        return itself
+    path = os.path.join(directory, flag.name)
+    if not os.path.exists(path):
+        return None
+    return GivenValue(path, _content("$CREDENTIALS_DIRECTORY", path), FILE)
+
+
+def _content(where: str, path: str) -> str:
+    """:returns: the secret in a file, without the newline that editors put at its end."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(_LONGEST_SECRET).decode().rstrip("\r\n")
+    except OSError as error:
+        raise UsageError(f"{where}={path}: it cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{where}={path}: it is not text in UTF-8") from None
+    if not text:
+        raise UsageError(f"{where}={path}: it is empty")
+    return text
 
 
 @frozen

@@ -49,5 +49,4 @@ UNSUPPORTED: dict[str, str] = {
     "auth_namespace": "use --tls_client_ca_file to admit callers by certificate",
     "auth_public_key": "use --tls_client_ca_file to admit callers by certificate",
     "auth_private_key": "use --tls_client_ca_file to admit callers by certificate",
-    "config": "give flags or MICRO_* environment variables",
 }

@@ -34,20 +34,25 @@ class ClientEndpoints:
             raise RequestFailed(f"there is no port {uri.port}; ports go from 1 to 65535")
         host = uri.host.decode("ascii")
         bare = host[1:-1] if host.startswith("[") else host
-        endpoint: Any = self._endpoint(bare, uri.port)
+        where: Any = endpoint(self._reactor, bare, uri.port)
         if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._policy.creatorForNetloc(bare.encode("ascii"), uri.port), endpoint)
+            where = wrapClientTLS(self._policy.creatorForNetloc(bare.encode("ascii"), uri.port), where)
         elif uri.scheme != b"http":
             raise RequestFailed(f"cannot speak {uri.scheme.decode('ascii', 'replace')!r}; give an http or https URL")
-        return _Endpoint(self._reactor, endpoint)
+        return _Endpoint(self._reactor, where)
 
-    def _endpoint(self, host: str, port: int) -> interfaces.IStreamClientEndpoint:
-        """A literal address is connected to at once; looking it up as a name costs a third of a second when refused."""
-        if isIPAddress(host):
-            return TCP4ClientEndpoint(self._reactor, host, port)
-        if isIPv6Address(host):
-            return TCP6ClientEndpoint(self._reactor, host, port)
-        return HostnameEndpoint(self._reactor, host, port)
+
+def endpoint(reactor: Any, host: str, port: int) -> interfaces.IStreamClientEndpoint:
+    """Where to connect to. A literal address is connected to at once; looking it up as a name costs a third of a second
+    when refused.
+
+    :param host: a name or an IP literal without brackets.
+    """
+    if isIPAddress(host):
+        return TCP4ClientEndpoint(reactor, host, port)
+    if isIPv6Address(host):
+        return TCP6ClientEndpoint(reactor, host, port)
+    return HostnameEndpoint(reactor, host, port)
 
 
 @implementer(interfaces.IStreamClientEndpoint)

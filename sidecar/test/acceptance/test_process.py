@@ -197,7 +197,7 @@ class HangupTests(ProcessTests):
         after = connected(second.ca_file)
         cert.write_text("half a file")
         daemon.signal(signal.SIGHUP)
-        self.soon(lambda: "The certificates in use stay" in daemon.output, "the refusal")
+        self.soon(lambda: "certificates in use stay" in daemon.output, "the refusal")
         connected(second.ca_file)
         for connection in (before, after):
             sock = connection.sock
@@ -475,3 +475,93 @@ class AppTests(ProcessTests):
         self.addCleanup(app.stop)
         self.soon(lambda: self.known(daemon), "it is registered")
         self.assertEqual(daemon.request("GET", "/health").status, 200)
+
+
+class ConfigTests(ProcessTests):
+    """A configuration file, from start to reload."""
+
+    FILE = """
+[[app]]
+name = "shop"
+address = "127.0.0.1:{port}"
+version = "{version}"
+
+[[app.check]]
+name = "beats"
+ttl = "60s"
+
+[[app.check]]
+name = "web"
+http = "http://127.0.0.1:{port}/"
+
+[[app]]
+name = "{second}"
+address = "127.0.0.1:{port}"
+"""
+
+    def test_apps_checks_and_reload(self) -> None:
+        """Two apps from one file; heartbeats; a good file is applied without losing a call, a bad one keeps the old
+        state and says where."""
+        app = self.app()
+        path = self.home() / "sidecar.toml"
+        path.write_text(self.FILE.format(port=app.port, version="1", second="stock"))
+        daemon = self.daemon(f"--config={path}")
+        self.soon(lambda: self.known(daemon, "stock"), "the app without checks")
+        self.assertEqual(daemon.request("GET", "/health").status, 503)
+        self.assertEqual(daemon.request("PUT", "/check/beats/pass", b"here I am").json, {"status": "ok"})
+        self.assertEqual(daemon.request("PUT", "/check/other/pass").status, 404)
+        self.assertEqual(daemon.request("PUT", "/check/beats/maybe").status, 404)
+        self.soon(lambda: self.known(daemon, "shop"), "the app with checks")
+        self.assertIn("here I am", str(daemon.request("GET", "/health").json))
+
+        answers: list[int] = []
+        done = threading.Event()
+
+        def call() -> None:
+            while not done.is_set():
+                answers.append(daemon.request("POST", "/rpc", b"service=shop&method=Say.Hello&request={}").status)
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        path.write_text(self.FILE.format(port=app.port, version="2", second="store"))
+        daemon.signal(signal.SIGHUP)
+        self.soon(lambda: self.version(daemon) == "2", "the new version")
+        self.soon(lambda: self.known(daemon, "store") and not self.known(daemon, "stock"), "the other app")
+        path.write_text(self.FILE.format(port=app.port, version="3", second="store") + "[[app]]\nnmae = 'x'\n")
+        daemon.signal(signal.SIGHUP)
+        self.soon(lambda: "did you mean name?" in daemon.output, "the refusal")
+        self.assertIn(f"{path} line 19", daemon.output)
+        done.set()
+        caller.join(PATIENCE)
+        self.assertEqual((self.version(daemon), set(answers)), ("2", {200}))
+        daemon.request("PUT", "/check/beats/fail", b"the cellar is under water")
+        self.soon(lambda: not self.known(daemon, "shop"), "the ill app leaves")
+        self.assertIn("under water", str(daemon.request("GET", "/health").json))
+
+    def known(self, daemon: Daemon, name: str) -> bool:
+        return daemon.request("GET", f"/registry?service={name}").status == 200
+
+    def version(self, daemon: Daemon) -> str:
+        return str(daemon.request("GET", "/registry?service=shop").json.get("version"))
+
+    def test_check_config(self) -> None:
+        """``micro check-config`` says the same as the daemon would, and where each value came from."""
+        path = self.home() / "sidecar.toml"
+        path.write_text('port = 1\nregistry_password = "hidden"\n')
+        env = {"MICRO_CLIENT_RETRIES": "7"}
+        done = run("micro", ["check-config", f"--config={path}", "--explain", "--drain_timeout=5s"], env)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        for line in (
+            rf"port +1 +{path} line 1",
+            r"registry_password +\.\.\. ",
+            r"client_retries +7 +MICRO_CLIENT_RETRIES",
+            r"drain_timeout +5s +--drain_timeout",
+            r"max_body +4MiB +default",
+        ):
+            self.assertRegex(done.stdout.decode(), line)
+        self.assertNotIn(b"hidden", done.stdout)
+        path.write_text("prot = 1\n")
+        for name, args in (("micro", ["check-config"]), ("microsidecar", [])):
+            done = run(name, [*args, f"--config={path}"])
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(b"line 1: prot is no setting; did you mean port?", done.stderr)

@@ -91,7 +91,7 @@ class Generated(SynchronousTestCase):
 
         client, daemon = manual.micro(), manual.microsidecar()
         for command in table.COMMANDS:
-            self.assertIn(command.words, client)
+            self.assertIn(command.words.replace("-", "\\-"), client)
         for flag in FLAGS:
             self.assertIn(f"\\-\\-{flag.name}".replace("-", "-"), daemon)
         if shutil.which("groff") is None:

@@ -7,8 +7,9 @@ from typing import Any
 from twisted.internet import reactor as installed
 from twisted.trial.unittest import TestCase
 
-from sidecar.daemon import localapp
+from sidecar.daemon.appchecks import CheckMaker
 from sidecar.daemon.cmdline import options
+from sidecar.daemon.localapp import AppMaker
 from sidecar.model import Node
 from sidecar.net.http.hosts import AllowedHosts
 from sidecar.net.http.limits import HTTPLimits
@@ -30,7 +31,9 @@ class Registered(TestCase):
         given = ["--server_name=foo", "--server_address=127.0.0.1:9090", "--server_protocol=http", *flags]
         registry = MemoryRegistry(reactor)
         plain: Any = None
-        (app,) = localapp.local_apps(parse(given), registry, plain, HTTPLimits(), BROWSERS, reactor)
+        browsers: Any = None
+        maker = AppMaker(("memory",), registry, CheckMaker(reactor, plain), plain, HTTPLimits(), browsers, reactor)
+        app = maker.make(parse(given).apps[0])
         for service in app.services:
             await_started: Any = service
             await_started.startService()

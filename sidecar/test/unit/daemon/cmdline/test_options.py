@@ -86,6 +86,12 @@ class SpellingTests(SynchronousTestCase):
             self.assertIn(f"MICRO_{flag.name.upper()}", text)
         self.assertTrue(all(len(line) <= 120 for line in text.splitlines()))
 
+    def test_days(self) -> None:
+        """``d`` is a day in durations."""
+        for text, seconds in (("1d", 86400.0), ("1d12h", 129600.0), ("0.5d", 43200.0)):
+            self.assertEqual(settings(f"--client_request_timeout={text}").client.request_timeout, seconds)
+        self.assertRaises(usage.UsageError, settings, "--client_request_timeout=1d2")
+
     def test_version(self) -> None:
         """``--version`` says what it is."""
         self.assertRegex(

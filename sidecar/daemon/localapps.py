@@ -1,0 +1,141 @@
+"""The apps beside us, taken together: they come, change and go with the configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from attrs import define
+from twisted.application import service
+from zope.interface import implementer
+
+from sidecar.daemon.cmdline.settings import AppSettings
+from sidecar.daemon.localapp import LocalApp
+from sidecar.health.heartbeat import Heartbeats
+from sidecar.interfaces import IAppHealth
+from sidecar.lifecycle import OrderedService
+
+#: Makes an app of its settings, in place of the one before, if there was one.
+Make = Callable[[AppSettings, LocalApp | None], LocalApp]
+
+
+@implementer(IAppHealth)
+class LocalApps(OrderedService):
+    """All apps beside us. Together they are healthy when each one is."""
+
+    def __init__(self, make: Make, clock: Any, patience: float) -> None:
+        """:param patience: seconds that one of them may take to leave."""
+        super().__init__(clock, patience)
+        self._make = make
+        self._apps: dict[str, LocalApp] = {}
+        #: What knows of an app how it is, by the name of its service. Changes as apps come and go.
+        self.health_by_name: dict[str, IAppHealth] = {}
+
+    @property
+    def apps(self) -> tuple[LocalApp, ...]:
+        """Those that there are."""
+        return tuple(self._apps.values())
+
+    def prepare(self, settings: tuple[AppSettings, ...]) -> AppChange:
+        """Make what ``settings`` ask for, and start and stop nothing.
+
+        :raises ConfigError: one of them cannot be had; everything is as it was."""
+        made: list[LocalApp] = []
+        change = AppChange(
+            self, made, [app for id, app in self._apps.items() if id not in {one.id for one in settings}]
+        )
+        try:
+            for each in settings:
+                before = self._apps.get(each.id)
+                if before is None or before.settings != each:
+                    made.append(self._make(each, before))
+        except Exception:
+            change.discard()
+            raise
+        return change
+
+    def replace(self, app: LocalApp) -> None:
+        """Let an app run, in place of the one of the same id."""
+        before = self._apps.get(app.settings.id)
+        self._apps[app.settings.id] = app
+        if before is not None:
+            before.registrar.hand_over()
+            self._disown(before.registrar)
+            if before.inbound is not None and before.inbound is not app.inbound:
+                self._disown(before.inbound)
+            if app.served is not None:
+                app.served.health = app.registrar
+        for each in app.services:
+            if each.parent is None:
+                each.setServiceParent(self)
+        self._name()
+
+    def remove(self, app: LocalApp) -> None:
+        """Let an app go: it leaves the registry."""
+        del self._apps[app.settings.id]
+        for each in reversed(app.services):
+            self._disown(each)
+        self._name()
+
+    def _disown(self, one: service.Service) -> None:
+        stopping: Any = one.disownServiceParent()
+        if stopping is not None:
+            stopping.addErrback(lambda failure: self.log.failure("{name} did not stop", failure, name=one.name))
+
+    def _name(self) -> None:
+        self.health_by_name.clear()
+        self.health_by_name.update({app.name: app.registrar for app in self.apps})
+
+    def heartbeats(self) -> Mapping[str, Heartbeats]:
+        """The checks that wait for an app to say how it is, by name."""
+        return {name: one for app in self.apps for name, one in app.heartbeats.items()}
+
+    def stats(self) -> object:
+        """What /stats shows of them: of one app that alone, of several each by its name, of none nothing."""
+        if len(self._apps) < 2:
+            return next((app.stats() for app in self.apps), None)
+        return {app.name: app.stats() for app in self.apps}
+
+    def healthy(self) -> bool | None:
+        verdicts = [app.registrar.healthy() for app in self.apps]
+        # One that is not checked says nothing.
+        return False if False in verdicts else True if True in verdicts else None
+
+    def status(self) -> int | None:
+        """What the first one that is ill answered."""
+        ill = (app.registrar.status() for app in self.apps if app.registrar.healthy() is False)
+        return next(ill, None)
+
+    def explain(self) -> str:
+        return "; ".join(self._each(lambda app: (app.registrar.explain(),)))
+
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self._each(lambda app: app.registrar.warnings()))
+
+    def _each(self, told: Callable[[LocalApp], tuple[str, ...]]) -> Iterator[str]:
+        """What is told of the apps; with its name where there are several."""
+        for app in self.apps:
+            for text in told(app):
+                yield text if len(self._apps) == 1 else f"{app.name}: {text}"
+
+
+@define(eq=False)
+class AppChange:
+    """Apps that are made and wait to be run, and those that are to go."""
+
+    _apps: LocalApps
+    _made: list[LocalApp]
+    _gone: list[LocalApp]
+
+    def commit(self) -> None:
+        """Run what was made, let go what is no more."""
+        for app in self._made:
+            self._apps.replace(app)
+        for app in self._gone:
+            self._apps.remove(app)
+
+    def discard(self) -> None:
+        """Give back the ports that were taken for it."""
+        for app in self._made:
+            if app.listener is not None and app.inbound is not None and app.inbound.parent is None:
+                app.listener.close()
