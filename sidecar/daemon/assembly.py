@@ -153,7 +153,6 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
     apps.prepare(settings.apps).commit()
     recorder = StatsRecorder(reactor)
 
-    engines = tuple(engine.kind for engine in settings.registry.engines)
     most = RegistrationLimits(settings.http.max_nodes, settings.http.max_endpoints, settings.http.max_values)
     root = build_tree(
         cors=cors,
