@@ -161,7 +161,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
         rpc=RpcResource(client, _policy(settings), limits.max_body, apps.health_by_name),
         stream=StreamResource(StreamSessions(streams, sockets), cors),
         broker=BrokerResource(broker, pubsub, cors, limits.max_body),
-        health=HealthResource(apps),
+        health=HealthResource(apps, apps.health_by_name),
         check=CheckResource(apps.heartbeats),
         stats=StatsResource(recorder, _facts(registry, broker, selector, calls, streams, pubsub, apps))
         if settings.enable_stats

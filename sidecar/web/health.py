@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from sidecar.errors import BadRequest, NotFound
 from sidecar.interfaces import IAppHealth
 from sidecar.problems import AppUnhealthy
-from sidecar.web.params import body
+from sidecar.web.params import body, query
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request, of_json
 
@@ -18,31 +19,52 @@ PREFIX = b"/check/"
 #: Bytes of the longest note that is taken.
 _MOST = 4096
 _WORDS = ("pass", "warn", "fail")
+EMPTY_APPS: Mapping[str, IAppHealth] = MappingProxyType({})
 
 
 class HealthResource(MethodResource):
     """GET tells how the app is by its last checks, without asking it again: a load balancer may call as often as it
     likes and the app is not disturbed."""
 
-    def __init__(self, app: IAppHealth | None) -> None:
-        """:param app: what the healthchecker knows, or None where no app was given to us."""
+    def __init__(self, app: IAppHealth | None, apps: Mapping[str, IAppHealth] = EMPTY_APPS) -> None:
+        """:param app: what the healthchecker knows, or None where no app was given to us. :param apps: the same of each
+        app by its name; they come and go."""
         super().__init__({"GET": self._tell})
         self._app = app
+        self._apps = apps
         self._ours = of_json({"status": "ok"})
 
     def _tell(self, request: Request) -> Answer:
+        name = query(request.uri).expect("app").one("app")
+        if name is not None:
+            if name not in self._apps:
+                known = f"there are {', '.join(sorted(self._apps))}" if self._apps else "there is none"
+                raise NotFound(f"no app {name!r} is beside this sidecar; {known}")
+            return of_json(_told(self._apps[name]))
         if self._app is None:
             return self._ours
-        healthy, warnings = self._app.healthy(), self._app.warnings()
-        if healthy is False:
-            said = "; ".join((f"the app is not healthy: {self._app.explain()}", *warnings))
-            raise AppUnhealthy(said, self._app.status())
-        told: dict[str, object] = {"status": "ok"}
-        if healthy is not None:
-            told["detail"] = self._app.explain()
-        if warnings:
-            told["warnings"] = warnings
+        told = _told(self._app)
+        if len(self._apps) > 1:
+            told["apps"] = {each: _state(app) for each, app in self._apps.items()}
         return of_json(told)
+
+
+def _told(app: IAppHealth) -> dict[str, object]:
+    """:raises AppUnhealthy: it is ill, or was not checked yet."""
+    if app.healthy() is False:
+        said = "; ".join((f"the app is not healthy: {app.explain()}", *app.warnings()))
+        raise AppUnhealthy(said, app.status())
+    return _state(app)
+
+
+def _state(app: IAppHealth) -> dict[str, object]:
+    healthy, warnings = app.healthy(), app.warnings()
+    told: dict[str, object] = {"status": "ok"}
+    if healthy is not None:
+        told["detail"] = app.explain()
+    if warnings:
+        told["warnings"] = warnings
+    return told
 
 
 class IHeartbeat(Protocol):

@@ -209,9 +209,33 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/health",
         "health",
         "How the app is, else the sidecar",
-        "By the last checks. Where no app is checked the sidecar's own state.",
+        "By the last checks. Where no app is checked the sidecar's own state. Of several apps each is listed, and"
+        " one that is ill makes the whole so.",
+        parameters=(Parameter("app", "only this app, by the name of its service", schema=_NAME, example="shop"),),
         answers={"application/json": _ref("Health")},
-        errors={503: "the app is not healthy, or was not checked yet; it can be the app's own error status"},
+        errors={
+            404: "no app of that name is beside the sidecar",
+            503: "the app is not healthy, or was not checked yet; it can be the app's own error status",
+        },
+    ),
+    *(
+        Route(
+            method,
+            "/check/{name}/{state}",
+            f"heartbeat{method.capitalize()}",
+            "Say how an app is",
+            "A heartbeat for a check of the kind ttl. The body is a note for people.",
+            role="register",
+            parameters=(
+                Parameter("name", "the name of the check", True, _NAME, "path", "shop worker"),
+                Parameter("state", "how the app is", True, {"enum": ["pass", "warn", "fail"]}, "path", "pass"),
+            ),
+            bodies={"text/plain": {"type": "string"}},
+            answers={"application/json": _ref("Health")},
+            errors={404: "no check of that name waits for heartbeats", 413: "the note is longer than 4096 bytes"},
+            needs_body=False,
+        )
+        for method in ("PUT", "POST")
     ),
     Route(
         "GET",

@@ -52,6 +52,8 @@ class Routes(SynchronousTestCase):
         for path, resource in everything().items():
             assert isinstance(resource, MethodResource), path
             served[path] = set(resource.allowed) - {"OPTIONS", "HEAD"}
+        # What is below /check/ is found by its beginning.
+        served["/check/{name}/{state}"] = {"PUT", "POST"}
         told: dict[str, set[str]] = {}
         for route in routes.ROUTES:
             told.setdefault(route.path, set()).add(route.method)

@@ -142,6 +142,21 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(status, 503)
         self.assertIn("answered 503", detail)
 
+    def test_several_apps(self) -> None:
+        """Each is listed, one that is ill makes the whole so, and one can be asked for."""
+        shop, stock = App(True, "sells"), App(None)
+        resource = HealthResource(App(True), {"shop": shop, "stock": stock})
+        heard = Asking(resource).ask("GET", "/health")
+        self.assertEqual(heard.json["apps"], {"shop": {"status": "ok", "detail": "sells"}, "stock": {"status": "ok"}})
+        self.assertEqual(Asking(resource).ask("GET", "/health?app=shop").json["detail"], "sells")
+        status, detail = Asking(resource).ask("GET", "/health?app=shed").error
+        self.assertEqual(status, 404)
+        self.assertIn("shop, stock", detail)
+        ill = HealthResource(App(False), {"shop": App(False, "is shut"), "stock": stock})
+        self.assertEqual(Asking(ill).ask("GET", "/health").status, 503)
+        self.assertEqual(Asking(ill).ask("GET", "/health?app=stock").status, 200)
+        self.assertEqual(Asking(ill).ask("GET", "/health?app=shop").status, 503)
+
     def test_head(self) -> None:
         """A HEAD does for a load balancer."""
         self.assertEqual(Asking(HealthResource(App(False))).ask("HEAD", "/health").status, 503)
