@@ -255,6 +255,7 @@ def _websockets(settings: Settings, reactor: Any) -> WebSockets:
         reactor,
         max_message=broker.max_message,
         max_connections=broker.max_connections,
+        max_incomplete=broker.max_incomplete,
         ping_interval=broker.ping_interval,
         ping_timeout=broker.ping_timeout,
     )

@@ -23,6 +23,7 @@ class WebSocketConnectionFactory(WebSocketServerFactory):
         clock: IReactorTime,
         max_message: int,
         gone: Callable[[WebSocketConnection], None],
+        incomplete: Callable[[WebSocketConnection], None],
     ) -> None:
         """:param max_message: bytes of the largest message that is taken. :param gone: told of each connection that is
         gone, whether it was ever open or not."""
@@ -32,6 +33,7 @@ class WebSocketConnectionFactory(WebSocketServerFactory):
         self.clock = clock
         self.max_message = max_message
         self.gone = gone
+        self.incomplete = incomplete
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,

@@ -55,7 +55,7 @@ class WebSocketConnection(WebSocketServerProtocol):
     """One WebSocket, on the transport of the HTTP request that asked for it.
 
     :ivar alive: False once the connection is gone. :ivar received: something came since this was last set to False.
-    :ivar paused: we do not read, so nothing can come.
+    :ivar paused: we do not read, so nothing can come. :ivar incomplete: bytes of a message that has not come whole.
     """
 
     # Lines about every refused frame are the peer's doing, at the peer's rate: they are not for our log.
@@ -71,13 +71,15 @@ class WebSocketConnection(WebSocketServerProtocol):
     _closing: IDelayedCall | None = None
     _denied: BaseException | None = None
     _missing = 0
+    incomplete = 0
+    _within = 0  # of that, what Autobahn has
 
     def __init__(self, session: Session, clock: IReactorTime, max_message: int) -> None:
         super().__init__()
         self._session = session
         self._clock = clock
         self._max_message = max_message
-        self._rest: list[bytes] = []  # of a frame that has not come whole
+        self._rest = bytearray()  # of a frame that has not come whole
 
     # --- Opening ----------------------------------------------------------------------------------------------------
 
@@ -118,18 +120,30 @@ class WebSocketConnection(WebSocketServerProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.received = True
+        self._take(data)
+        if self.state != self.STATE_OPEN:
+            return
+        # Autobahn keeps the frames of a message, and of a frame what has come of it, without saying how much that is.
+        within = self.current_frame is not None or self.inside_message or self.data
+        incomplete = len(self._rest) + (self._within + len(data) if within else 0)
+        self._within = incomplete - len(self._rest)
+        if incomplete or self.incomplete:
+            self.incomplete = incomplete
+            self.factory.incomplete(self)
+
+    def _take(self, data: bytes) -> None:
         if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
             super().dataReceived(data)
         elif self.current_frame is not None or self.data:
             super().dataReceived(data)  # Autobahn is in the middle of a frame
         elif self._missing > len(data):
             self._missing -= len(data)
-            self._rest.append(data)
+            self._rest += data
         else:
             if self._rest:
-                self._rest.append(data)
-                data = b"".join(self._rest)
-                self._rest = []
+                self._rest += data
+                data = bytes(self._rest)
+                self._rest = bytearray()
             self._cut(data)
 
     def _cut(self, data: bytes) -> None:
@@ -148,7 +162,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         if missing < 0:
             super().dataReceived(rest)  # to be refused
         elif rest:
-            self._rest.append(rest)
+            self._rest += rest
         self._missing = max(0, missing)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -218,6 +232,13 @@ class WebSocketConnection(WebSocketServerProtocol):
         super().dropConnection(abort and not self.wasClean)
         self._set_close_deadline()
 
+    def shed(self, code: int, reason: str) -> None:
+        """Close at once, saying why where the peer reads it, and let go of what has come of a message."""
+        self.fail(code, reason)
+        self._rest = bytearray()
+        if self.alive:
+            self.transport.loseConnection()
+
     def abort(self) -> None:
         """Drop the connection, whatever still waits on it."""
         if self.alive:
@@ -233,7 +254,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         self.alive = False
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
-        self._rest = []
+        self._rest = bytearray()
         super().connectionLost(reason)
         self.factory.gone(self)
         self._session.ended()

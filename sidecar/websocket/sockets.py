@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from sidecar.errors import Overloaded, ShuttingDown
 from sidecar.pubsub.heartbeat import Heartbeat
+from sidecar.websocket.incomplete import IncompleteMessages
 
 if TYPE_CHECKING:
     from sidecar.websocket.factory import WebSocketConnectionFactory
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 #: RFC 6455, 7.4.1
 GOING_AWAY = 1001
+TRY_AGAIN = 1013
 
 #: Seconds that all of them get together for their closing handshakes when we stop.
 CLOSING = 2.0
@@ -26,6 +28,7 @@ class WebSockets(service.Service):
     """Opens WebSockets from HTTP requests, whatever they are for, and closes them with 1001 when it is stopped.
 
     :ivar refused: how many were not opened since there were too many already.
+    :ivar shed: how many were closed since messages that had not come whole took too much.
     """
 
     def __init__(
@@ -34,12 +37,14 @@ class WebSockets(service.Service):
         *,
         max_message: int = 4 * 1024 * 1024,
         max_connections: int = 10_000,
+        max_incomplete: int = 64 * 1024 * 1024,
         ping_interval: float = 25.0,
         ping_timeout: float = 25.0,
     ) -> None:
         """:param max_message: bytes of the largest message that is taken; a larger one ends the connection with 1009.
         :param ping_interval: seconds between pings. :param ping_timeout: seconds after a ping in which something has to
-        come from the peer."""
+        come from the peer.
+        :param max_incomplete: bytes of messages that have not come whole, of all WebSockets together."""
         self._clock = clock
         self._max_message = max_message
         self._max_connections = max_connections
@@ -48,7 +53,10 @@ class WebSockets(service.Service):
         self._connections: dict[WebSocketConnection, None] = {}  # a set in the order of coming
         self._factory: WebSocketConnectionFactory | None = None
         self._stopping: Deferred[None] | None = None
-        self.refused = 0
+        self._incomplete: IncompleteMessages[WebSocketConnection] = IncompleteMessages(
+            max(max_incomplete, 2 * max_message)  # one message has to find room beside others
+        )
+        self.refused = self.shed = 0
 
     @property
     def connections(self) -> int:
@@ -77,7 +85,7 @@ class WebSockets(service.Service):
         from sidecar.websocket import factory
 
         if self._factory is None:
-            self._factory = factory.WebSocketConnectionFactory(self._clock, self._max_message, self._gone)
+            self._factory = factory.WebSocketConnectionFactory(self._clock, self._max_message, self._gone, self._grown)
         connection = self._factory.serve(session)
         self._connections[connection] = None
         # From the start: one that never gets through its handshake is found like one that died later.
@@ -86,8 +94,14 @@ class WebSockets(service.Service):
             self._schedule()
         return factory.attach(request, connection)
 
+    def _grown(self, connection: WebSocketConnection) -> None:
+        for oldest in self._incomplete.changed(connection, connection.incomplete):
+            self.shed += 1
+            oldest.shed(TRY_AGAIN, "too many messages of all clients have not come whole; send this one again")
+
     def _gone(self, connection: WebSocketConnection) -> None:
         self._connections.pop(connection, None)
+        self._incomplete.changed(connection, 0)
         self._heartbeat.remove(connection)
         if self._stopping is not None and not self._connections and not self._stopping.called:
             self._stopping.callback(None)

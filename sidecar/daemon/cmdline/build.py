@@ -54,6 +54,7 @@ def settings(given: Source, tables: tuple[ConfigTable, ...] = ()) -> Settings:
             outbox_messages=given["broker_outbox_messages"],
             max_message=given["broker_max_message"] or given["max_body"],
             max_connections=given["broker_max_connections"],
+            max_incomplete=given["broker_max_incomplete"],
             ping_interval=given["broker_ping_interval"],
             ping_timeout=given["broker_ping_timeout"],
         ),

@@ -347,6 +347,13 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "COUNT",
             ),
             Flag("broker_max_message", parsers.size(1), "", "largest message (when not given: --max_body)", "SIZE"),
+            Flag(
+                "broker_max_incomplete",
+                parsers.size(1),
+                "64MiB",
+                "messages that have not come whole, of all WebSockets together",
+                "SIZE",
+            ),
             Flag("broker_max_connections", parsers.whole(1, 1_000_000), "16384", "WebSockets open at once", "COUNT"),
             Flag("broker_ping_interval", parsers.positive_duration, "25s", "time between pings", "DURATION"),
             Flag("broker_ping_timeout", parsers.positive_duration, "25s", "time to wait for the pong", "DURATION"),

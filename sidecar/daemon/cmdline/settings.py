@@ -115,6 +115,7 @@ class BrokerSettings:
     :ivar outbox_messages: messages that may wait for one subscriber.
     :ivar max_message: bytes of the largest message that a subscriber may send.
     :ivar max_connections: WebSockets open at once.
+    :ivar max_incomplete: bytes of messages that have not come whole, of all WebSockets together.
     :ivar ping_interval: seconds between pings.
     :ivar ping_timeout: seconds to wait for the pong before the peer is dropped.
     """
@@ -125,6 +126,7 @@ class BrokerSettings:
     outbox_messages: int = 65_536
     max_message: int = 4 * 1024 * 1024
     max_connections: int = 16_384
+    max_incomplete: int = 64 * 1024 * 1024
     ping_interval: float = 25.0
     ping_timeout: float = 25.0
 

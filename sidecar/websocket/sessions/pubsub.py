@@ -76,6 +76,7 @@ class PubSubSessions:
         return {
             "connections": self.sockets.connections,
             "refused": self.sockets.refused,
+            "shed": self.sockets.shed,
             "published": counters.published,
             "failed": counters.failed,
             "delivered": counters.delivered,

@@ -95,8 +95,11 @@ class BrokerCase(SynchronousTestCase):
         limits: OutboxLimits | None = None,
         allowed: tuple[str, ...] = (),
         max_connections: int = 100,
+        max_incomplete: int = 1_000_000,
     ) -> None:
-        self.sockets = WebSockets(self.clock, max_message=MAX, max_connections=max_connections)
+        self.sockets = WebSockets(
+            self.clock, max_message=MAX, max_connections=max_connections, max_incomplete=max_incomplete
+        )
         self.sockets.startService()
         self.pubsub = PubSubSessions(broker, self.clock, self.sockets, limits)
         cors = CorsPolicy(allowed)
