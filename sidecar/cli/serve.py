@@ -39,6 +39,7 @@ def serve(arguments: Sequence[str], program: str) -> int:
     # Only now: a start that fails says one line, and nothing of what was tried on the way.
     log = options.settings.log
     observer = standard_error(choose(log.format, sys.stderr, os.environ), log.levels, reactor.seconds)
+    service.observer = observer
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     service.privilegedStartService()
     service.startService()

@@ -191,6 +191,14 @@ COMMANDS: tuple[Command, ...] = (
         passes=True,
     ),
     Command(
+        "reload",
+        "",
+        "have the sidecar read its files again, and say what needs a restart",
+        "operations:reload",
+        details="Does what SIGHUP does: apps, checks, certificates and log levels change without dropping a connection."
+        " Where something in the files is no good nothing changes, and it is said where.",
+    ),
+    Command(
         "check-config",
         "",
         "read the settings of a sidecar and say what is wrong with them",

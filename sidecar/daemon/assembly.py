@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,7 @@ from sidecar.stats.recorder import StatsRecorder
 from sidecar.web.broker import BrokerResource
 from sidecar.web.cors import BrowserPolicy, CorsPolicy
 from sidecar.web.health import CheckResource, HealthResource
+from sidecar.web.operations.reload import ReloadResource
 from sidecar.web.registry import RegistryResource
 from sidecar.web.rpc import RpcResource
 from sidecar.web.site import SidecarSite
@@ -110,9 +111,10 @@ class Daemon:
         return "; ".join(said)
 
 
-def assemble(settings: Settings, reactor: Any) -> Daemon:
+def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str]] | None = None) -> Daemon:
     """The daemon, its ports bound and nothing started.
 
+    :param reload: reads the settings again and applies them; gives what needs a restart. None where nobody can.
     :raises ConfigError: something in the settings cannot work; nothing was registered yet.
     """
     certificates = _certificates(settings)
@@ -163,6 +165,7 @@ def assemble(settings: Settings, reactor: Any) -> Daemon:
         broker=BrokerResource(broker, pubsub, cors, limits.max_body),
         health=HealthResource(apps, apps.health_by_name),
         check=CheckResource(apps.heartbeats),
+        reload=None if reload is None else ReloadResource(reload),
         stats=StatsResource(recorder, _facts(registry, broker, selector, calls, streams, pubsub, apps))
         if settings.enable_stats
         else None,

@@ -24,6 +24,7 @@ from sidecar.redaction import redacted
 
 if TYPE_CHECKING:
     from sidecar.daemon.assembly import Daemon
+    from sidecar.daemon.logs.observer import LineObserver
 
 #: Exit codes: of a flag that is wrong, and of a setting that turned out not to work.
 WRONG_USAGE = 2
@@ -80,7 +81,7 @@ def makeService(options: TwistdOptions) -> service.IService:
     return make(options, reactor)
 
 
-def make(parsed: options.Options, reactor: Any) -> service.IService:
+def make(parsed: options.Options, reactor: Any) -> Root:
     """:returns: the whole daemon with its port bound, not started. Ends the process where a setting cannot work."""
     # Imported here: ``--help`` and a wrong flag should not wait for the whole program.
     from sidecar.daemon.assembly import assemble
@@ -88,7 +89,7 @@ def make(parsed: options.Options, reactor: Any) -> service.IService:
     root = Root(reactor, Notifier(reactor, os.environ), parsed)
     Signals(reactor, root.reload).install()
     try:
-        root.daemon = assemble(parsed.settings, reactor)
+        root.daemon = assemble(parsed.settings, reactor, root.read_again)
     except ConfigError as error:
         exit_with(CANNOT_START, parsed.words.of(str(error)))
     for warning in parsed.warnings:
@@ -105,6 +106,8 @@ class Root(service.MultiService):
 
     log = Logger()
     daemon: Daemon
+    #: What writes the log, where it is ours.
+    observer: LineObserver | None = None
 
     def __init__(self, reactor: Any, notifier: Notifier, parsed: options.Options) -> None:
         """:param parsed: the command line and what came with it, to be read again."""
@@ -119,22 +122,34 @@ class Root(service.MultiService):
             self.log.info("microsidecar {version} runs: {status}", version=__version__, status=self.daemon.status())
 
     def reload(self) -> None:
-        """Read the files again; what is no good is logged, and the old stays in use."""
+        """Read the files again, as a signal asks; what is no good is logged, and the old stays in use."""
+        try:
+            self.read_again()
+        except ConfigError as error:
+            self.log.error("The settings and certificates in use stay: {error}", error=error)
+
+    def read_again(self) -> Sequence[str]:
+        """Read the files again, and apply what can change while we run.
+
+        :returns: what changed and needs a restart, as the user named it.
+        :raises ConfigError: something is no good, in the words of the user; everything is as it was."""
         self.notifier.reloading()
         try:
             fresh = self.parsed.again()
             self.daemon.reload(fresh.settings)
         except (ConfigError, usage.UsageError) as error:
             said = printable(redacted(self.parsed.words.of(str(error))))
-            self.log.error("The settings and certificates in use stay: {error}", error=said)
             self.notifier.reloaded(f"Reload failed: {said}")
-            return
+            raise ConfigError(said) from None
         waiting = self.parsed.changed(fresh)
         if waiting:
             self.log.warn("{names}: changed, and in use after a restart only", names=", ".join(waiting))
         self.parsed = fresh
+        if self.observer is not None:
+            self.observer.levels = fresh.settings.log.levels
         self.log.info("Reloaded: {status}", status=self.daemon.status())
         self.notifier.reloaded("Reloaded")
+        return waiting
 
     def startService(self) -> None:
         raise_file_limit()

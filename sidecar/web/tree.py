@@ -44,6 +44,7 @@ def build_tree(
     stream: IResource | None = None,
     browsers: IBrowsers | None = None,
     check: IResource | None = None,
+    reload: IResource | None = None,
 ) -> RootResource:
     """Put each resource on its path.
 
@@ -51,6 +52,7 @@ def build_tree(
     :param stream: the WebSocket end of go-micro streams, where there is one.
     :param browsers: judges each request first, None to judge none.
     :param check: takes heartbeats on all paths below ``/check/``, None where nobody waits for any.
+    :param reload: reads files again, where there is somebody who can.
     """
     resources: dict[str, IResource] = {
         "/registry": registry,
@@ -60,8 +62,8 @@ def build_tree(
         "/stats": stats or NotFoundResource("statistics are off: start the sidecar with --enable_stats"),
     }
     resources["/openapi.json"], resources["/asyncapi.json"] = DocumentResource(openapi), DocumentResource(asyncapi)
-    if stream is not None:
-        resources["/rpc/stream"] = stream
+    others = {"/rpc/stream": stream, "/reload": reload}
+    resources.update({path: resource for path, resource in others.items() if resource is not None})
     open_paths = sorted(path for path, found in resources.items() if not isinstance(found, NotFoundResource))
     resources["/"] = IndexResource(open_paths)
     return RootResource(resources, cors, browsers, check)

@@ -436,8 +436,13 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
     ),
 )
 
+
+def _reloadable(title: str, flag: Flag) -> bool:
+    return title in RELOADABLE or flag.name == "log_level"
+
+
 GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = tuple(
-    (title, tuple(evolve(flag, group=title, reloadable=title in RELOADABLE) for flag in group))
+    (title, tuple(evolve(flag, group=title, reloadable=_reloadable(title, flag)) for flag in group))
     for title, group in _GROUPS
 )
 

@@ -531,6 +531,12 @@ address = "127.0.0.1:{port}"
         daemon.signal(signal.SIGHUP)
         self.soon(lambda: "did you mean name?" in daemon.output, "the refusal")
         self.assertIn(f"{path} line 19", daemon.output)
+        address = f"--proxy_address=127.0.0.1:{daemon.port}"
+        refused = run("micro", [address, "reload"])
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(f"{path} line 19".encode(), refused.stderr)
+        path.write_text("max_body = '1MiB'\n" + self.FILE.format(port=app.port, version="2", second="store"))
+        self.assertIn(b"needs a restart", run("micro", [address, "reload"]).stdout)
         done.set()
         caller.join(PATIENCE)
         self.assertEqual((self.version(daemon), set(answers)), ("2", {200}))

@@ -238,6 +238,16 @@ ROUTES: Final[tuple[Route, ...]] = (
         for method in ("PUT", "POST")
     ),
     Route(
+        "POST",
+        "/reload",
+        "reload",
+        "Read the files again",
+        "As at a SIGHUP: apps, checks, certificates and log levels change without dropping a connection.",
+        role="admin",
+        answers={"application/json": _ref("Reloaded")},
+        errors={400: "something in the files is no good: the detail says where, and nothing has changed"},
+    ),
+    Route(
         "GET",
         "/stats",
         "stats",

@@ -128,6 +128,14 @@ SCHEMAS: Final[dict[str, Any]] = {
         "examples": [{"service": "greeter", "method": "Say.Hello", "request": {"name": "John"}}],
     },
     "Health": {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}},
+    "Reloaded": {
+        "type": "object",
+        "required": ["status", "needs_restart"],
+        "properties": {
+            "status": {"type": "string"},
+            "needs_restart": {"type": "array", "items": {"type": "string"}, "description": "what changed in vain"},
+        },
+    },
     "Stats": {
         "type": "object",
         "required": ["started", "memory", "threads", "gc_pause", "counters"],

@@ -63,6 +63,6 @@ class Routes(SynchronousTestCase):
 def everything() -> dict[str, IResource]:
     """Every path of a daemon with all that can be served, and its resource."""
     settings = Settings(listen=ListenSettings(TcpPort("127.0.0.1", 0)), enable_stats=True)
-    daemon = assemble(settings, reactor)
+    daemon = assemble(settings, reactor, lambda: ())
     daemon.listener.close()
     return daemon.root.by_path()
