@@ -44,6 +44,8 @@ PARTS = (
     Part("acceptance", "outages of etcd", 40, ("etcd",)),
     Part("acceptance", "outages of NATS", 20, ("nats-server",)),
     Part("acceptance", "the README's commands", 10, ("curl",)),
+    Part("acceptance", "the README's app in Express", 5, ("node", "npm")),
+    Part("acceptance", "the README's certificate", 2, ("openssl",)),
     Part("acceptance", "a wall clock that is set", 10, ("faketime",)),
     Part("interop", "go-micro services that are called", 10, (*GENERATIONS, "curl")),
     Part("interop", "the matrix: go-micro programs through Consul", 30, (*GENERATIONS, "consul", "nats-server")),
