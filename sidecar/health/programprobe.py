@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.error import ProcessTerminated
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
@@ -42,10 +42,13 @@ class ProgramEnd:
 class _Program(ProcessProtocol):
     def __init__(self) -> None:
         self._output = b""
+        self._pid = 0
         self.ended: Deferred[ProgramEnd] = Deferred(lambda _: self.kill())
 
     def connectionMade(self) -> None:
         assert self.transport is not None
+        # Twisted forgets it when the process has ended; what it started may live on in its group.
+        self._pid = self.transport.pid
         self.transport.closeStdin()
 
     def outReceived(self, data: bytes) -> None:
@@ -54,26 +57,24 @@ class _Program(ProcessProtocol):
     errReceived = outReceived
 
     def processEnded(self, reason: Failure) -> None:
-        self.kill()  # whatever it left behind
+        self._kill_group()  # whatever it left behind
         code = reason.value.exitCode if isinstance(reason.value, ProcessTerminated) else 0
         text = " ".join(self._output.decode("utf-8", "replace").split())
         if not self.ended.called:
             self.ended.callback(ProgramEnd(code, text))
 
     def kill(self) -> None:
-        pid = getattr(self.transport, "pid", None) or self._pid
-        try:
-            os.killpg(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            # It has not made its group yet, or is gone.
+        """End the program and whatever it started."""
+        self._kill_group()
+        if self.transport is not None:
+            # It has not made its group yet, where it was just begun.
+            with suppress(ProcessExitedAlready):
+                self.transport.signalProcess("KILL")
+
+    def _kill_group(self) -> None:
+        if self._pid:
             with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-
-    _pid = 0
-
-    def started(self, pid: int) -> None:
-        """Remember the process, which is forgotten by Twisted once it has ended; its group may live on."""
-        self._pid = pid
+                os.killpg(self._pid, signal.SIGKILL)
 
 
 class ProgramProbe:
@@ -94,12 +95,11 @@ class ProgramProbe:
         words = [sys.executable, "-ISc", _LEAD, *self._command]
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("MICRO_", "CREDENTIALS_"))}
         try:
-            process = self._reactor.spawnProcess(program, sys.executable, words, env=environ)
+            self._reactor.spawnProcess(program, sys.executable, words, env=environ)
         except OSError as error:
             done: Deferred[CheckResult] = Deferred()
             done.callback(CheckResult(False, f"{self._command[0]} cannot be started: {error.strerror}"))
             return done
-        program.started(process.pid)
         return program.ended.addTimeout(self._timeout, self._reactor).addCallbacks(self._judge, self._failed)
 
     def _failed(self, failure: Failure) -> CheckResult:
@@ -117,7 +117,9 @@ def judge_unit(unit: str) -> Callable[[ProgramEnd], CheckResult]:
     """:returns: reads what ``systemctl is-active`` prints."""
 
     def judge(ended: ProgramEnd) -> CheckResult:
-        state = ended.output or f"unknown (exit code {ended.code})"
+        state = ended.output or "unknown"
+        if len(state.split()) > 1:
+            return CheckResult(False, f"{unit}: {state}")
         passing = state in ("active", "reloading", "activating", "refreshing")
         return CheckResult(passing, f"{unit} is {state}", warning=passing and state != "active")
 

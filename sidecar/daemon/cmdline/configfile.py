@@ -53,8 +53,10 @@ class ConfigTable:
     def where(self, key: str = "") -> str:
         """:returns: the place of a key, or of the table, as messages name it."""
         path = (*self.path, key) if key else self.path
-        line = self.lines.get(path)
-        return f"{self.file} line {line}" if line is not None else self.file
+        # What stands in braces has the line of what it stands in.
+        found = (self.lines[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in self.lines)
+        line = next(found, None)
+        return self.file if line is None else f"{self.file} line {line}"
 
     def fault(self, key: str, message: str) -> UsageError:
         """:returns: to be raised: what is wrong with a key."""

@@ -171,6 +171,17 @@ class ProgramTests(TestCase):
             await deferLater(reactor, 0.05, lambda: None)
         self.fail("its child lives on")
 
+    async def test_cancelled(self) -> None:
+        """Stopping does not wait for a script, neither while it runs nor once it has ended."""
+        for code in ("import time; time.sleep(600)", "pass"):
+            probe = ProgramProbe(reactor, (sys.executable, "-c", code), 30.0, judge_script)
+            checking = probe.check()
+            await deferLater(reactor, 0.3, lambda: None)
+            outcome: list[object] = []
+            checking.addBoth(outcome.append)
+            checking.cancel()
+            self.assertEqual(len(outcome), 1)
+
     async def test_no_such_program(self) -> None:
         """It fails, and says which."""
         found = await ProgramProbe(reactor, ("/no/such/program",), 30.0, judge_script).check()
@@ -185,6 +196,7 @@ class ProgramTests(TestCase):
         self.assertEqual(judge(ProgramEnd(0, "active")), CheckResult(True, "x.service is active"))
         self.assertTrue(judge(ProgramEnd(3, "activating")).warning)
         self.assertFalse(judge(ProgramEnd(3, "failed")).healthy)
+        self.assertEqual(judge(ProgramEnd(1, "no bus")).detail, "x.service: no bus")
 
 
 class TcpTests(TestCase):

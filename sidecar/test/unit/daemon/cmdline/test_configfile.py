@@ -159,6 +159,7 @@ class FileTests(SynchronousTestCase):
         check = "[[app.check]]\nname='c'\ntcp='x:1'\n"
         self.assert_fault(f"{app}{check}{check}", "line 8", "another check")
         self.assert_fault("[[app]]\nname='a'\n", "line 1", "address")
+        self.assert_fault("\napp = [{ name = 'a', address = '127.0.0.1:1', verson = '1' }]\n", "line 2", "version?")
         self.assert_fault("app = 'x'\n", "line 1", "[[app]]")
         self.assert_fault("enable_acme = true\n", "line 1", "certbot")
         self.assert_fault("port = 1\nport = 2\n", "not TOML", "line 2")
