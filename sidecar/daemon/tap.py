@@ -85,6 +85,9 @@ def make(parsed: options.Options, reactor: Any) -> Root:
     """:returns: the whole daemon with its port bound, not started. Ends the process where a setting cannot work."""
     # Imported here: ``--help`` and a wrong flag should not wait for the whole program.
     from sidecar.daemon.assembly import assemble
+    from sidecar.net.client.resolver import CachingResolver
+
+    CachingResolver(reactor).install()
 
     root = Root(reactor, Notifier(reactor, os.environ), parsed)
     Signals(reactor, root.reload).install()

@@ -6,19 +6,23 @@ from typing import Any
 
 from attrs import define
 from twisted.internet import defer, interfaces
-from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.error import NoProtocol
+from twisted.internet.protocol import ClientFactory
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from sidecar.net.client import connector
 from sidecar.net.client.tls import TrustPolicy
 from sidecar.net.errors import RequestFailed
 
 #: Seconds that a closing connection may wait for the other side's goodbye (TLS wants one) before it is aborted.
 _GOODBYE = 1.0
+#: Seconds to look up and connect in at most; whoever asks has a deadline of his own, which is shorter.
+_PATIENCE = 30.0
 
 
 @implementer(IAgentEndpointFactory)
@@ -43,16 +47,61 @@ class ClientEndpoints:
 
 
 def endpoint(reactor: Any, host: str, port: int) -> interfaces.IStreamClientEndpoint:
-    """Where to connect to. A literal address is connected to at once; looking it up as a name costs a third of a second
-    when refused.
+    """Where to connect to. :param host: a name, or an address without brackets."""
+    return _HostEndpoint(reactor, host, port)
 
-    :param host: a name or an IP literal without brackets.
-    """
-    if isIPAddress(host):
-        return TCP4ClientEndpoint(reactor, host, port)
-    if isIPv6Address(host):
-        return TCP6ClientEndpoint(reactor, host, port)
-    return HostnameEndpoint(reactor, host, port)
+
+@implementer(interfaces.IStreamClientEndpoint)
+@define
+class _HostEndpoint:
+    """A host and a port, over :func:`sidecar.net.client.connector.connect`."""
+
+    _reactor: Any
+    _host: str
+    _port: int
+
+    def connect(self, protocolFactory: interfaces.IProtocolFactory) -> defer.Deferred[interfaces.IProtocol]:
+        connecting = _Connecting(protocolFactory)
+        connecting.connector = connector.connect(self._reactor, self._host, self._port, connecting, _PATIENCE)
+        return connecting.done
+
+
+class _Connecting(ClientFactory):
+    """One connection of an endpoint. :ivar done: fires with the protocol once it is connected."""
+
+    noisy = False
+    connector: interfaces.IConnector | None = None
+
+    def __init__(self, factory: Any) -> None:
+        self._factory = factory
+        self.done: defer.Deferred[Any] = defer.Deferred(self._cancelled)
+
+    def buildProtocol(self, addr: interfaces.IAddress | None) -> Any:
+        protocol = self._factory.buildProtocol(addr)
+        if protocol is None:
+            self._fail(NoProtocol())
+            return None
+        make = protocol.makeConnection
+
+        def makeConnection(transport: Any) -> None:
+            make(transport)
+            if not self.done.called:
+                self.done.callback(protocol)
+
+        protocol.makeConnection = makeConnection
+        return protocol
+
+    def clientConnectionFailed(self, connector: interfaces.IConnector, reason: Failure) -> None:
+        self._fail(reason)
+
+    def _fail(self, reason: Any) -> None:
+        if not self.done.called:
+            self.done.errback(reason)
+
+    def _cancelled(self, done: defer.Deferred[Any]) -> None:
+        done.errback(defer.CancelledError())
+        if self.connector is not None:
+            self.connector.disconnect()
 
 
 @implementer(interfaces.IStreamClientEndpoint)

@@ -32,7 +32,7 @@ def why_not(problem: object) -> str:
     if isinstance(problem, error.UserError):
         return "connecting was given up"
     if isinstance(problem, error.DNSLookupError):
-        return "its name is not known"
+        return str(problem)
     if isinstance(problem, error.NoRouteError):
         return "no route to it"
     return f"cannot connect: {problem}"

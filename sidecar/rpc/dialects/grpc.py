@@ -16,10 +16,10 @@ from zope.interface import implementer
 from sidecar.errors import BadAnswer, CallError, ServiceFault, TooLarge
 from sidecar.interfaces import IExchange, IExchangeListener, ITransport
 from sidecar.model import Call, Node, Reply
+from sidecar.net.client.connector import connect
 from sidecar.net.errors import NetError, QueueFull, Unavailable
 from sidecar.net.http2.client import Http2Connection
 from sidecar.net.http2.stream import Headers, Http2Limits, Stream, StreamReceiver
-from sidecar.net.reactor import eager
 from sidecar.rpc.dialects.connecterror import call_error, why_not
 from sidecar.rpc.dialects.connecttimes import ConnectTimes
 from sidecar.wire import grpc
@@ -42,7 +42,7 @@ class GrpcTransport(service.Service):
         self.seconds: Callable[[], float] = reactor.seconds
         self._limits = limits or Http2Limits()
         self._times = ConnectTimes(connect_timeout)
-        self._connect: Callable[..., IConnector] = eager.connect
+        self._connect: Callable[..., IConnector] = connect
         self._destinations: dict[str, _Destination] = {}
         self._connections: set[Http2Connection] = set()
 

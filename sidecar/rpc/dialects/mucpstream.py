@@ -15,9 +15,9 @@ from zope.interface import implementer
 from sidecar.errors import CallError, ConnectFailed, ServiceFault
 from sidecar.interfaces import IStream, IStreamListener, IStreamTransport
 from sidecar.model import Call, Node
+from sidecar.net.client.connector import connect
 from sidecar.net.client.duplex import DuplexConnection, RawResponse
 from sidecar.net.errors import NetError
-from sidecar.net.reactor import eager
 from sidecar.rpc.dialects.connecterror import call_error, why_not
 from sidecar.wire.mucp import streams
 
@@ -60,7 +60,7 @@ class _MucpStream:
     def connect(self, node: Node, max_body: int) -> Deferred[IStream]:
         connection = DuplexConnection(self._received, self._lost, max_body)
         connecting = _Connecting(connection, self._connected)
-        connecting.connector = eager.connect(self._reactor, node.address, node.port, connecting, CONNECT)
+        connecting.connector = connect(self._reactor, node.address, node.port, connecting, CONNECT)
         return connecting.connected
 
     def send(self, payload: bytes) -> None:

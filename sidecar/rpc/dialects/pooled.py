@@ -17,9 +17,9 @@ from sidecar.errors import BadAnswer, CallError, ConnectFailed, ConnectionLost, 
 from sidecar.interfaces import IExchangeListener
 from sidecar.model import Node
 from sidecar.net.client.connection import ClientConnection
+from sidecar.net.client.connector import connect as connect_to
 from sidecar.net.client.pool import Pool
 from sidecar.net.errors import MalformedAnswer, PoolExhausted
-from sidecar.net.reactor import eager
 from sidecar.rpc.dialects.connecterror import why_not
 from sidecar.rpc.dialects.connecttimes import ConnectTimes
 
@@ -138,7 +138,7 @@ class PooledTransport(service.Service, Generic[D]):
         pool_ttl: float = 60.0,
         max_waiting: int = 1024,
         connect_timeout: float = 2.0,
-        connect: Callable[..., IConnector] = eager.connect,
+        connect: Callable[..., IConnector] = connect_to,
     ) -> None:
         """:param reactor: connects and keeps time. :param max_body: bytes of the largest answer to take.
 
