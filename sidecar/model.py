@@ -280,6 +280,8 @@ class Cause:
 
 #: Nothing is said of why.
 UNSAID: Final = Cause()
+#: What a Change says of a node of ours whose id somebody else's newer live registration has taken.
+TAKEN_OVER: Final = "another live registration has taken this id"
 
 
 def _has_nodes(change: Change, attribute: object, service: Service) -> None:

@@ -8,7 +8,7 @@ from random import Random
 from twisted.application import service
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -17,20 +17,22 @@ from sidecar.errors import CallerError
 from sidecar.health.checks import Checks, IProbe
 from sidecar.health.checkset import Found, ICheckLoop
 from sidecar.health.threshold import CheckResult, Threshold
-from sidecar.interfaces import IAppHealth, IRegistry
+from sidecar.interfaces import IAppHealth, IRegistry, IWatch, IWatcher
 from sidecar.lifecycle import PeriodicService
-from sidecar.model import ANONYMOUS, Cause, Service
+from sidecar.model import ANONYMOUS, TAKEN_OVER, Cause, Change, Service
 from sidecar.waiting import Backoff
 
 #: Seconds before a refused registration is tried again, doubling from the first to the last.
 FIRST_RETRY, LAST_RETRY = 0.25, 4.0
+#: Seconds until an app that somebody else took out is registered again.
+RETURN = 0.5
 #: Seconds that the registry may take to let us go.
 DEREGISTER_TIMEOUT = 5.0
 #: Why the app leaves with us.
 LEAVING = Cause("drained", "the sidecar is stopping", "drain")
 
 
-@implementer(IAppHealth)
+@implementer(IAppHealth, IWatcher)
 class Registrar(service.Service):
     """Registers the app at start, or with a probe once it is found healthy, and renews it; takes it out while it is
     unhealthy, and at stop.
@@ -67,6 +69,10 @@ class Registrar(service.Service):
         self._warnings = warnings
         #: Why the registry will never take the app as it is, "" while it may.
         self._refused = ""
+        #: Who has its id now, in words, "" while it is ours.
+        self._taken_over = ""
+        self._watch: IWatch | None = None
+        self._return: IDelayedCall | None = None
         self._registry = registry
         self._app = app
         self._clock = clock
@@ -110,10 +116,11 @@ class Registrar(service.Service):
         return self._explained
 
     def warnings(self) -> tuple[str, ...]:
-        return (*self._warnings, self._refused) if self._refused else self._warnings
+        return (*self._warnings, *filter(None, (self._refused, self._taken_over)))
 
     def startService(self) -> None:
         super().startService()
+        self._watch = self._registry.watch(self)
         if self._checks is None:
             self.log.info("Registering {id}", id=self._id)
             self._want(True)
@@ -127,6 +134,10 @@ class Registrar(service.Service):
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._return is not None and self._return.active():
+            self._return.cancel()
         for loop in self._loops:
             loop.stopService()
         if self._checks is not None:
@@ -140,7 +151,7 @@ class Registrar(service.Service):
         self._handed_over = True
 
     async def _leave(self) -> None:
-        if self._registered is False or self._handed_over:
+        if self._registered is False or self._handed_over or self._taken_over:
             return
         self.log.info("Deregistering {id}: {why}", id=self._id, why="the sidecar is stopping")
         try:
@@ -155,6 +166,8 @@ class Registrar(service.Service):
 
     def _want(self, wanted: bool) -> None:
         self._wanted = wanted
+        if self._taken_over:
+            return  # what is there is somebody else's
         if self._reconciling is None and self._registered != wanted:
             reconciling = self._reconciling = Deferred.fromCoroutine(self._reconcile())
             # After the assignment: where the registry answers at once, this runs at once.
@@ -204,8 +217,37 @@ class Registrar(service.Service):
         # A failure can only be our own cancellation: everything else is retried.
         self._reconciling = None
 
+    # --- IWatcher -----------------------------------------------------------------------------------------------------
+
+    def changed(self, change: Change) -> None:
+        """Somebody else took the app out, or has its id now: the first is mended, the second accepted and told."""
+        if change.service.name != self._app.name or all(node.id != self._id for node in change.nodes):
+            return
+        if change.action == "delete":
+            if (self._wanted and self._registered and self._reconciling is None) or self._taken_over:
+                why = "the other one is gone" if self._taken_over else f"{change.reason}, by {change.by or 'somebody'}"
+                self.log.warn("{id} is not in the registry any more ({why})", id=self._id, why=why)
+                # Not known: it may have been registered again since.
+                self._taken_over, self._registered = "", None
+                self._cause = Cause("restored", "it was taken out while the app is well", "sidecar")
+                self._return = self._clock.callLater(RETURN, self._come_back)
+        elif change.action == "update" and change.detail == TAKEN_OVER and self._wanted and not self._taken_over:
+            self._taken_over = (
+                f"{self._id} belongs to another live registration, which is newer: give this app an id of its own "
+                "by --server_id, or stop the other one"
+            )
+            self.log.error("{why}", why=self._taken_over)
+
+    def invalidated(self, name: str) -> None:
+        """What is known of the app's service may be outdated: whoever asks next hears of it."""
+
+    def _come_back(self) -> None:
+        if self._wanted:
+            self.log.info("Registering {id} again", id=self._id)
+        self._want(self._wanted)
+
     def _renew(self) -> Deferred[None]:
-        if self._wanted and self._registered:
+        if self._wanted and self._reconciling is None and not self._taken_over:
             self._registered = None
             self._want(True)
         # Not waited for: a renewal that is refused is repeated sooner than the next one is due.

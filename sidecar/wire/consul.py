@@ -29,6 +29,8 @@ MAX_TAG = 256 * 1024
 _META_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MAX_META_VALUE = 512
 _MAX_META_PAIRS = 64
+#: The pair of ``Meta`` that says which process registered a node: two may use one id. It is not the node's metadata.
+OWNER = "microsidecar-owner"
 
 #: Deregistered by Consul itself this many seconds after its TTL ran out, and never sooner than the second figure.
 _GRACE = 5.0
@@ -38,10 +40,11 @@ _MIN_DEREGISTER = 65.0
 # --- Writing --------------------------------------------------------------------------------------------------------
 
 
-def registration(service: Service, node: Node, ttl: float | None) -> dict[str, Any]:
+def registration(service: Service, node: Node, ttl: float | None, owner: str = "") -> dict[str, Any]:
     """The body of ``PUT /v1/agent/service/register`` for one node.
 
     :param ttl: seconds, or None for an entry that lasts until it is deregistered.
+    :param owner: names the process that registers it, "" for none.
     """
     body: dict[str, Any] = {
         "ID": node.id,
@@ -55,7 +58,11 @@ def registration(service: Service, node: Node, ttl: float | None) -> dict[str, A
         for key, value in node.metadata.items()
         if _META_KEY.fullmatch(key) and len(value.encode()) <= _MAX_META_VALUE
     }
-    if meta and len(meta) <= _MAX_META_PAIRS:
+    if len(meta) > _MAX_META_PAIRS - bool(owner):
+        meta = {}
+    if owner:
+        meta[OWNER] = owner
+    if meta:
         body["Meta"] = meta
     if ttl is not None:
         ttl = max(ttl, 0.001)
@@ -157,11 +164,13 @@ class Health:
     :ivar services: one a version, with the nodes that may be called; a version of which all are critical has none.
     :ivar present: the ids of all that is registered, critical or malformed as it may be.
     :ivar critical: what the failing check says, by the id of its node.
+    :ivar owners: by id, which process registered it, "" where it does not say.
     """
 
     services: tuple[Service, ...]
     present: frozenset[str]
     critical: Mapping[str, str]
+    owners: Mapping[str, str]
 
 
 def health(body: bytes, name: str, report: Callable[[str, str], None], clear: Callable[[str], None]) -> Health:
@@ -176,11 +185,13 @@ def health(body: bytes, name: str, report: Callable[[str, str], None], clear: Ca
     nodes: dict[str, dict[str, Node]] = {}
     present = set()
     failing: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for index, entry in enumerate(entries):
         record = f"#{index}"
         try:
             record = str(entry["Service"]["ID"])[: fields.MAX_NAME] or record
             present.add(record)
+            owners[record] = owner_of(entry["Service"])
             service, node, critical = _entry(entry, name)
         except MalformedRecord as error:
             report(record, str(error))
@@ -195,7 +206,14 @@ def health(body: bytes, name: str, report: Callable[[str, str], None], clear: Ca
         else:
             nodes.setdefault(service.version, {})[node.id] = node
     found = tuple(evolve(head, nodes=tuple(nodes.get(version, {}).values())) for version, head in heads.items())
-    return Health(found, frozenset(present), failing)
+    return Health(found, frozenset(present), failing, owners)
+
+
+def owner_of(record: Any) -> str:
+    """Which process registered a service of the agent's. :returns: "" where it does not say."""
+    meta = record.get("Meta")
+    owner = meta.get(OWNER) if isinstance(meta, dict) else None
+    return owner if isinstance(owner, str) else ""
 
 
 def ran_out(output: str) -> bool:
@@ -210,7 +228,9 @@ def _entry(entry: Any, name: str) -> tuple[Service, Node, str | None]:
         raise MalformedRecord("has no ID")
     metadata, endpoints, version = described(record.get("Tags") or ())
     meta = record.get("Meta") or {}
-    plain = {key: value for key, value in meta.items() if isinstance(key, str) and isinstance(value, str)}
+    plain = {
+        key: value for key, value in meta.items() if isinstance(key, str) and isinstance(value, str) and key != OWNER
+    }
     host = record.get("Address") or (entry.get("Node") or {}).get("Address") or ""
     if not isinstance(host, str):
         raise MalformedRecord("has an address that is not text")

@@ -97,6 +97,27 @@ def delete(at: str) -> bytes:
     return orjson.dumps({"key": _pack(at.encode())})
 
 
+def delete_unchanged(at: str, revision: int) -> bytes:
+    """The body of ``/v3/kv/txn`` that deletes a key if its last change is of ``revision``, and else counts it."""
+    at_ = _pack(at.encode())
+    return orjson.dumps(
+        {
+            "compare": [{"key": at_, "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}],
+            "success": [{"request_delete_range": {"key": at_}}],
+            "failure": [{"request_range": {"key": at_, "count_only": True}}],
+        }
+    )
+
+
+def is_gone(txn: dict[str, Any]) -> bool:
+    """Whether the key of :func:`delete_unchanged` is not there any more. :param txn: the answer."""
+    if txn.get("succeeded"):
+        return True
+    responses = txn.get("responses") or [{}]
+    found = responses[0].get("response_range") or {}
+    return number(found.get("count")) == 0
+
+
 def page(start: str, end: str, limit: int, revision: int = 0) -> bytes:
     """The body of ``/v3/kv/range``: up to ``limit`` keys from ``start`` to before ``end``, as of ``revision``."""
     return orjson.dumps(

@@ -33,6 +33,8 @@ from sidecar.waiting import Alarm, AskOnce, wall
 
 #: Seconds that answers to a question are gathered before the asker is answered.
 GATHER = 0.1
+#: Seconds until a node of ours that somebody took leave of is announced again.
+RETURN = 0.3
 #: Seconds between two looks at what is due, and questions asked at one of them.
 BEAT, MOST_QUESTIONS = 0.5, 50
 #: Names that one listing may give.
@@ -124,7 +126,11 @@ class PeerRegistry(service.MultiService):
 
     def on_goodbye(self, name: str, ids: Iterable[str]) -> None:
         own = self._own.ids(name)
-        self._drop_others(name, [identity for identity in ids if identity not in own], Cause(by=self._engine))
+        gone = list(ids)
+        self._drop_others(name, [identity for identity in gone if identity not in own], Cause(by=self._engine))
+        if own.intersection(gone):
+            # Somebody took a node of ours out, or left who had its id before: it is here, which all are to hear.
+            self._clock.callLater(RETURN, self._announce_again, name)
 
     def on_name(self, name: str) -> None:
         if len(self._names) < MAX_NAMES:
@@ -259,6 +265,10 @@ class PeerRegistry(service.MultiService):
         if self._transport.heartbeat is not None and now >= self._heartbeat_due:
             self._announce_all()
         return succeed(None)
+
+    def _announce_again(self, name: str) -> None:
+        for own in self._own.get(name) if self.running else ():
+            self._quietly(self._transport.announce(own, True), f"announcing {name} again")
 
     def _announce_all(self) -> None:
         self._heartbeat_due = self._clock.seconds() + (self._transport.heartbeat or 0.0)

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from sidecar.errors import EngineUnavailable, NotFound
 from sidecar.interfaces import IWatch, IWatcher
 from sidecar.lifecycle import TaskGroup
-from sidecar.model import UNSAID, BackendState, Caller, Cause, Change, Service
+from sidecar.model import TAKEN_OVER, UNSAID, BackendState, Caller, Cause, Change, Service
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.registry.leases import EXPIRED
 from sidecar.registry.remote.failover import FailoverClient
@@ -106,6 +106,16 @@ class RemoteRegistry(services.Service):
     def _cause_of(self, name: str, identity: str) -> Cause:
         """Why a node changes of which the engine tells."""
         return self._writing.get((name, identity), self._told)
+
+    def _taken_over(self, registration: Registration) -> None:
+        """Somebody else's newer registration has the id of one of ours: it is theirs, and we look after it no more."""
+        name, identity = registration.key
+        self._own.forget(name, identity)
+        self._tell([Change.of("update", registration.service, Cause("changed", TAKEN_OVER, self._engine))])
+
+    def _is_writing(self, name: str, identity: str) -> bool:
+        """Whether we write this node just now: what the engine shows of it may be from before or after."""
+        return (name, identity) in self._writing
 
     def expired(self, name: str, identity: str) -> None:
         self._tell(self._mirror.drop(name, (identity,), EXPIRED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from functools import partial
 from random import Random
 from typing import Any
@@ -38,7 +39,7 @@ class ConsulRegistry(RemoteRegistry):
     def __init__(self, reactor: Any, random: Random, agent: Fetcher, bases: tuple[str, ...], token: str = "") -> None:
         """:param bases: URLs in the order to try them."""
         super().__init__(reactor, random, agent, FailoverClient("consul", reactor, agent, bases))
-        self._api = ConsulApi(self._client, random, token)
+        self._api = ConsulApi(self._client, random, token, secrets.token_hex(8))
         self._queries = BlockingQueries(reactor, random, self._api)
         self._known = KnownServices()
         self._lookups: AskOnce[str, None] = AskOnce()
@@ -159,7 +160,14 @@ class ConsulRegistry(RemoteRegistry):
         else:
             for registration in self._own.of(name):
                 identity = registration.key[1]
-                if identity not in found.present and not self._writes.has(name, identity):
+                if identity in found.present:
+                    if (
+                        found.owners.get(identity) != self._api.owner
+                        and not self._writes.has(name, identity)
+                        and not self._is_writing(name, identity)
+                    ):
+                        self._taken_over(registration)
+                elif not self._writes.has(name, identity):
                     self._tasks.run(self._missed(registration), f"Asking why {identity} is gone")
         for identity, output in found.critical.items():
             if not catalog.has(name, identity):
@@ -300,6 +308,10 @@ class ConsulRegistry(RemoteRegistry):
             self._look_up_quietly(service.name)
 
     async def delete(self, name: str, identity: str, lease: int, cause: Cause) -> None:
+        # What we registered goes only as ours: a newer registration of the same id is somebody else's.
+        if self._own.get(name, identity) is not None and not await self._api.is_ours(identity):
+            self.log.info("{id} stays on Consul: it is a newer registration than ours", id=identity)
+            return
         with self._write_because(name, identity, cause):
             await self._api.deregister(identity)
         self._writes.wrote(name, identity, None, keep=name in self._known)

@@ -26,8 +26,9 @@ CRITICAL = "/v1/health/state/critical"
 class ConsulApi:
     """Asks an agent of Consul's."""
 
-    def __init__(self, client: FailoverClient, random: Random, token: str) -> None:
-        """:param token: of an ACL, "" for none."""
+    def __init__(self, client: FailoverClient, random: Random, token: str, owner: str = "") -> None:
+        """:param token: of an ACL, "" for none. :param owner: marks what this process registers."""
+        self.owner = owner
         self._client = client
         self._random = random
         self._headers = {"X-Consul-Token": token} if token else {}
@@ -52,7 +53,7 @@ class ConsulApi:
         path = "/v1/agent/service/register"
         if ttl is None:
             path += "?replace-existing-checks=true"  # one of a former life with a TTL would turn critical
-        response = await self._ask("PUT", path, orjson.dumps(wire.registration(service, node, ttl)))
+        response = await self._ask("PUT", path, orjson.dumps(wire.registration(service, node, ttl, self.owner)))
         if response.status == 400:
             raise BadRequest(f"consul cannot keep this service: {excerpt(response.body)}")
         self._taken(response, path)
@@ -77,6 +78,18 @@ class ConsulApi:
         path = f"/v1/agent/service/{quote(identity, safe='')}"
         response = await self._ask("GET", path, accept=_known_or_not)
         return not _unknown(response) and bool(self._taken(response, path))
+
+    async def is_ours(self, identity: str) -> bool:
+        """Whether the agent's service of this id is what this process registered, or there is none."""
+        path = f"/v1/agent/service/{quote(identity, safe='')}"
+        response = await self._ask("GET", path, accept=_known_or_not)
+        if _unknown(response):
+            return True
+        try:
+            record = orjson.loads(self._taken(response, path).body)
+        except ValueError:
+            return True
+        return not isinstance(record, dict) or wire.owner_of(record) == self.owner
 
     async def _ask(self, method: str, path: str, body: bytes = b"", **options: Any) -> Response:
         return await self._client.ask(method, path, self._headers, body, timeout=PATIENCE, **options)

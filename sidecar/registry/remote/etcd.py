@@ -196,6 +196,14 @@ class EtcdRegistry(RemoteRegistry):
             self._tell(self._mirror.drop(before.name, gone, cause))
         self._keys[record.key] = known
         self._tell(self._mirror.put(service, cause))
+        for identity in known.ids:
+            registration = self._own.get(known.name, identity)
+            if (
+                registration is not None
+                and registration.revision != record.revision
+                and not self._is_writing(known.name, identity)
+            ):
+                self._taken_over(registration)
 
     def _deleted(self, key: str, revision: int) -> None:
         self._mirror.clear_malformed(key)
@@ -245,15 +253,21 @@ class EtcdRegistry(RemoteRegistry):
         value = wire.value(registration.service, registration.service.nodes[0])
         with self._write_because(name, identity, registration.cause):
             revision = await self._api.put(key, value, lease)
-        registration.lease = lease
+        registration.lease, registration.revision = lease, revision
         self._put(wire.Record(key, value, revision, lease), self._keys.get(key), registration.cause)
         if former:
             self._tasks.run(self._api.revoke(former), "Giving a lease back")
 
     async def delete(self, name: str, identity: str, lease: int, cause: Cause) -> None:
         key = wire.key(name, identity)
+        registration = self._own.get(name, identity)
+        written = registration.revision if registration is not None else 0
         with self._write_because(name, identity, cause):
-            revision = await self._api.delete(key)
+            # What we wrote ourselves goes only as we wrote it: a newer registration of the same id is somebody else's.
+            revision, done = await self._api.delete(key, written)
+        if not done:
+            self.log.info("{id} stays on etcd: it is a newer registration than ours", id=identity)
+            return
         known = self._keys.get(key)
         if known is not None and known.revision <= revision:
             del self._keys[key]

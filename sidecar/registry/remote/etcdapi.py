@@ -60,9 +60,16 @@ class EtcdApi:
         """:returns: the revision of this change. :raises BadRequest: etcd never takes it."""
         return wire.revision_of(wire.answer(await self._ask("/v3/kv/put", wire.put(key, value, lease))))
 
-    async def delete(self, key: str) -> int:
-        """:returns: the revision after it."""
-        return wire.revision_of(wire.answer(await self._ask("/v3/kv/deleterange", wire.delete(key))))
+    async def delete(self, key: str, written: int = 0) -> tuple[int, bool]:
+        """Delete a key.
+
+        :param written: only where its last change is of this revision; 0 for whatever there is.
+        :returns: the revision after it, and whether the key is gone (False where somebody else wrote it since).
+        """
+        if not written:
+            return wire.revision_of(wire.answer(await self._ask("/v3/kv/deleterange", wire.delete(key)))), True
+        answer = wire.answer(await self._ask("/v3/kv/txn", wire.delete_unchanged(key, written)))
+        return wire.revision_of(answer), wire.is_gone(answer)
 
     async def watch(self, revision: int, progress: Callable[[wire.Progress], None]) -> None:
         """Tell of every change from ``revision`` on, until the stream ends.

@@ -38,12 +38,14 @@ class Registration:
     :ivar service: with just this node.
     :ivar ttl: seconds, None for ever.
     :ivar lease: what the engine calls its lease; 0 for none.
+    :ivar revision: what the engine calls the state that we wrote; 0 where it counts none.
     :ivar cause: why it is written, for those who watch.
     """
 
     service: Service
     ttl: float | None
     lease: int = 0
+    revision: int = 0
     cause: Cause = UNSAID
 
     @property
@@ -129,7 +131,7 @@ class Registrations(services.Service):
             if known is not None and same:
                 registration = known
             else:
-                registration = Registration(service, ttl, known.lease if known else 0, cause)
+                registration = Registration(service, ttl, known.lease if known else 0, 0, cause)
             try:
                 await self._store.write(registration, renew=same)
             except EngineUnavailable:

@@ -98,6 +98,15 @@ class FakeEtcd(FakeEngine):
             self._say(request, {})
         elif path == "/v3/kv/deleterange":
             self._say(request, {"deleted": str(self._delete([b64decode(asked["key"])]))})
+        elif path == "/v3/kv/txn":
+            key = b64decode(asked["compare"][0]["key"])
+            kept = self.kept.get(key)
+            if kept is not None and kept.revision == int(asked["compare"][0]["mod_revision"]):
+                self._delete([key])
+                self._say(request, {"succeeded": True})
+            else:
+                count = {"response_range": {"count": "1"} if kept is not None else {}}
+                self._say(request, {"responses": [count]})
         elif path == "/v3/lease/grant":
             self._count += 1
             self.leases[self._count] = _Lease(int(asked["TTL"]), None)

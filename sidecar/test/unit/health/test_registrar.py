@@ -15,7 +15,7 @@ from sidecar.health.checks import SOON
 from sidecar.health.registrar import Registrar
 from sidecar.health.threshold import CheckResult
 from sidecar.interfaces import IAppHealth
-from sidecar.model import ANONYMOUS, UNSAID, Caller, Cause, Node, Service
+from sidecar.model import ANONYMOUS, TAKEN_OVER, UNSAID, Caller, Cause, Change, Node, Service
 from sidecar.registry.memory import MemoryRegistry
 
 APP = Service("foo", nodes=(Node("foo-1", "127.0.0.1", 9090),))
@@ -220,6 +220,39 @@ class RegistrarTests(SynchronousTestCase):
         self.successResultOf(MemoryRegistry.deregister(self.registry, APP, ANONYMOUS))
         self.assertFalse(self.known())
         self.clock.advance(30)
+        self.assertTrue(self.known())
+
+    def test_somebody_takes_the_app_out(self) -> None:
+        """A healthy app that somebody deregisters is back within a second, and not while it is ill."""
+        self.registrar(probe=self.checks, interval=100.0)
+        self.checks.find(HEALTHY)
+        self.successResultOf(self.registry.deregister(APP, Caller("stranger")))
+        self.assertFalse(self.known())
+        self.clock.pump([0.1] * 10)
+        self.assertTrue(self.known())
+        self.clock.advance(100)
+        self.checks.find(SICK)
+        self.clock.pump([0.1] * 20)
+        self.assertFalse(self.known())
+
+    def test_somebody_newer_has_its_id(self) -> None:
+        """The older registrar says so, renews nothing, takes nothing out, and comes back when the other one is gone."""
+        registrar = self.registrar(ttl=60.0, renewal=30.0)
+        watcher: Registrar = registrar
+        watcher.changed(Change.of("update", APP, Cause("changed", TAKEN_OVER, "engine etcd")))
+        self.assertIn("belongs to another live registration", registrar.warnings()[0])
+        before = self.registry.registrations
+        self.clock.pump([1.0] * 50)
+        self.assertEqual(self.registry.registrations, before)
+        watcher.changed(Change.of("delete", APP, Cause(by="engine etcd")))
+        self.clock.pump([0.1] * 10)
+        self.assertEqual((self.registry.registrations, registrar.warnings()), (before + 1, ()))
+
+    def test_it_leaves_what_is_somebody_elses(self) -> None:
+        """At its stop too."""
+        registrar = self.registrar()
+        registrar.changed(Change.of("update", APP, Cause("changed", TAKEN_OVER, "engine etcd")))
+        self.successResultOf(registrar.stopService())
         self.assertTrue(self.known())
 
     def test_a_sick_app_is_not_renewed(self) -> None:
