@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, field
 from twisted.application import service
 from twisted.application.service import IService
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -83,6 +83,9 @@ class MdnsTransport(service.Service):
         for told in [*self._nodes.values(), *self._lists.values()]:
             _cancel_later(told)
         return self._group.stop()
+
+    def first_attempt(self) -> Deferred[None]:
+        return succeed(None)
 
     def state(self) -> tuple[bool, str]:
         return bool(self.running), "" if self.running else "not started"

@@ -51,6 +51,9 @@ class NatsTransport:
             self._link.subscribe(interest)
         return self._link
 
+    def first_attempt(self) -> Deferred[None]:
+        return self._link.first_attempt.wait()
+
     def state(self) -> tuple[bool, str]:
         return self._link.connected, self._link.detail
 

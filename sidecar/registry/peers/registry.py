@@ -33,6 +33,8 @@ from sidecar.waiting import Alarm, AskOnce, wall
 
 #: Seconds that answers to a question are gathered before the asker is answered.
 GATHER = 0.1
+#: Seconds that an asker waits for the first attempt to reach the peers.
+PATIENCE = 3.0
 #: Seconds until a node of ours that somebody took leave of is announced again.
 RETURN = 0.3
 #: Seconds between two looks at what is due, and questions asked at one of them.
@@ -157,6 +159,7 @@ class PeerRegistry(service.MultiService):
 
     async def _register(self, service: Service, ttl: float | None, cause: Cause) -> None:
         self._transport.check(service)
+        await self._first_attempt()
         self._expire()
         own = self._own.ids(service.name)
         first = not all(node.id in own for node in service.nodes)
@@ -197,7 +200,14 @@ class PeerRegistry(service.MultiService):
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
+    async def _first_attempt(self) -> None:
+        """Wait for the first attempt to reach the peers, while it is being made."""
+        if not self._transport.state()[0] and not self._reached:
+            trying = self._transport.first_attempt()
+            await trying.addTimeout(PATIENCE, self._clock, onTimeoutCancel=lambda _, __: None)
+
     async def _get(self, name: str) -> tuple[Service, ...]:
+        await self._first_attempt()
         self._expire()
         if name in self._known and (self._last_seen.follows(name) or not self._transport.state()[0]):
             self._last_seen.wanted(name)
@@ -228,7 +238,11 @@ class PeerRegistry(service.MultiService):
         self._expire()
 
     async def _list(self) -> tuple[str, ...]:
+        await self._first_attempt()
         self._expire()
+        reachable, detail = self._transport.state()
+        if not reachable and not self._reached and not self._known.names():
+            raise EngineUnavailable(f"the {self._transport.kind} registry cannot be asked: {detail}")
         if self._transport.state()[0]:
             former = self._names
             try:

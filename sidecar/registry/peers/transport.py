@@ -51,6 +51,9 @@ class PeerTransport(Protocol):
     def attach(self, listener: PeerListener) -> IService:
         """Tell ``listener`` what comes in. :returns: the service to start and stop with it."""
 
+    def first_attempt(self) -> Deferred[None]:
+        """:returns: fires when it was tried for the first time to reach the peers, whatever came of it."""
+
     def state(self) -> tuple[bool, str]:
         """Whether the peers can be reached, and if not, why."""
 

@@ -66,6 +66,8 @@ class ConsulRegistry(RemoteRegistry):
         known = self._known.get(name)
         if known is not None and (not known.stale or self._mirror.stale_since is not None):
             self._known.asked(known, self._clock.seconds())
+            if not known.answered and not self._mirror.get(name):
+                return fail(not_reachable(self.kind, self._detail))  # that it is not there was never said
             try:
                 return succeed(self._from_mirror(name))
             except NotFound as error:
@@ -73,7 +75,11 @@ class ConsulRegistry(RemoteRegistry):
         return self._look_up(name).addCallbacks(lambda _: self._from_mirror(name), partial(self._fall_back, name=name))
 
     def list(self) -> Deferred[tuple[str, ...]]:
-        if self._catalog.asked >= self._writes.last or self._mirror.stale_since is not None:
+        if self._mirror.stale_since is not None:
+            if self._catalog.asked < 0 and not self._mirror.names():
+                return fail(not_reachable(self.kind, self._detail))
+            return succeed(self._all_names())
+        if self._catalog.asked >= self._writes.last:
             return succeed(self._all_names())
         return Deferred.fromCoroutine(self._ask_names())
 
@@ -143,7 +149,7 @@ class ConsulRegistry(RemoteRegistry):
 
     def _take_health(self, known: KnownService, response: Response, asked: int) -> bool:
         """Put an answer into the mirror. :returns: whether it has to be asked for again."""
-        name = known.name
+        name, known.answered = known.name, True
         found = wire.health(response.body, name, self._report_malformed, self._mirror.clear_malformed)
         catalog = Catalog()
         catalog.replace(name, found.services)

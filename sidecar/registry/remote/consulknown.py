@@ -21,6 +21,7 @@ class KnownService:
     """A service that was asked for.
 
     :ivar asked: when it was last, in seconds of the clock.
+    :ivar answered: whether Consul ever said what there is of it.
     :ivar task: follows it; None where nobody does, and ``stale`` tells whether something may have changed since.
     :ivar critical: the ids of its nodes that are registered and failing, as of the last answer.
     """
@@ -28,6 +29,7 @@ class KnownService:
     name: str
     asked: float = 0.0
     stale: bool = False
+    answered: bool = False
     task: Deferred[None] | None = None
     critical: frozenset[str] = frozenset()
 

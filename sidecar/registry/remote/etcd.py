@@ -27,6 +27,8 @@ from sidecar.wire import etcd as wire
 
 #: Seconds between looks at whether the engine still lives: a watch on a frozen engine is silent for ever.
 _BEAT = 5.0
+#: Seconds that a read waits for an etcd that is known to be away, where nothing is known from before.
+_PATIENCE_WHEN_AWAY: Final = 0.5
 #: Seconds between attempts to reach the engine, at first and at most.
 _BACKOFF: Final = (0.05, 1.0)
 
@@ -84,8 +86,10 @@ class EtcdRegistry(RemoteRegistry):
                 return succeed(read())
             except Exception as error:
                 return fail(error)
+        # An engine that was asked and is away is not waited for as one is that has not been asked yet.
+        patience = PATIENCE if self._mirror.stale_since is None else _PATIENCE_WHEN_AWAY
         waiting = self._returned().addTimeout(
-            PATIENCE, self._clock, onTimeoutCancel=lambda result, limit: self._give_up()
+            patience, self._clock, onTimeoutCancel=lambda result, limit: self._give_up()
         )
         return waiting.addCallback(lambda _: read())
 

@@ -32,6 +32,9 @@ class QuietTransport:
     said: list[tuple[str, Any]] = field(factory=list)
     listener: Any = None
 
+    def first_attempt(self) -> Deferred[None]:
+        return succeed(None)
+
     def attach(self, listener: PeerListener) -> IService:
         self.listener = listener
         started: IService = service.Service()
@@ -162,11 +165,12 @@ class PeerRegistryTests(SynchronousTestCase):
         self.assertEqual(self.found("say"), set())
 
     def test_never_reached(self) -> None:
-        """An engine that was out of reach from the start leaves a view that is known to be no fresh one."""
+        """Of peers that were out of reach from the start nothing is known: that is no empty list, and says so."""
         registry = PeerRegistry(self.clock, QuietTransport(reachable=False))
         registry.startService()
         self.addCleanup(registry.stopService)
-        self.assertEqual(self.successResultOf(registry.list()), ())
+        self.failureResultOf(registry.list(), EngineUnavailable)
+        self.failureResultOf(registry.get("foo"), EngineUnavailable)
         self.assertFalse(registry.state().connected)
         self.assertIsNotNone(registry.state().stale_since)
 
