@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from sidecar.cli.table import FAULT, NOT_FOUND, TIMED_OUT, UNAVAILABLE, USAGE
+from sidecar.redaction import redacted
 
 #: Bytes of the largest answer to read.
 MAX_ANSWER = 256 * 1024 * 1024
@@ -81,7 +82,8 @@ class Api:
         :raises Failed: there can be no such address."""
         #: The headers that say who we are.
         self.credentials: Mapping[str, str] = {"Authorization": f"Bearer {token}"} if token else {}
-        self.address = address
+        #: For messages, without what may be secret in it.
+        self.address = redacted(address)
         self.trust = trust
         self._timeout = timeout
         self.unix = address[len("unix:") :] if address.startswith("unix:") else ""
@@ -91,9 +93,9 @@ class Api:
             self.secure = split.scheme == "https"
             self.host, self.port = split.hostname or "", split.port or (443 if self.secure else 80)
         except ValueError:
-            raise Failed(f"--proxy_address={address}: write host:port or https://host:port", code=USAGE) from None
+            raise Failed(f"--proxy_address={self.address}: write host:port or https://host:port", code=USAGE) from None
         if split.scheme not in ("http", "https") or not self.host:
-            raise Failed(f"--proxy_address={address}: write host:port or https://host:port", code=USAGE)
+            raise Failed(f"--proxy_address={self.address}: write host:port or https://host:port", code=USAGE)
         self.path = split.path.rstrip("/")
 
     def registry(self, service: str | None = None) -> Any:

@@ -145,6 +145,8 @@ class Root(service.MultiService):
             self.notifier.reloaded(f"Reload failed: {said}")
             raise ConfigError(said) from None
         waiting = self.parsed.changed(fresh)
+        if fresh.settings.tls.enabled != self.parsed.settings.tls.enabled:
+            waiting.append("--enable_tls")  # whether a port speaks TLS is settled when it is opened
         if waiting:
             self.log.warn("{names}: changed, and in use after a restart only", names=", ".join(waiting))
         self.parsed = fresh

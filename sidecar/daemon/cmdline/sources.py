@@ -147,7 +147,7 @@ def from_environment(environ: Mapping[str, str]) -> tuple[dict[str, GivenValue],
 
 def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
     known = {variable for flag in FLAGS for variable in flag.variables} | _CLIENT_VARIABLES
-    unknown = sorted(name for name in environ if name.startswith("MICRO_") and name not in known)
+    unknown = sorted(name for name, text in environ.items() if text and name.startswith("MICRO_") and name not in known)
     links = [name for name in unknown if _LINK.fullmatch(name)]
     if links:
         yield f"{', '.join(links)}: ignored; Kubernetes and Docker links set such variables by themselves"

@@ -102,6 +102,8 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment for a process of ours: no ``MICRO_*`` of the developer's own, the package found."""
     ours = {name: "" for name in os.environ if name.startswith(("MICRO_", "CONSUL_", "ETCD_"))}
     path = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH", ""))))
+    # The machine may have a sidecar of its own, with a file of settings.
+    ours["MICRO_CONFIG"] = "none"
     return {**ours, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(extra or {})}
 
 

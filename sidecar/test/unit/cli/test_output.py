@@ -167,3 +167,10 @@ class VisibleTests(SynchronousTestCase):
         self.assertEqual(output.visible("a\x1b[2J\x07\x9b\r"), "a\\u001b[2J\\u0007\\u009b\\u000d")
         for text in ("größe\t1\n", "\x1b[31mFAULT\x1b[0m"):
             self.assertEqual(output.visible(text), text)
+
+
+class AddressTests(SynchronousTestCase):
+    def test_secrets_of_the_address(self) -> None:
+        """What stands before the host and behind the path is in no message."""
+        api = Api("http://u:hidden@127.0.0.1:1/x?y=hidden", Trust(), 1.0)
+        self.assertNotIn("hidden", str(self.assertRaises(Failed, api.registry)))

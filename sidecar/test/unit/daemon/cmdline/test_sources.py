@@ -94,7 +94,7 @@ class WarningTests(SynchronousTestCase):
         self.assertIn("MICRO_REGISTRY?", warning)
         (warning,) = parsed(env={"MICRO_TRANSPORT": "grpc"}).warnings
         self.assertIn("MICRO_TRANSPORT", warning)
-        self.assertEqual(parsed(env={"MICROSCOPE": "1", "PATH": "x"}).warnings, ())
+        self.assertEqual(parsed(env={"MICROSCOPE": "1", "PATH": "x", "MICRO_REGSTRY": ""}).warnings, ())
 
     def test_variables_of_the_client_are_known(self) -> None:
         """What only ``micro`` reads is nothing to warn of."""
