@@ -54,6 +54,7 @@ class Fetcher:
     :ivar max_body: bytes of the largest body to take.
     :ivar tls: whom to trust on ``https`` URLs; None is the system's trust.
     :ivar idle: connections kept open a host for the next request.
+    :ivar agent: makes the connections in place of our own, None for our own.
     """
 
     _reactor: Any
@@ -61,6 +62,7 @@ class Fetcher:
     max_body: int = 4 * 1024 * 1024
     tls: TrustOptions | None = None
     idle: int = 4
+    agent: IAgent | None = None
     _pool: client.HTTPConnectionPool = field(init=False)
     _client: HTTPClient = field(init=False)
 
@@ -68,8 +70,10 @@ class Fetcher:
         self._pool = client.HTTPConnectionPool(self._reactor, persistent=True)
         self._pool.maxPersistentPerHost = self.idle
         self._pool.cachedConnectionTimeout = _IDLE_SECONDS
-        endpoints = ClientEndpoints(self._reactor, TrustPolicy(self.tls or TrustOptions()))
-        agent = client.Agent.usingEndpointFactory(self._reactor, endpoints, self._pool)
+        agent = self.agent
+        if agent is None:
+            endpoints = ClientEndpoints(self._reactor, TrustPolicy(self.tls or TrustOptions()))
+            agent = client.Agent.usingEndpointFactory(self._reactor, endpoints, self._pool)
         # Nothing that we talk to keeps a session, so no cookie is taken.
         self._client = HTTPClient(_Unpacked(agent), CookieJar(DefaultCookiePolicy(allowed_domains=[])))  # type: ignore[arg-type]  # annotated as treq's own subclass, used as a CookieJar
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from sidecar.errors import EngineUnavailable, MalformedRecord, NotFound
@@ -333,9 +334,12 @@ def _answer(answered: Deferred[None], problem: Exception | None) -> None:
         answered.errback(problem)
 
 
-def build(options: BackendOptions) -> ConsulRegistry:
-    """The backend behind ``--registry=consul``. :raises ConfigError: an address or a certificate cannot be used."""
+def build(options: BackendOptions, agent: IAgent | None = None) -> ConsulRegistry:
+    """The backend behind ``--registry=consul``.
+
+    :param agent: reaches consul in place of our own. :raises ConfigError: an address or a certificate cannot be used.
+    """
     bases = base_urls("consul", options.addresses, "127.0.0.1", 8500, options.tls)
     trust = TrustOptions(options.ca_file, options.cert_file, options.key_file)
-    agent = Fetcher(options.reactor, timeout=PATIENCE, tls=trust, idle=FOLLOWED)
-    return ConsulRegistry(options.reactor, Random(), agent, bases, options.token)
+    fetcher = Fetcher(options.reactor, timeout=PATIENCE, tls=trust, agent=agent, idle=FOLLOWED)
+    return ConsulRegistry(options.reactor, Random(), fetcher, bases, options.token)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList, FirstError, fail, succeed
 from twisted.internet.task import deferLater
+from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from sidecar.errors import EngineUnavailable, MalformedRecord
@@ -294,9 +295,12 @@ async def first_of(*works: Deferred[None]) -> None:
             work.cancel()
 
 
-def build(options: BackendOptions) -> EtcdRegistry:
-    """The backend behind ``--registry=etcd``. :raises ConfigError: an address or a certificate cannot be used."""
+def build(options: BackendOptions, agent: IAgent | None = None) -> EtcdRegistry:
+    """The backend behind ``--registry=etcd``.
+
+    :param agent: reaches etcd in place of our own. :raises ConfigError: an address or a certificate cannot be used.
+    """
     bases = base_urls("etcd", options.addresses, "127.0.0.1", 2379, options.tls)
     trust = TrustOptions(options.ca_file, options.cert_file, options.key_file)
-    agent = Fetcher(options.reactor, timeout=PATIENCE, tls=trust)
-    return EtcdRegistry(options.reactor, Random(), agent, bases, options.username, options.password)
+    fetcher = Fetcher(options.reactor, timeout=PATIENCE, tls=trust, agent=agent)
+    return EtcdRegistry(options.reactor, Random(), fetcher, bases, options.username, options.password)

@@ -11,15 +11,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import orjson
 from twisted.internet.defer import Deferred
 
-from sidecar.test.doubles.servers.base import LOOP, FakeEngine
+from sidecar.test.doubles.servers.base import FakeEngine, FakeExchange, FakeNetwork
 from sidecar.wire import durations
 
 
 class FakeConsul(FakeEngine):
     """:ivar token: what ``X-Consul-Token`` must say, "" for anything."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, network: FakeNetwork) -> None:
+        super().__init__(network)
         self.token = ""
         self.index = 10
         #: What was registered, by id.
@@ -52,8 +52,8 @@ class FakeConsul(FakeEngine):
         for each in waiting:
             each.callback(None)
 
-    async def answer(self, request: Any, path: str, body: bytes) -> None:
-        if self.token and request.getHeader("X-Consul-Token") != self.token:
+    async def answer(self, request: FakeExchange, path: str, body: bytes) -> None:
+        if self.token and request.header("X-Consul-Token") != self.token:
             self.finish(request, 403, b"Permission denied")
             return
         parts = urlsplit(path)
@@ -77,7 +77,7 @@ class FakeConsul(FakeEngine):
     async def _news(self, seconds: float) -> None:
         waiting: Deferred[None] = Deferred()
         self._waiting.append(waiting)
-        timer = LOOP.callLater(seconds, self.changed)
+        timer = self.clock.callLater(seconds, self.changed)
         await waiting
         if timer.active():
             timer.cancel()
@@ -90,7 +90,7 @@ class FakeConsul(FakeEngine):
         del record["Name"]
         return {"Node": {"Node": "here", "Address": "127.0.0.1"}, "Service": record, "Checks": checks}
 
-    def _agent(self, request: Any, words: list[str], query: dict[str, str], body: bytes) -> None:
+    def _agent(self, request: FakeExchange, words: list[str], query: dict[str, str], body: bytes) -> None:
         if words[:2] == ["service", "register"]:
             service = orjson.loads(body)
             check = service.pop("Check", None)
@@ -131,7 +131,7 @@ class FakeConsul(FakeEngine):
         timer = self._timers.pop(identity, None)
         if timer is not None and timer.active():
             timer.cancel()
-        self._timers[identity] = LOOP.callLater(seconds, self._critical, identity)
+        self._timers[identity] = self.clock.callLater(seconds, self._critical, identity)
 
     def _unset(self, identity: str) -> None:
         self.checks.pop(identity, None)

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from attrs import define
 
-from sidecar.test.doubles.servers.base import LOOP, FakeEngine
+from sidecar.test.doubles.servers.base import FakeEngine, FakeExchange, FakeNetwork
 
 
 @define
@@ -30,8 +30,8 @@ class _Lease:
 class FakeEtcd(FakeEngine):
     """:ivar users: passwords by name; empty: nobody has to say who he is."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, network: FakeNetwork) -> None:
+        super().__init__(network)
         self.users: dict[str, str] = {}
         self.tokens: set[str] = set()
         self.page = 10_000
@@ -45,7 +45,7 @@ class FakeEtcd(FakeEngine):
         self.leases: dict[int, _Lease] = {}
         #: Every change as a revision and an event.
         self.history: list[tuple[int, dict[str, Any]]] = []
-        self._watches: list[tuple[Any, bytes, bytes]] = []
+        self._watches: list[tuple[FakeExchange, bytes, bytes]] = []
 
     def wipe(self) -> None:
         """Forget everything, the revision too."""
@@ -66,8 +66,7 @@ class FakeEtcd(FakeEngine):
     def break_watches(self) -> None:
         """Lose the connections of all watches."""
         for request, _, _ in self._watches:
-            if request in self._open:
-                request.transport.abortConnection()
+            request.abort()
         self._watches.clear()
 
     def put(self, key: str, value: bytes, lease: int = 0) -> None:
@@ -79,7 +78,7 @@ class FakeEtcd(FakeEngine):
 
     # --- The gateway --------------------------------------------------------------------------------------------------
 
-    async def answer(self, request: Any, path: str, body: bytes) -> None:
+    async def answer(self, request: FakeExchange, path: str, body: bytes) -> None:
         asked = orjson.loads(body)
         if path == "/v3/auth/authenticate":
             if self.users.get(asked["name"]) != asked["password"]:
@@ -89,7 +88,7 @@ class FakeEtcd(FakeEngine):
             token = f"token.{self._count}"
             self.tokens.add(token)
             self._say(request, {"token": token})
-        elif self.users and request.getHeader("Authorization") not in self.tokens:
+        elif self.users and request.header("Authorization") not in self.tokens:
             self._refuse(request, 401, 16, "etcdserver: invalid auth token")
         elif path == "/v3/kv/range":
             self._range(request, asked)
@@ -129,13 +128,13 @@ class FakeEtcd(FakeEngine):
     def _header(self) -> dict[str, str]:
         return {"cluster_id": "1", "member_id": "2", "revision": str(self.revision), "raft_term": "3"}
 
-    def _say(self, request: Any, found: dict[str, Any]) -> None:
+    def _say(self, request: FakeExchange, found: dict[str, Any]) -> None:
         self.finish(request, 200, {"header": self._header(), **found})
 
-    def _refuse(self, request: Any, status: int, code: int, why: str) -> None:
+    def _refuse(self, request: FakeExchange, status: int, code: int, why: str) -> None:
         self.finish(request, status, {"error": why, "message": why, "code": code})
 
-    def _range(self, request: Any, asked: dict[str, Any]) -> None:
+    def _range(self, request: FakeExchange, asked: dict[str, Any]) -> None:
         if 0 < int(asked.get("revision", 0)) < self.compacted:
             self._refuse(request, 400, 11, "etcdserver: mvcc: required revision has been compacted")
             return
@@ -173,11 +172,12 @@ class FakeEtcd(FakeEngine):
     def _event(self, key: bytes, event: dict[str, Any]) -> None:
         self.history.append((self.revision, event))
         for request, start, end in self._watches:
-            if start <= key < end and request in self._open:
+            if start <= key < end and not request.gone:
                 request.write(orjson.dumps({"result": {"header": self._header(), "events": [event]}}) + b"\n")
 
-    def _watch(self, request: Any, asked: dict[str, Any]) -> None:
+    def _watch(self, request: FakeExchange, asked: dict[str, Any]) -> None:
         start, end, since = b64decode(asked["key"]), b64decode(asked["range_end"]), int(asked["start_revision"])
+        request.begin(200)
         request.write(orjson.dumps({"result": {"header": self._header(), "created": True}}) + b"\n")
         if since <= self.compacted:
             result = {"header": self._header(), "canceled": True, "compact_revision": str(self.compacted)}
@@ -194,7 +194,7 @@ class FakeEtcd(FakeEngine):
         if lease.timer is not None and lease.timer.active():
             lease.timer.cancel()
         # Real ones lapse late, and never earlier than two seconds.
-        lease.timer = LOOP.callLater(max(2, lease.ttl) + 0.5, self._lapse, identity)
+        lease.timer = self.clock.callLater(max(2, lease.ttl) + 0.5, self._lapse, identity)
 
     def _lapse(self, identity: int) -> None:
         lease = self.leases.pop(identity, None)

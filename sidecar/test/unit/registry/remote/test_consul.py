@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from attrs import evolve
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
@@ -24,25 +24,37 @@ from sidecar.registry.multi import MultiRegistry
 from sidecar.registry.remote.consul import build
 from sidecar.registry.remote.failover import base_urls
 from sidecar.test.contracts.outage import OutageContract
-from sidecar.test.contracts.registry import RegistryContract, a_service, sleep
+from sidecar.test.contracts.registry import RegistryContract, a_service
 from sidecar.test.doubles.programs.process import free_port, missing, shared, start_consul
-from sidecar.test.doubles.servers.base import LOOP
+from sidecar.test.doubles.servers.base import FakeNetwork
 from sidecar.test.doubles.servers.consul import FakeConsul
+from sidecar.test.doubles.virtualtime import OnVirtualTime
 from sidecar.test.doubles.watcher import RecordingWatcher
 
 
-class Fake(RegistryContract, TestCase):
+class FakeConsulCase(OnVirtualTime):
+    """A fake Consul, reached without sockets, on a clock of its own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.network = FakeNetwork(self.clock)
+        self.engine = FakeConsul(self.network)
+        self.engine.start()
+        self.addCleanup(self.engine.stop)  # type: ignore[attr-defined]  # TestCase's
+
+    def built(self, **options: Any) -> Any:
+        """A registry of the fake one, not started yet."""
+        addresses = options.pop("addresses", (self.engine.address,))
+        return build(BackendOptions(reactor=self.clock, addresses=addresses, **options), self.network)
+
+
+class Fake(FakeConsulCase, RegistryContract, TestCase):
     """The contract, over a fake."""
 
     shared = True
 
-    def setUp(self) -> None:
-        self.engine = FakeConsul()
-        self.engine.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.engine.stop()))
-
     async def make_registry(self) -> Any:
-        registry = build(BackendOptions(reactor=reactor, addresses=(self.engine.address,)))
+        registry = self.built()
         registry.startService()
         return registry
 
@@ -77,43 +89,57 @@ def rubbish(name: str) -> dict[str, dict[str, Any]]:
     return {identity: {"ID": identity, **record} for identity, record in found.items()}
 
 
-class Outage(OutageContract, TestCase):
-    """Engine trouble, over a fake."""
+class ConsulOutage(OutageContract):
+    """Engine trouble. :ivar address: where Consul is."""
 
-    def setUp(self) -> None:
-        self.engine = FakeConsul()
-        self.engine.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.engine.stop()))
+    address: str
 
-    @property
-    def address(self) -> str:
-        return self.engine.address
+    def make(self) -> Any:
+        """A registry that is not started yet."""
+        raise NotImplementedError
+
+    def make_agent(self) -> Fetcher:
+        raise NotImplementedError
 
     async def make_registry(self) -> Any:
-        registry = build(BackendOptions(reactor=reactor, addresses=(self.address,)))
+        registry = self.make()
         registry.grace = 6.0
         registry.startService()
         return registry
 
+    async def put_rubbish(self, name: str) -> list[str]:
+        agent = self.make_agent()
+        for identity, record in rubbish(name).items():
+            body = orjson.dumps(record)
+            answer = await agent.request("PUT", f"http://{self.address}/v1/agent/service/register", body=body)
+            assert answer.status == 200, (identity, answer.body)
+        await agent.close()
+        return list(rubbish(name))
+
+
+class Outage(FakeConsulCase, ConsulOutage, TestCase):
+    """Over a fake."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.address = self.engine.address
+
+    def make(self) -> Any:
+        return self.built()
+
+    def make_agent(self) -> Fetcher:
+        return Fetcher(self.clock, agent=self.network)
+
     async def engine_gone(self) -> None:
-        await self.engine.stop()
+        self.engine.stop()
 
     async def engine_back(self, *, wiped: bool) -> None:
         if wiped:
             self.engine.wipe()
         self.engine.start()
 
-    async def put_rubbish(self, name: str) -> list[str]:
-        agent = Fetcher(reactor)
-        for identity, record in rubbish(name).items():
-            body = orjson.dumps(record)
-            answer = await agent.request("PUT", f"http://{self.address}/v1/agent/service/register", body=body)
-            self.assertEqual(answer.status, 200, (identity, answer.body))
-        await agent.close()
-        return list(rubbish(name))
 
-
-class RealOutage(Outage):
+class RealOutage(ConsulOutage, TestCase):
     """The same with a real Consul, stopped and started."""
 
     skip = missing("consul")
@@ -122,12 +148,15 @@ class RealOutage(Outage):
         self.home = Path(self.mktemp())
         self.home.mkdir()
         self.number = free_port()
+        self.address = f"127.0.0.1:{self.number}"
         self.program = start_consul(self.number, self.home)
         self.addCleanup(lambda: self.program.stop())
 
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.number}"
+    def make(self) -> Any:
+        return build(BackendOptions(reactor=reactor, addresses=(self.address,)))
+
+    def make_agent(self) -> Fetcher:
+        return Fetcher(reactor)
 
     async def engine_gone(self) -> None:
         self.program.kill()
@@ -159,34 +188,30 @@ class Cache:
         self.kept.pop(name, None)
 
 
-class Many(TestCase):
+class ManyServices:
     """More services than are followed, beside another registry."""
 
     timeout = 120
 
-    async def make_address(self) -> str:
-        engine = FakeConsul()
-        engine.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(engine.stop()))
-        return engine.address
+    def make(self) -> tuple[Any, Any]:
+        """A registry of the engine that is not started yet, and its clock."""
+        raise NotImplementedError
 
     async def test_beyond_those_followed(self) -> None:
         """Each of 60 services that moves is soon found at its new address by those who keep addresses."""
-        address = await self.make_address()
-        there = build(BackendOptions(reactor=reactor, addresses=(address,)))
-        there.startService()
-        self.addCleanup(there.stopService)
+        there, clock = self.make()
+        consul, _ = self.make()
+        here = MultiRegistry((consul, MemoryRegistry(clock)), clock)
+        for registry in (there, here):
+            registry.startService()
+            self.addCleanup(registry.stopService)  # type: ignore[attr-defined]  # TestCase's
         services = [a_service() for _ in range(60)]
         for service in services:
             await there.register(service, None, ANONYMOUS)
-        consul = build(BackendOptions(reactor=reactor, addresses=(address,)))
-        here = MultiRegistry((consul, MemoryRegistry(LOOP)), LOOP)
-        here.startService()
-        self.addCleanup(here.stopService)
         cache = Cache(here)
         here.watch(cache)
         for service in services:
-            self.assertEqual(await cache.ports(service.name), {service.nodes[0].port})
+            assert await cache.ports(service.name) == {service.nodes[0].port}
         for number, service in enumerate(services):
             moved = evolve(service, nodes=(evolve(service.nodes[0], port=20_000 + number),))
             await there.register(moved, None, ANONYMOUS)
@@ -195,30 +220,32 @@ class Many(TestCase):
             left = {name: ports for name, ports in left.items() if await cache.ports(name) != ports}
             if not left:
                 return
-            await sleep(0.05)
-        self.fail(f"{len(left)} are still found where they were: {left}")
+            await deferLater(clock, 0.05)
+        raise AssertionError(f"{len(left)} are still found where they were: {left}")
 
 
-class RealMany(Many):
+class Many(FakeConsulCase, ManyServices, TestCase):
+    """Over a fake."""
+
+    def make(self) -> tuple[Any, Any]:
+        return self.built(), self.clock
+
+
+class RealMany(ManyServices, TestCase):
     """The same with a real Consul."""
 
     skip = missing("consul")
 
-    async def make_address(self) -> str:
-        return f"127.0.0.1:{shared('consul', start_consul)}"
+    def make(self) -> tuple[Any, Any]:
+        address = f"127.0.0.1:{shared('consul', start_consul)}"
+        return build(BackendOptions(reactor=reactor, addresses=(address,))), reactor
 
 
-class Manners(TestCase):
+class Manners(FakeConsulCase, TestCase):
     """How Consul is asked."""
 
-    def setUp(self) -> None:
-        self.engine = FakeConsul()
-        self.engine.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.engine.stop()))
-
     def registry(self, **options: Any) -> Any:
-        addresses = options.pop("addresses", (self.engine.address,))
-        registry = build(BackendOptions(reactor=reactor, addresses=addresses, **options))
+        registry = self.built(**options)
         registry.startService()
         self.addCleanup(registry.stopService)
         return registry
@@ -232,7 +259,7 @@ class Manners(TestCase):
         service = a_service()
         await registry.register(service, None, ANONYMOUS)
         await registry.get(service.name)
-        await sleep(0.3)
+        await self.pass_time(0.3)
         before = len(self.engine.requests)
         for _ in range(50):
             self.successResultOf(registry.get(service.name))
@@ -243,7 +270,7 @@ class Manners(TestCase):
         there = self.registry()
         service = a_service()
         await there.register(service, None, ANONYMOUS)
-        await sleep(0.3)  # it follows what it registered
+        await self.pass_time(0.3)  # it follows what it registered
         registry = self.registry()
         self.engine.requests.clear()
         asking = [registry.get(service.name) for _ in range(20)]
@@ -312,11 +339,10 @@ class Manners(TestCase):
 
     async def test_several_addresses(self) -> None:
         """Addresses are tried in turn: one that is dead, and one without a leader, do not matter."""
-        leaderless = FakeConsul()
+        leaderless = FakeConsul(self.network)
         leaderless.faults["/"] = (500, b"No cluster leader")
         leaderless.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(leaderless.stop()))
-        registry = self.registry(addresses=(f"127.0.0.1:{free_port()}", leaderless.address, self.engine.address))
+        registry = self.registry(addresses=("127.0.0.1:1", leaderless.address, self.engine.address))
         service = a_service()
         await registry.register(service, None, ANONYMOUS)
         self.assertEqual(len((await registry.get(service.name))[0].nodes), 1)
@@ -329,14 +355,14 @@ class Manners(TestCase):
         await registry.register(service, None, ANONYMOUS)
         await registry.get(service.name)
         self.engine.faults["/"] = (None, b"")
-        began = LOOP.seconds()
+        began = self.clock.seconds()
         try:
             await registry.register(a_service(), None, ANONYMOUS)
         except EngineUnavailable as error:
             self.assertIn("no answer within", str(error))
         else:
             self.fail("taken")
-        self.assertLess(LOOP.seconds() - began, 8)
+        self.assertLess(self.clock.seconds() - began, 8)
         self.assertEqual(len((await registry.get(service.name))[0].nodes), 1)
 
     async def test_connection_limit(self) -> None:
@@ -355,7 +381,7 @@ class Manners(TestCase):
             self.assertEqual(len((await registry.get(service.name))[0].nodes), 1)
         self.engine.faults["/v1/health/service/"] = (429, b"Your IP is issuing too many concurrent connections")
         self.engine.changed()
-        await sleep(0.5)
+        await self.pass_time(0.5)
         self.engine.faults.clear()
         for service in names:
             self.assertEqual(len((await registry.get(service.name))[0].nodes), 1)
@@ -365,7 +391,7 @@ class Manners(TestCase):
                 await registry.get(names[0].name)
             except NotFound:
                 break
-            await sleep(0.05)
+            await self.pass_time(0.05)
         else:
             self.fail("still found")
 
@@ -380,7 +406,7 @@ class Manners(TestCase):
         for _ in range(100):
             if any(change.action == "create" for change in seen):
                 break
-            await sleep(0.05)
+            await self.pass_time(0.05)
         self.assertIn(service.nodes[0].id, [node.id for change in seen for node in change.service.nodes])
 
     async def test_index_goes_backwards(self) -> None:
@@ -391,12 +417,12 @@ class Manners(TestCase):
         await registry.get(service.name)
         for _ in range(20):
             self.engine.changed()
-        await sleep(0.3)
+        await self.pass_time(0.3)
         self.engine.wipe()
         for _ in range(100):
             if self.engine.services:
                 break
-            await sleep(0.05)
+            await self.pass_time(0.05)
         self.assertEqual(list(self.engine.services), [service.nodes[0].id])
 
     async def test_slow_strangers(self) -> None:
@@ -407,11 +433,11 @@ class Manners(TestCase):
             await there.register(service, None, ANONYMOUS)
             await registry.get(service.name)
         await there.stopService()
-        await self.engine.stop()
+        self.engine.stop()
         for _ in range(100):
             if registry.state().stale_since is not None:
                 break
-            await sleep(0.05)
+            await self.pass_time(0.05)
         self.engine.wipe()
         self.engine.start()
         other = self.registry()
@@ -419,12 +445,12 @@ class Manners(TestCase):
         for _ in range(100):
             if registry.state().stale_since is None:
                 break
-            await sleep(0.05)
-        await sleep(1.5)
+            await self.pass_time(0.05)
+        await self.pass_time(1.5)
         self.assertEqual(len((await registry.get(slow.name))[0].nodes), 1)
         self.assertEqual(len((await registry.get(quick.name))[0].nodes), 1)
         await other.deregister(quick, ANONYMOUS)
-        await sleep(0.5)
+        await self.pass_time(0.5)
         await self.assertFailure(registry.get(quick.name), NotFound)
         self.assertEqual(len((await registry.get(slow.name))[0].nodes), 1)
 

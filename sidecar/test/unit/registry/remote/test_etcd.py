@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -16,24 +15,37 @@ from sidecar.model import ANONYMOUS, BackendOptions, Service
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.registry.remote.etcd import build
 from sidecar.test.contracts.outage import OutageContract
-from sidecar.test.contracts.registry import RegistryContract, a_service, sleep
+from sidecar.test.contracts.registry import RegistryContract, a_service
 from sidecar.test.doubles.programs.process import free_port, missing, shared, start_etcd
+from sidecar.test.doubles.servers.base import FakeNetwork
 from sidecar.test.doubles.servers.etcd import FakeEtcd
+from sidecar.test.doubles.virtualtime import OnVirtualTime
 from sidecar.wire import etcd as wire
 
 
-class Fake(RegistryContract, TestCase):
+class FakeEtcdCase(OnVirtualTime):
+    """A fake etcd, reached without sockets, on a clock of its own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.network = FakeNetwork(self.clock)
+        self.engine = FakeEtcd(self.network)
+        self.engine.start()
+        self.addCleanup(self.engine.stop)  # type: ignore[attr-defined]  # TestCase's
+
+    def built(self, **options: Any) -> Any:
+        """A registry of the fake one, not started yet."""
+        addresses = options.pop("addresses", (self.engine.address,))
+        return build(BackendOptions(reactor=self.clock, addresses=addresses, **options), self.network)
+
+
+class Fake(FakeEtcdCase, RegistryContract, TestCase):
     """The contract, over a fake."""
 
     shared = True
 
-    def setUp(self) -> None:
-        self.engine = FakeEtcd()
-        self.engine.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.engine.stop()))
-
     async def make_registry(self) -> Any:
-        registry = build(BackendOptions(reactor=reactor, addresses=(self.engine.address,)))
+        registry = self.built()
         registry.startService()
         return registry
 
@@ -50,22 +62,17 @@ class Real(RegistryContract, TestCase):
         return registry
 
 
-class Outage(OutageContract, TestCase):
+class Outage(FakeEtcdCase, OutageContract, TestCase):
     """Engine trouble, over a fake."""
 
-    def setUp(self) -> None:
-        self.engine = FakeEtcd()
-        self.engine.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.engine.stop()))
-
     async def make_registry(self) -> Any:
-        registry = build(BackendOptions(reactor=reactor, addresses=(self.engine.address,)))
+        registry = self.built()
         registry.grace = 6.0
         registry.startService()
         return registry
 
     async def engine_gone(self) -> None:
-        await self.engine.stop()
+        self.engine.stop()
 
     async def engine_back(self, *, wiped: bool) -> None:
         if wiped:
@@ -93,7 +100,7 @@ RUBBISH = (
 )
 
 
-class RealOutage(Outage):
+class RealOutage(OutageContract, TestCase):
     """The same with a real etcd, stopped and started."""
 
     skip = missing("etcd")
@@ -130,17 +137,11 @@ class RealOutage(Outage):
         return keys
 
 
-class Manners(TestCase):
+class Manners(FakeEtcdCase, TestCase):
     """How etcd is asked."""
 
-    def setUp(self) -> None:
-        self.engine = FakeEtcd()
-        self.engine.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.engine.stop()))
-
     def registry(self, **options: Any) -> Any:
-        addresses = options.pop("addresses", (self.engine.address,))
-        registry = build(BackendOptions(reactor=reactor, addresses=addresses, **options))
+        registry = self.built(**options)
         registry.startService()
         self.addCleanup(registry.stopService)
         return registry
@@ -150,7 +151,7 @@ class Manners(TestCase):
             if service.name in await registry.list():
                 await registry.get(service.name)
                 return
-            await sleep(0.05)
+            await self.pass_time(0.05)
         self.fail(f"{service.name} is not found")
 
     async def test_no_round_trip(self) -> None:
@@ -173,7 +174,7 @@ class Manners(TestCase):
         await registry.register(service, 60.0, ANONYMOUS)
         self.assertEqual((self.engine.revision, list(self.engine.leases)), (revision, [identity]))
         await registry.deregister(service, ANONYMOUS)
-        await sleep(0.2)
+        await self.pass_time(0.2)
         self.assertEqual((self.engine.kept, self.engine.leases), ({}, {}))
 
     async def test_lost_lease(self) -> None:
@@ -185,7 +186,7 @@ class Manners(TestCase):
         for _ in range(100):
             if self.engine.kept:
                 break
-            await sleep(0.05)
+            await self.pass_time(0.05)
         self.assertEqual(len(self.engine.kept), 1)
         await self._found(registry, service)
 
@@ -253,7 +254,7 @@ class Manners(TestCase):
 
     async def test_several_addresses(self) -> None:
         """Addresses are tried in turn."""
-        registry = self.registry(addresses=(f"127.0.0.1:{free_port()}", self.engine.address))
+        registry = self.registry(addresses=("127.0.0.1:1", self.engine.address))
         service = a_service()
         await registry.register(service, None, ANONYMOUS)
         await self._found(registry, service)
@@ -267,14 +268,14 @@ class Manners(TestCase):
         for _ in range(400):
             if registry.state().stale_since is not None:
                 break
-            await sleep(0.05)
+            await self.pass_time(0.05)
         self.assertIsNotNone(registry.state().stale_since)
         self.assertEqual(len((await registry.get(service.name))[0].nodes), 1)
         self.engine.faults.clear()
 
     async def test_down_at_start(self) -> None:
         """An etcd that is away when the sidecar starts is joined when it comes."""
-        await self.engine.stop()
+        self.engine.stop()
         registry = self.registry()
         await self.assertFailure(registry.list(), EngineUnavailable)
         self.engine.start()
@@ -282,6 +283,6 @@ class Manners(TestCase):
         for _ in range(100):
             if registry.state().connected:
                 break
-            await sleep(0.05)
+            await self.pass_time(0.05)
         await registry.register(service, None, ANONYMOUS)
         await self._found(registry, service)
