@@ -112,11 +112,14 @@ def unpack(text: str) -> bytes:
     return found
 
 
-def described(found: Iterable[str]) -> tuple[dict[str, str], tuple[Endpoint, ...], str]:
-    """Read tags. Those that are not go-micro's are left alone.
+def described(
+    found: Iterable[str], skip: Callable[[str], None] = lambda _: None
+) -> tuple[dict[str, str], tuple[Endpoint, ...], str]:
+    """Read tags. Those that are not go-micro's are left alone, as are, like go-micro does it, those that look like its
+    own and cannot be read (a deploy script's ``v-1.0.0``).
 
+    :param skip: told which tag cannot be read and why.
     :returns: metadata, endpoints, version.
-    :raises MalformedRecord: saying which tag is wrong and how.
     """
     metadata: dict[str, str] = {}
     endpoints: list[Endpoint] = []
@@ -125,9 +128,14 @@ def described(found: Iterable[str]) -> tuple[dict[str, str], tuple[Endpoint, ...
     for tag in found:
         if not isinstance(tag, str) or tag[:1] not in ("t", "e", "v") or tag[1:2] not in ("-", "="):
             continue
-        if styles.setdefault(tag[0], tag[1]) != tag[1]:
+        if styles.get(tag[0], tag[1]) != tag[1]:
             continue  # written twice, for readers of both ages: the first style says it all
-        item = _read_tag(tag)
+        try:
+            item = _read_tag(tag)
+        except MalformedRecord as error:
+            skip(str(error))
+            continue
+        styles[tag[0]] = tag[1]
         if isinstance(item, Endpoint):
             endpoints.append(item)
         elif isinstance(item, str):
@@ -173,10 +181,11 @@ class Health:
     owners: Mapping[str, str]
 
 
-def health(body: bytes, name: str, report: Callable[[str, str], None], clear: Callable[[str], None]) -> Health:
+def health(body: bytes, name: str, report: Callable[[str, str, bool], None], clear: Callable[[str], None]) -> Health:
     """Read the answer of ``GET /v1/health/service/<name>``.
 
-    :param report: told the id of a record that cannot be read and why; the others are read all the same.
+    :param report: told the id of a record that cannot be read, why, and whether it is left out as a whole; the others
+        are read all the same.
     :param clear: told the id of each that could.
     :raises MalformedRecord: the answer as a whole is not what Consul answers.
     """
@@ -192,14 +201,18 @@ def health(body: bytes, name: str, report: Callable[[str, str], None], clear: Ca
             record = str(entry["Service"]["ID"])[: fields.MAX_NAME] or record
             present.add(record)
             owners[record] = owner_of(entry["Service"])
-            service, node, critical = _entry(entry, name)
+            skipped: list[str] = []
+            service, node, critical = _entry(entry, name, skipped.append)
         except MalformedRecord as error:
-            report(record, str(error))
+            report(record, str(error), True)
             continue
         except (KeyError, TypeError, AttributeError):
-            report(record, "is not an entry of a health answer")
+            report(record, "is not an entry of a health answer", True)
             continue
-        clear(record)
+        if skipped:
+            report(record, "; ".join(skipped)[:500], False)
+        else:
+            clear(record)
         heads.setdefault(service.version, service)
         if critical is not None:
             failing[node.id] = critical
@@ -221,13 +234,19 @@ def ran_out(output: str) -> bool:
     return "TTL expired" in output
 
 
-def _entry(entry: Any, name: str) -> tuple[Service, Node, str | None]:
+def _entry(entry: Any, name: str, skip: Callable[[str], None]) -> tuple[Service, Node, str | None]:
     record = entry["Service"]
     identity = record["ID"]
     if not isinstance(identity, str) or not identity:
         raise MalformedRecord("has no ID")
-    metadata, endpoints, version = described(record.get("Tags") or ())
-    meta = record.get("Meta") or {}
+    tags, meta = record.get("Tags") or (), record.get("Meta") or {}
+    if not isinstance(tags, (list, tuple)):
+        tags = ()
+        skip("Tags is not an array")
+    if not isinstance(meta, dict):
+        meta = {}
+        skip("Meta is not an object")
+    metadata, endpoints, version = described(tags, skip)
     plain = {
         key: value for key, value in meta.items() if isinstance(key, str) and isinstance(value, str) and key != OWNER
     }

@@ -52,9 +52,9 @@ class Record:
     revision: int
     lease: int = 0
 
-    def service(self) -> Service:
-        """:raises MalformedRecord: the value is not a service with one node."""
-        found = services.decode_record(self.value)
+    def service(self, skip: services.Skip | None = None) -> Service:
+        """:param skip: told of parts that are left out. :raises MalformedRecord: it is no service with one node."""
+        found = services.decode_record(self.value, skip)
         if not found.nodes:
             raise MalformedRecord("nodes: has none")
         return found

@@ -74,19 +74,19 @@ def decode_query(body: bytes) -> Query | None:
     return Query(name)
 
 
-def decode_broadcast(body: bytes) -> Broadcast | None:
-    """:returns: None for a copy. :raises MalformedRecord: it is none."""
+def decode_broadcast(body: bytes, skip: services.Skip | None = None) -> Broadcast | None:
+    """:param skip: told of parts that are left out. :returns: None for a copy. :raises MalformedRecord: it is none."""
     action, subject, copy = _read(body)
     if copy:
         return None
     if action not in ("create", "update", "delete"):
         raise MalformedRecord(f"the action {action[:40]!r} is not known")
-    return Broadcast(action == "delete", services.from_json(subject))
+    return Broadcast(action == "delete", services.from_json(subject, skip))
 
 
-def decode_answer(body: bytes) -> Service:
-    """:raises MalformedRecord: it is none."""
-    return services.decode_record(body)
+def decode_answer(body: bytes, skip: services.Skip | None = None) -> Service:
+    """:param skip: told of parts that are left out. :raises MalformedRecord: it is none."""
+    return services.decode_record(body, skip)
 
 
 def _said(subjects: tuple[str, str], action: str, service: Service | None) -> tuple[tuple[str, bytes], ...]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import define, field
@@ -96,16 +96,20 @@ class NatsTransport:
 
     def _answered(self, subject: str, reply: str, body: bytes) -> None:
         try:
-            service = wire.decode_answer(body)
+            service = wire.decode_answer(body, self._skipped(body))
         except MalformedRecord as error:
             self._listener.report_malformed(f"an answer ({_names(body)})", str(error))
             return
         self._listener.on_name(service.name)
         self._listener.on_announced(service)
 
+    def _skipped(self, body: bytes) -> Callable[[str], None]:
+        """Tells of a part of ``body`` that is left out, once for each."""
+        return lambda why: self._listener.report_malformed(f"a part of what is told of a node ({_names(body)})", why)
+
     def _told(self, subject: str, reply: str, body: bytes) -> None:
         try:
-            told = wire.decode_broadcast(body)
+            told = wire.decode_broadcast(body, self._skipped(body))
         except MalformedRecord as error:
             self._listener.report_malformed(f"a message on {subject} ({_names(body)})", str(error))
             return

@@ -185,9 +185,11 @@ class RemoteRegistry(services.Service):
     def _tell(self, changes: Iterable[Change]) -> None:
         self._watchers.tell(changes)
 
-    def _report_malformed(self, record: str, why: str) -> None:
+    def _report_malformed(self, record: str, why: str, whole: bool = True) -> None:
+        """:param whole: whether the record is left out, or only what is wrong in it."""
         if self._mirror.report_malformed(record, why):
-            self.log.warn("{kind}: {record} is malformed and left out: {why}", kind=self.kind, record=record, why=why)
+            what = "is malformed and left out" if whole else "is read without a part that is malformed"
+            self.log.warn("{kind}: {record} {what}: {why}", kind=self.kind, record=record, what=what, why=why)
 
     def _from_mirror(self, name: str) -> tuple[Service, ...]:
         found = self._mirror.get(name)

@@ -186,22 +186,27 @@ class EtcdRegistry(RemoteRegistry):
             return
         self._absent.discard(record.key)
         try:
-            service = record.service()
+            skipped: list[str] = []
+            service = record.service(skipped.append)
         except MalformedRecord as error:
             self._report_malformed(record.key, str(error))
             self._keys.pop(record.key, None)
             if before is not None:
                 self._drop(before, Cause("engine", f"its record is malformed: {error}", self._engine))
             return
-        self._mirror.clear_malformed(record.key)
+        if skipped:
+            self._report_malformed(record.key, "; ".join(skipped), whole=False)
+        else:
+            self._mirror.clear_malformed(record.key)
         known = _Known(record.revision, service.name, tuple(node.id for node in service.nodes))
+        told = cause is None
         cause = cause or self._cause_of(service.name, service.nodes[0].id)
         if before is not None:
             gone = before.ids if before.name != known.name else [each for each in before.ids if each not in known.ids]
             self._tell(self._mirror.drop(before.name, gone, cause))
         self._keys[record.key] = known
         self._tell(self._mirror.put(service, cause))
-        for identity in known.ids:
+        for identity in known.ids if told else ():
             registration = self._own.get(known.name, identity)
             if (
                 registration is not None

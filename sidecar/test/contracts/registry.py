@@ -106,8 +106,12 @@ class RegistryContract:
         """While all is well the state says so."""
         registry = await self._registry()
         await registry.list()
-        state = registry.state()
-        assert state.connected and state.stale_since is None and state.kind, state
+
+        async def check() -> bool:
+            state = registry.state()
+            return bool(state.connected and state.stale_since is None and state.kind)
+
+        await self.until(check, "connected and fresh")
 
     # --- Reading back ---------------------------------------------------------------------------------------------
 

@@ -156,11 +156,14 @@ class RegistriesTests(SynchronousTestCase):
         self.assertEqual((node.metadata["zone"], node.metadata["protocol"]), ("a", recording["protocol"]), name)
         self.assertIn("Say.Hello", [endpoint.name for endpoint in found.endpoints], name)
 
+    def complain(self, record: str, why: str, whole: bool) -> None:
+        self.fail(f"{record}: {why}")
+
     def test_consul(self) -> None:
         """Consul's tags are unpacked."""
         for name, recording in recordings():
             answer = json.dumps(recording["registries"]["consul"]["srv.say"]).encode()
-            health = consul.health(answer, "srv.say", lambda record, why: self.fail(f"{record}: {why}"), lambda _: None)
+            health = consul.health(answer, "srv.say", self.complain, lambda _: None)
             (found,) = health.services
             self.check(name, recording, found)
 

@@ -149,7 +149,7 @@ class NodeAnnouncement:
 
 @frozen
 class MalformedNode:
-    """A record of a go-micro service that cannot be read."""
+    """A record of a go-micro service that cannot be read, or a part of one that is left out."""
 
     instance: str
     why: str
@@ -174,13 +174,16 @@ def read_nodes(packet: Packet) -> Iterator[NodeAnnouncement | MalformedNode]:
         domain = instance.rpartition(".")[2]
         if domain not in DOMAINS or f".{LISTING}." in instance or not _is_ours(text, domain):
             continue
+        skipped: list[str] = []
         try:
-            found = _read_node(instance, domain, text, places.get(target), port, gone)
+            found = _read_node(instance, domain, text, places.get(target), port, gone, skipped.append)
         except MalformedRecord as wrong:
             yield MalformedNode(ascii(instance), str(wrong))
         else:
             if found is not None:
                 yield found
+                if skipped:
+                    yield MalformedNode(f"a part of {instance!a}", "; ".join(skipped))
 
 
 def names(packet: Packet) -> Iterator[str]:
@@ -200,9 +203,9 @@ def _is_ours(text: bytes, domain: str) -> bool:
 
 
 def _read_node(
-    instance: str, domain: str, text: bytes, place: str | None, port: int, gone: bool
+    instance: str, domain: str, text: bytes, place: str | None, port: int, gone: bool, skip: services.Skip
 ) -> NodeAnnouncement | None:
-    told = decode_text(text)
+    told = decode_text(text, skip)
     suffix = f".{told.name}.{domain}"
     identity = instance.removesuffix(suffix)
     if identity == instance or not identity:
@@ -230,9 +233,10 @@ def encode_text(service: Service, node: Node) -> bytes:
     return zlib.compress(orjson.dumps(told)).hex().encode("ascii")
 
 
-def decode_text(text: bytes) -> Service:
+def decode_text(text: bytes, skip: services.Skip | None = None) -> Service:
     """Undo :func:`encode_text`. :returns: a service without nodes; its metadata is the node's.
 
+    :param skip: told of parts that are left out.
     :raises MalformedRecord: saying what is wrong with it.
     """
     try:
@@ -257,5 +261,6 @@ def decode_text(text: bytes) -> Service:
             "version": fields.get("version"),
             "metadata": fields.get("metadata"),
             "endpoints": fields.get("endpoints"),
-        }
+        },
+        skip,
     )

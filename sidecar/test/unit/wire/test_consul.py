@@ -25,7 +25,11 @@ VECTORS = Path(sidecar.test.__file__).parent / "vectors" / "registry"
 def read(entries: list[Any], name: str = "a") -> tuple[tuple[Service, ...], dict[str, str]]:
     """The services, and the complaints by record."""
     complaints: dict[str, str] = {}
-    found = consul.health(orjson.dumps(entries), name, complaints.__setitem__, lambda record: None)
+
+    def complain(record: str, why: str, whole: bool) -> None:
+        complaints[record] = why
+
+    found = consul.health(orjson.dumps(entries), name, complain, lambda record: None)
     return found.services, complaints
 
 
@@ -153,9 +157,11 @@ class Reading(SynchronousTestCase):
         self.assertEqual(service.nodes[0].address, "10.0.0.1")
 
     def test_malformed(self) -> None:
-        """What cannot be read is complained of by id, whatever it is, and the others are there."""
+        """What cannot be read is complained of by id, whatever it is; a bad part hides neither its node nor others."""
         bomb = zlib.compress(b"0" * 10_000_000).hex()
-        bad: list[Any] = [
+        pair = consul.pack(b'{"a":"b"}')
+        partly: list[Any] = [
+            entry(ID="script", Tags=["v-1.0.0", f"t-{pair}"]),
             entry(ID="hex", Tags=["v-xyz"]),
             entry(ID="zlib", Tags=["t-00ff"]),
             entry(ID="short", Tags=["v-789c"]),
@@ -164,16 +170,20 @@ class Reading(SynchronousTestCase):
             entry(ID="pair", Tags=[f"t-{consul.pack(b'[]')}"]),
             entry(ID="number", Tags=[f"t-{consul.pack(b'{%s:1}' % b'1')}"]),
             entry(ID="text", Tags=[f"v-{consul.pack(bytes([255]))}"]),
+            entry(ID="tags", Tags=5),
+            entry(ID="meta", Meta=5),
+        ]
+        bad: list[Any] = [
             entry(ID="port", Port=70000),
             entry(ID="type", Port="80"),
             entry(ID="host", Address="a b"),
             entry(ID="list", Address=[5]),
-            entry(ID="tags", Tags=5),
-            entry(ID="meta", Meta=5),
         ]
-        found, complaints = read([*bad, None, 5, [], {"Service": None}, entry(ID=None), entry()])
-        self.assertEqual([node.id for service in found for node in service.nodes], ["n"])
-        self.assertEqual(len(complaints), len(bad) + 5)
+        found, complaints = read([*partly, *bad, None, 5, [], {"Service": None}, entry(ID=None), entry()])
+        kept = [each["Service"]["ID"] for each in partly]
+        self.assertEqual([node.id for service in found for node in service.nodes], [*kept, "n"])
+        self.assertEqual(found[0].nodes[0].metadata, {"a": "b"})
+        self.assertEqual(len(complaints), len(partly) + len(bad) + 5)
         self.assertTrue(all(len(why) < 300 for why in complaints.values()))
 
     def test_not_an_answer(self) -> None:

@@ -65,6 +65,16 @@ class Real(RegistryContract, TestCase):
 class Outage(FakeEtcdCase, OutageContract, TestCase):
     """Engine trouble, over a fake."""
 
+<<<<<<< HEAD
+=======
+    partly = ("part-1", "part-2")
+
+    def setUp(self) -> None:
+        self.engine = FakeEtcd()
+        self.engine.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.engine.stop()))
+
+>>>>>>> 3ba9dfe (Leave out what is malformed in a record, and keep the node)
     async def make_registry(self) -> Any:
         registry = self.built()
         registry.grace = 6.0
@@ -97,6 +107,8 @@ RUBBISH = (
     b'{"name": "NAME", "nodes": [{"id": "x", "address": "h:99999"}]}',
     b'{"name": "NAME", "nodes": "x"}',
     b"[" * 100_000,
+    b'{"name": "NAME", "nodes": [{"id": "part-1", "address": "h:1", "metadata": {"a": 5}}], "endpoints": [5, {}]}',
+    b'{"name": "NAME", "version": 5, "endpoints": "x", "nodes": [{"id": "part-2", "address": "h:1"}]}',
 )
 
 

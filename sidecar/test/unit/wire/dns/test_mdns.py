@@ -155,8 +155,6 @@ class LastSeen(SynchronousTestCase):
             (zlib.compress(b"nonsense").hex().encode(), "JSON"),
             (packed([1]), "object"),
             (packed({**self.GOOD, "Service": 3}), "name"),
-            (packed({**self.GOOD, "Metadata": {"a": 1}}), "metadata"),
-            (packed({**self.GOOD, "Endpoints": {"a": 1}}), "endpoints"),
             (zlib.compress(bytes(10_000_000), 9).hex().encode(), "more than"),
         ):
             (trouble,) = mdns.read_nodes(packet(text))
@@ -167,6 +165,17 @@ class LastSeen(SynchronousTestCase):
             (trouble,) = mdns.read_nodes(packet(packed(self.GOOD), address, port))
             assert isinstance(trouble, mdns.MalformedNode)
             self.assertIn(word, trouble.why)
+
+    def test_a_bad_part(self) -> None:
+        """A part that cannot be read is told and left out; the node stays."""
+        for parts, word in (({"Metadata": {"a": 1, "b": "c"}}, "metadata"), ({"Endpoints": {"a": 1}}, "endpoints")):
+            node, trouble = mdns.read_nodes(packet(packed({**self.GOOD, **parts})))
+            assert isinstance(node, mdns.NodeAnnouncement)
+            assert isinstance(trouble, mdns.MalformedNode)
+            self.assertEqual(node.service.nodes[0].id, "say-1")
+            self.assertIn(word, trouble.why)
+            if word == "metadata":
+                self.assertEqual(node.service.nodes[0].metadata, {"b": "c"})
 
     def test_others(self) -> None:
         """Printers, and another service whose name ends alike, are passed over."""
