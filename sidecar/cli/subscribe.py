@@ -159,7 +159,9 @@ def endpoint(reactor: Any, api: Api) -> IStreamClientEndpoint:
     """:returns: how to connect to the sidecar of ``api``. :raises Failed: a file of its trust is no good."""
     if api.unix:
         return endpoints.UNIXClientEndpoint(reactor, api.unix)
-    plain = endpoints.HostnameEndpoint(reactor, api.host, api.port)
+    from sidecar.net.client.endpoints import endpoint as endpoint_of
+
+    plain = endpoint_of(reactor, api.host, api.port)
     if not api.secure:
         return plain
     # Imported here: OpenSSL is slow to load.

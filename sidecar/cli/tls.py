@@ -5,31 +5,25 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from twisted.internet import ssl
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
 from sidecar.cli.api import Failed, Trust
+from sidecar.net.client.tls import TrustOptions, TrustPolicy
+from sidecar.net.errors import InvalidSetting
 
 
 def client_tls(host: str, trust: Trust) -> IOpenSSLClientConnectionCreator:
     """:param host: whose certificate it has to be. :raises Failed: a file is no good."""
     try:
-        own = None
-        if trust.cert_file:
-            pem = _read(trust.cert_file) + b"\n" + _read(trust.key_file or trust.cert_file)
-            own = ssl.PrivateCertificate.loadPEM(pem)
-        if trust.insecure:
-            return _Anybody(host)
-        root = None
-        if trust.ca_file:
-            end = b"-----END CERTIFICATE-----"
-            blocks = _read(trust.ca_file).split(end)[:-1]
-            root = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(block + end + b"\n") for block in blocks])
-    except (OSError, SSL.Error, crypto.Error) as error:
+        policy = TrustPolicy(TrustOptions(trust.ca_file, trust.cert_file, trust.key_file))
+    except InvalidSetting as error:
         raise Failed(f"the certificates cannot be used: {error}") from error
-    creator: IOpenSSLClientConnectionCreator = ssl.optionsForClientTLS(host, trustRoot=root, clientCertificate=own)
+    if trust.insecure:
+        return _Anybody(host)
+    creator: IOpenSSLClientConnectionCreator = policy.creatorForNetloc(host.encode("ascii", "replace"), 0)
     return creator
 
 
@@ -48,8 +42,3 @@ class _Anybody:
         except ValueError:
             connection.set_tlsext_host_name(self._host.encode("idna"))
         return connection
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()

@@ -51,6 +51,8 @@ class ListeningFactory(WebSocketClientFactory):
         headers: Mapping[str, str],
     ) -> None:
         super().__init__(url, headers=dict(headers), reactor=reactor)
+        if ":" in self.host:
+            self.host = f"[{self.host}]"  # Autobahn writes it into the Host header as it stands
         self.deliver = deliver
         self.opened = opened
         self.ended: Deferred[Ended] | None = Deferred()

@@ -17,6 +17,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from sidecar.net.client import urls
 from sidecar.net.client.endpoints import ClientEndpoints
 from sidecar.net.client.tls import TrustOptions, TrustPolicy
 from sidecar.net.errors import RequestFailed, RequestTimeout
@@ -24,6 +25,9 @@ from sidecar.redaction import redacted
 
 #: Seconds that an idle connection is kept.
 _IDLE_SECONDS = 20
+
+#: What treq is given in place of the URL. See ``_Directed``.
+_ANYWHERE = "http://directed.invalid/"
 
 T = TypeVar("T")
 
@@ -64,7 +68,8 @@ class Fetcher:
     idle: int = 4
     agent: IAgent | None = None
     _pool: client.HTTPConnectionPool = field(init=False)
-    _client: HTTPClient = field(init=False)
+    _http: IAgent = field(init=False)
+    _cookies: CookieJar = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._pool = client.HTTPConnectionPool(self._reactor, persistent=True)
@@ -74,8 +79,9 @@ class Fetcher:
         if agent is None:
             endpoints = ClientEndpoints(self._reactor, TrustPolicy(self.tls or TrustOptions()))
             agent = client.Agent.usingEndpointFactory(self._reactor, endpoints, self._pool)
+        self._http = agent
         # Nothing that we talk to keeps a session, so no cookie is taken.
-        self._client = HTTPClient(_Unpacked(agent), CookieJar(DefaultCookiePolicy(allowed_domains=[])))  # type: ignore[arg-type]  # annotated as treq's own subclass, used as a CookieJar
+        self._cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
     async def request(
         self,
@@ -141,9 +147,11 @@ class Fetcher:
 
         answered: defer.Deferred[Any] = defer.Deferred(cancel)
         try:
-            asking: defer.Deferred[Any] = self._client.request(
+            target = urls.parse(url)
+            agent = _Directed(self._http, target.absolute)
+            asking: defer.Deferred[Any] = HTTPClient(agent, self._cookies).request(  # type: ignore[arg-type]  # annotated as treq's own subclass, used as a CookieJar
                 method,
-                url,
+                _ANYWHERE,
                 headers=Headers({name: [value] for name, value in (headers or {}).items()}),
                 data=_Bytes(body) if body or method in ("POST", "PUT") else None,
                 allow_redirects=False,
@@ -245,15 +253,19 @@ class _Bytes:
 
 @implementer(IAgent)
 @define
-class _Unpacked:
-    """Does not ask for compression, which treq would: over loopback it only costs, and small bytes may be bombs."""
+class _Directed:
+    """Asks for one URL, whatever treq makes of the one that it was given: it refuses hosts that can be reached.
+
+    It does not ask for compression, which treq would: over loopback it only costs, and small bytes may be bombs.
+    """
 
     _agent: IAgent
+    _url: bytes
 
     def request(self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: Any = None) -> Any:
         if headers is not None:
             headers.removeHeader(b"accept-encoding")
-        return self._agent.request(method, uri, headers, bodyProducer)
+        return self._agent.request(method, self._url, headers, bodyProducer)
 
 
 # --- Words ----------------------------------------------------------------------------------------------------------

@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import frozen
+from cryptography.x509 import DNSName, ExtensionNotFound, SubjectAlternativeName
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
+    CertificateOptions,
     PrivateCertificate,
     TLSVersion,
     optionsForClientTLS,
+    platformTrust,
     trustRootFromCertificates,
 )
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
+from sidecar.net.client.connector import is_address
 from sidecar.net.errors import InvalidSetting
 
 
@@ -57,12 +63,56 @@ class TrustPolicy:
                 raise InvalidSetting(f"{files}: not a certificate and its key in PEM: {_words(error)}") from None
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
+        name = hostname.decode("ascii")
+        if _is_odd(name):
+            own: Any = self._own
+            key = {} if own is None else {"privateKey": own.privateKey.original, "certificate": own.original}
+            trust = platformTrust() if self._root is None else self._root
+            return _OddName(name, CertificateOptions(trustRoot=trust, raiseMinimumTo=TLSVersion.TLSv1_2, **key))
         return optionsForClientTLS(
-            hostname.decode("ascii"),
+            name,
             trustRoot=self._root,
             clientCertificate=self._own,
             extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_2},
         )
+
+
+def _is_odd(name: str) -> bool:
+    """Whether it is no name that the Internet's rules allow, but one that a machine may have, such as ``my_app``."""
+    return not is_address(name) and (
+        "_" in name or any(label[:1] == "-" or label[-1:] == "-" for label in name.split("."))
+    )
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _OddName:
+    """Checks the server's certificate for a name that Twisted's own check cannot spell."""
+
+    def __init__(self, name: str, options: CertificateOptions) -> None:
+        self._name = name
+        self._context = options.getContext()
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        connection = SSL.Connection(self._context, None)
+        connection.set_tlsext_host_name(self._name.encode("ascii"))
+        connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verify)
+        return connection
+
+    def _verify(self, connection: SSL.Connection, certificate: Any, error: int, depth: int, well: int) -> bool:
+        if not well or depth:
+            return bool(well)
+        try:
+            names = certificate.to_cryptography().extensions.get_extension_for_class(SubjectAlternativeName).value
+        except ExtensionNotFound:
+            return False
+        return any(_names(given, self._name) for given in names.get_values_for_type(DNSName))
+
+
+def _names(given: str, name: str) -> bool:
+    """Whether a name in a certificate, which may begin with ``*.``, is this one (RFC 9525, 6.3)."""
+    given, name = given.lower(), name.lower()
+    wild = given.startswith("*.") and "." in given[2:]
+    return given == name or (wild and name.partition(".")[2] == given[2:])
 
 
 _END = b"-----END CERTIFICATE-----"

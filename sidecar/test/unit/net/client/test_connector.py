@@ -6,7 +6,6 @@ import socket
 from typing import Any
 
 from twisted.internet import reactor as installed
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError, TimeoutError, UserError
 from twisted.internet.protocol import ClientFactory, Protocol, ServerFactory, connectionDone
@@ -14,33 +13,9 @@ from twisted.trial.unittest import TestCase
 
 from sidecar.net.client import connector
 from sidecar.net.client.endpoints import endpoint
+from sidecar.test.doubles.names import NamedReactor
 
 reactor: Any = installed  # a module to mypy
-
-
-class Names:
-    """The reactor under the test, with names of the test's own.
-
-    :ivar found: the addresses of every name, None while nobody answers.
-    """
-
-    def __init__(self, found: list[str] | None) -> None:
-        self.found = found
-        self.nameResolver = self
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(reactor, name)
-
-    def resolveHostName(self, receiver: Any, host: str, port: int, *more: object) -> Names:
-        receiver.resolutionBegan(self)
-        if self.found is not None:
-            for address in self.found:
-                receiver.addressResolved((IPv6Address if ":" in address else IPv4Address)("TCP", address, port))
-            receiver.resolutionComplete()
-        return self
-
-    def cancel(self) -> None:
-        """It is not asked for any more."""
 
 
 class Ending(Protocol):
@@ -119,7 +94,7 @@ class ConnectTests(TestCase):
             waiting.connect_ex(("127.0.0.77", port))
         return "127.0.0.77"
 
-    async def connect(self, names: Names, port: int, timeout: float = 30.0) -> str:
+    async def connect(self, names: NamedReactor, port: int, timeout: float = 30.0) -> str:
         connecting = connector.connect(names, "app", port, self.factory, timeout)
         host: str = await self.factory.done
         # Told from within buildProtocol, when nothing can be closed yet.
@@ -132,62 +107,62 @@ class ConnectTests(TestCase):
         for host in ("::1", "127.0.0.1"):
             self.factory = Connecting()
             port = self.listen(host)
-            self.assertEqual(await self.connect(Names(["127.0.0.1", "::1"]), port), host)
+            self.assertEqual(await self.connect(NamedReactor(["127.0.0.1", "::1"]), port), host)
             self.assertEqual(self.factory.made, 1)
 
     async def test_every_address(self) -> None:
         """Of many addresses, of which all but the last refuse, the last one is used."""
         port = self.listen("127.0.0.1")
         dead = [f"127.0.0.{number}" for number in range(2, 8)]
-        self.assertEqual(await self.connect(Names([*dead, "127.0.0.1"]), port), "127.0.0.1")
+        self.assertEqual(await self.connect(NamedReactor([*dead, "127.0.0.1"]), port), "127.0.0.1")
 
     async def test_silent_address(self) -> None:
         """One that says nothing does not keep the next one waiting until the deadline."""
         port = self.listen("127.0.0.1")
         hole = self.black_hole(port)
-        self.assertEqual(await self.connect(Names([hole, "127.0.0.1"]), port), "127.0.0.1")
+        self.assertEqual(await self.connect(NamedReactor([hole, "127.0.0.1"]), port), "127.0.0.1")
 
     async def test_short_deadline(self) -> None:
         """Also within a deadline that is shorter than the usual pause."""
         port = self.listen("127.0.0.1")
         hole = self.black_hole(port)
-        self.assertEqual(await self.connect(Names([hole, "127.0.0.1"]), port, 0.2), "127.0.0.1")
+        self.assertEqual(await self.connect(NamedReactor([hole, "127.0.0.1"]), port, 0.2), "127.0.0.1")
 
     async def test_none(self) -> None:
         """Where all refuse, that is the error; where one says nothing, it is none in time."""
         with self.assertRaises(ConnectionRefusedError):
-            await self.connect(Names(["127.0.0.1", "::1"]), 1)
+            await self.connect(NamedReactor(["127.0.0.1", "::1"]), 1)
         self.factory = Connecting()
         hole = self.black_hole(port := self.listen("127.0.0.1"))
         with self.assertRaises(TimeoutError):
-            await self.connect(Names([hole]), port, 0.1)
+            await self.connect(NamedReactor([hole]), port, 0.1)
 
     async def test_unknown(self) -> None:
         """A name without addresses, or of which nobody tells, fails in words."""
         with self.assertRaisesRegex(DNSLookupError, "the name app is not known"):
-            await self.connect(Names([]), 1)
+            await self.connect(NamedReactor([]), 1)
         self.factory = Connecting()
         with self.assertRaisesRegex(DNSLookupError, "the name app could not be looked up in 0.05 s"):
-            await self.connect(Names(None), 1, 0.05)
+            await self.connect(NamedReactor(None), 1, 0.05)
 
     async def test_given_up(self) -> None:
         """Given up while looking up, or while connecting, it is told once."""
-        connecting = connector.connect(Names(None), "app", 1, self.factory, 30)
+        connecting = connector.connect(NamedReactor(None), "app", 1, self.factory, 30)
         connecting.disconnect()
         connecting.disconnect()
         await self.assertFailure(self.factory.done, UserError)
         self.factory = Connecting()
         hole = self.black_hole(port := self.listen("127.0.0.1"))
-        connector.connect(Names([hole]), "app", port, self.factory, 30).disconnect()
+        connector.connect(NamedReactor([hole]), "app", port, self.factory, 30).disconnect()
         await self.assertFailure(self.factory.done, UserError)
 
     async def test_endpoint(self) -> None:
         """The same as an endpoint, which can be cancelled."""
         port = self.listen("::1")
-        made: Any = await endpoint(Names(["127.0.0.1", "::1"]), "app", port).connect(Server())
+        made: Any = await endpoint(NamedReactor(["127.0.0.1", "::1"]), "app", port).connect(Server())
         self.assertEqual(made.transport.getPeer().host, "::1")
         made.transport.loseConnection()
         await made.over
-        pending: Deferred[Any] = endpoint(Names(None), "app", port).connect(Server())
+        pending: Deferred[Any] = endpoint(NamedReactor(None), "app", port).connect(Server())
         pending.cancel()
         self.failureResultOf(pending)

@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from sidecar.net.client.fetcher import Fetcher, Response
 from sidecar.net.client.tls import TrustOptions, TrustPolicy
 from sidecar.net.errors import InvalidSetting, RequestFailed, RequestTimeout
+from sidecar.test.doubles.names import NamedReactor
 
 #: Its full set of interfaces is not in its type.
 LOOP: Any = reactor
@@ -98,6 +99,27 @@ class Requests(AgentTest):
         self.assertIn(b"X-Token: t\r\n", self.server.requests[0])
         self.assertNotIn(b"gzip", self.server.requests[0])
         self.assertEqual(len(self.server.connections), 1)
+
+    async def test_hosts(self) -> None:
+        """Every host that a machine may have is asked, and told its own name: as Docker Compose calls it, with a dash
+        before it, in capitals, and an IPv6 address."""
+        number = self.port.getHost().port
+        self.agent = Fetcher(NamedReactor(["127.0.0.1"]))
+        for host in ("my_app", "-app", "app-", "a_b.c-d_", "My_App", "127.0.0.1"):
+            await self.agent.request("GET", f"http://{host}:{number}/ok?a={{}}%7B#part")
+            self.assertIn(f"Host: {host.lower()}:{number}\r\n".encode(), self.server.requests[-1])
+            self.assertTrue(self.server.requests[-1].startswith(b"GET /ok?a=%7B%7D%7B HTTP/1.1\r\n"))
+        port: Any = LOOP.listenTCP(0, self.server, interface="::1")
+        self.addCleanup(port.stopListening)
+        await self.agent.request("GET", f"http://[::1]:{port.getHost().port}")
+        self.assertIn(f"Host: [::1]:{port.getHost().port}\r\n".encode(), self.server.requests[-1])
+        self.assertTrue(self.server.requests[-1].startswith(b"GET / HTTP/1.1\r\n"))
+
+    async def test_no_host(self) -> None:
+        """What is no host is told in words."""
+        for self.url in ("http://a b/", "http://a,b/", "http:///x", "http://[::1/", "http://a:0/", "ftp://a/"):
+            said = await self.failing(RequestFailed)
+            self.assertRegex(said, "host|Invalid|port|ftp")
 
     async def test_put(self) -> None:
         """A body goes along with its length; an empty one says so."""
@@ -214,10 +236,12 @@ class Streams(AgentTest):
 
 
 def make_authority(home: Path) -> TrustOptions:
-    """A self-signed certificate for 127.0.0.1 and its key, as files."""
+    """A self-signed certificate for 127.0.0.1 and my_app, and its key, as files."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = datetime.datetime.now(datetime.timezone.utc)
+    hosts = [x509.DNSName("my_app"), x509.DNSName("*.my_net.internal")]
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *hosts]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -226,7 +250,7 @@ def make_authority(home: Path) -> TrustOptions:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -255,6 +279,19 @@ class Secure(AgentTest):
     async def test_trusted(self) -> None:
         """A server whose certificate is signed by the given authority is talked to."""
         self.assertEqual((await self.agent.request("GET", self.url)).body, b"hi")
+
+    async def test_names(self) -> None:
+        """A name that the Internet's rules do not allow is checked against the certificate like any other."""
+        number = self.port.getHost().port
+        self.agent = Fetcher(NamedReactor(["127.0.0.1"]), tls=self.tls)
+        for host in ("my_app", "one.my_net.internal"):
+            self.assertEqual((await self.agent.request("GET", f"https://{host}:{number}/")).body, b"hi")
+        for host in ("your_app", "my_net", "a.b.my_net.internal", "app-"):
+            with self.assertRaises(RequestFailed):
+                await self.agent.request("GET", f"https://{host}:{number}/")
+        stranger = Fetcher(NamedReactor(["127.0.0.1"]), tls=None)
+        with self.assertRaises(RequestFailed):
+            await stranger.request("GET", f"https://my_app:{number}/")
 
     async def test_stranger(self) -> None:
         """One that is not is refused."""
