@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 from sidecar.errors import MalformedRecord
 from sidecar.model import Node, Service
 from sidecar.wire import services
+from sidecar.wire.partial import Skip
 
 PREFIX = "/micro/registry/"
 
@@ -52,7 +53,7 @@ class Record:
     revision: int
     lease: int = 0
 
-    def service(self, skip: services.Skip | None = None) -> Service:
+    def service(self, skip: Skip | None = None) -> Service:
         """:param skip: told of parts that are left out. :raises MalformedRecord: it is no service with one node."""
         found = services.decode_record(self.value, skip)
         if not found.nodes:

@@ -14,6 +14,7 @@ from attrs import frozen
 from sidecar.errors import MalformedRecord
 from sidecar.model import Service
 from sidecar.wire import rawjson, services
+from sidecar.wire.partial import Skip
 
 #: Where questions are asked and changes are told, in the dialect of the plugins (v3, v4) and that of v5.8 and later.
 #: We say everything on both. On the first it is marked as a copy, a key that Go does not look at: who listens to both
@@ -74,7 +75,7 @@ def decode_query(body: bytes) -> Query | None:
     return Query(name)
 
 
-def decode_broadcast(body: bytes, skip: services.Skip | None = None) -> Broadcast | None:
+def decode_broadcast(body: bytes, skip: Skip | None = None) -> Broadcast | None:
     """:param skip: told of parts that are left out. :returns: None for a copy. :raises MalformedRecord: it is none."""
     action, subject, copy = _read(body)
     if copy:
@@ -84,7 +85,7 @@ def decode_broadcast(body: bytes, skip: services.Skip | None = None) -> Broadcas
     return Broadcast(action == "delete", services.from_json(subject, skip))
 
 
-def decode_answer(body: bytes, skip: services.Skip | None = None) -> Service:
+def decode_answer(body: bytes, skip: Skip | None = None) -> Service:
     """:param skip: told of parts that are left out. :raises MalformedRecord: it is none."""
     return services.decode_record(body, skip)
 

@@ -16,7 +16,7 @@ import orjson
 from sidecar.errors import BadRequest, MalformedRecord, TooLarge
 from sidecar.model import Endpoint, Node, Service, Value
 from sidecar.wire import fields as checked
-from sidecar.wire import rawjson
+from sidecar.wire import partial, rawjson
 from sidecar.wire.fields import RegistrationLimits, WrongField
 
 #: Go's reflection goes three levels down; this leaves room for others and none for a bomb.
@@ -26,8 +26,6 @@ MAX_DEPTH = 16
 _LOOKED_AT = 1024 * 1024
 
 What = Literal["register", "deregister"]
-#: Told of a part of a record that is left out, with its path and what is wrong with it.
-Skip = Callable[[str], None]
 
 
 # --- Reading --------------------------------------------------------------------------------------------------------
@@ -65,7 +63,7 @@ def _refuse_many(obj: object, limits: RegistrationLimits) -> None:
             raise TooLarge(f"{key[:20]}: {len(value)}, and a registration may have {most}: send several, of fewer each")
 
 
-def decode_record(body: bytes, skip: Skip | None = None) -> Service:
+def decode_record(body: bytes, skip: partial.Skip | None = None) -> Service:
     """Read a service that a go-micro process left in a store or sent on a bus. It may be without nodes.
 
     :param skip: told of each part that cannot be read and is left out, so that the rest of the record counts.
@@ -78,86 +76,19 @@ def decode_record(body: bytes, skip: Skip | None = None) -> Service:
     return from_json(obj, skip)
 
 
-def from_json(obj: object, skip: Skip | None = None) -> Service:
+def from_json(obj: object, skip: partial.Skip | None = None) -> Service:
     """Read a service from decoded JSON, as :func:`decode_record` does.
 
     :raises MalformedRecord: saying what is wrong with it.
     """
     try:
-        return _read_service(_without_bad_parts(obj, skip) if skip is not None else obj, _read_node, need_nodes=False)
+        return _read_service(
+            partial.without_bad_parts(obj, skip, _read_endpoint, _read_value) if skip is not None else obj,
+            _read_node,
+            need_nodes=False,
+        )
     except WrongField as wrong:
         raise MalformedRecord(str(wrong)) from None
-
-
-def _without_bad_parts(obj: object, skip: Skip) -> object:
-    """The record without what a reader can do without and cannot read: metadata, endpoints and their values, the
-    version. go-micro leaves such parts out too, where it meets them one by one."""
-    if not isinstance(obj, dict):
-        return obj
-    kept: dict[str, object] = {}
-    for key, value in obj.items():
-        name = key.lower() if isinstance(key, str) else key
-        if name == "metadata":
-            kept[key] = _good_metadata(value, "metadata", skip)
-        elif name == "version":
-            kept[key] = _good(lambda part, path: checked.text(part, path) and part, value, "version", skip)
-        elif name == "endpoints" and isinstance(value, list):
-            kept[key] = [
-                each
-                for index, item in enumerate(value)
-                if (each := _good_endpoint(item, f"endpoints[{index}]", skip)) is not None
-            ]
-        elif name == "endpoints":
-            kept[key] = _good(lambda part, path: checked.items(part, path), value, "endpoints", skip)
-        elif name == "nodes" and isinstance(value, list):
-            kept[key] = [_good_node(item, f"nodes[{index}]", skip) for index, item in enumerate(value)]
-        else:
-            kept[key] = value
-    return kept
-
-
-def _good(parse: Callable[[Any, str], object], value: object, path: str, skip: Skip) -> object:
-    """``value`` where it can be read, else None."""
-    try:
-        parse(value, path)
-    except WrongField as wrong:
-        skip(str(wrong))
-        return None
-    return value
-
-
-def _good_metadata(value: object, path: str, skip: Skip) -> object:
-    if not isinstance(value, dict):
-        return _good(checked.metadata, value, path, skip)
-    return {
-        key: item
-        for key, item in value.items()
-        if item is None or _good(checked.metadata, {key: item}, path, skip) is not None
-    }
-
-
-def _good_endpoint(value: object, path: str, skip: Skip) -> object:
-    if not isinstance(value, dict):
-        return _good(lambda part, at: checked.members(part, at, "an object"), value, path, skip)
-    kept: dict[str, object] = {}
-    for key, part in value.items():
-        name = key.lower()
-        if name in ("request", "response"):
-            kept[key] = _good(lambda one, at: _read_value(one, at, 0), part, f"{path}.{name}", skip)
-        elif name == "metadata":
-            kept[key] = _good_metadata(part, f"{path}.metadata", skip)
-        else:
-            kept[key] = part
-    return _good(_read_endpoint, kept, path, skip)
-
-
-def _good_node(value: object, path: str, skip: Skip) -> object:
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: _good_metadata(part, f"{path}.metadata", skip) if key.lower() == "metadata" else part
-        for key, part in value.items()
-    }
 
 
 def endpoint_from_json(obj: object) -> Endpoint:

@@ -30,7 +30,7 @@ from sidecar.model import BackendOptions, BackendState, Caller, Change, Message,
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.net.client.tls import TrustOptions
 from sidecar.waiting import Freshness
-from sidecar.wire import httpbroker as wire
+from sidecar.wire.broker import http as wire
 
 #: Seconds that the subscribers of a topic are believed without asking again, and how many topics' are kept.
 FRESH, MAX_TOPICS = 10.0, 1024

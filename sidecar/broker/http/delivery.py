@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from sidecar.errors import EngineUnavailable
 from sidecar.net.client.fetcher import Fetcher, excerpt
 from sidecar.net.errors import RequestFailed
-from sidecar.wire.httpbroker import Target
+from sidecar.wire.broker.http import Target
 
 #: What may wait for one subscriber.
 MAX_MESSAGES, MAX_BYTES = 1024, 16 * 1024 * 1024

@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 from sidecar.errors import BadRequest, ConfigError
 from sidecar.model import Message
 from sidecar.net.http.hosts import AllowedHosts, machine_names, same_host
-from sidecar.wire import httpbroker
+from sidecar.wire.broker import http as httpbroker
 
 #: Seconds that a connection may be quiet.
 IDLE = 75.0

@@ -15,7 +15,7 @@ from sidecar.errors import SidecarError
 from sidecar.interfaces import IRegistry
 from sidecar.model import ANONYMOUS, Cause, Service
 from sidecar.waiting import AskOnce
-from sidecar.wire import httpbroker as wire
+from sidecar.wire.broker import http as wire
 
 #: Seconds that a record lasts, and between two renewals: go-micro's.
 TTL, RENEWAL = 60.0, 30.0

@@ -260,7 +260,8 @@ class ConsulRegistry(RemoteRegistry):
             self._watchers.invalidate(known.name)
 
     def _catalog_answered(self, last: int, index: int) -> None:
-        if not self._gentle or index < last:
+        if not self._gentle:
+            # While Consul is coming back this is done already, and a service's own answer may have come before this.
             self._well.clear()
         self._found(restarted=0 < index < last)
         if index != last:

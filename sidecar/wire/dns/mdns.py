@@ -34,6 +34,7 @@ from sidecar.wire.dns.packet import (
     decode,
     pack_name,
 )
+from sidecar.wire.partial import Skip
 
 __all__ = ["AAAA", "ANY", "PTR", "SRV", "TXT", "A", "Packet", "Question", "ResourceRecord", "decode"]
 
@@ -203,7 +204,7 @@ def _is_ours(text: bytes, domain: str) -> bool:
 
 
 def _read_node(
-    instance: str, domain: str, text: bytes, place: str | None, port: int, gone: bool, skip: services.Skip
+    instance: str, domain: str, text: bytes, place: str | None, port: int, gone: bool, skip: Skip
 ) -> NodeAnnouncement | None:
     told = decode_text(text, skip)
     suffix = f".{told.name}.{domain}"
@@ -233,7 +234,7 @@ def encode_text(service: Service, node: Node) -> bytes:
     return zlib.compress(orjson.dumps(told)).hex().encode("ascii")
 
 
-def decode_text(text: bytes, skip: services.Skip | None = None) -> Service:
+def decode_text(text: bytes, skip: Skip | None = None) -> Service:
     """Undo :func:`encode_text`. :returns: a service without nodes; its metadata is the node's.
 
     :param skip: told of parts that are left out.

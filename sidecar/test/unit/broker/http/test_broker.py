@@ -21,7 +21,7 @@ from sidecar.net.client.fetcher import Fetcher
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.test.contracts import broker as contract
 from sidecar.test.doubles.memorynet import MemoryAgent, MemoryNetwork
-from sidecar.wire import httpbroker as wire
+from sidecar.wire.broker import http as wire
 
 reactor: Any = installed
 

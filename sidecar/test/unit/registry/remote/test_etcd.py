@@ -65,16 +65,8 @@ class Real(RegistryContract, TestCase):
 class Outage(FakeEtcdCase, OutageContract, TestCase):
     """Engine trouble, over a fake."""
 
-<<<<<<< HEAD
-=======
     partly = ("part-1", "part-2")
 
-    def setUp(self) -> None:
-        self.engine = FakeEtcd()
-        self.engine.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.engine.stop()))
-
->>>>>>> 3ba9dfe (Leave out what is malformed in a record, and keep the node)
     async def make_registry(self) -> Any:
         registry = self.built()
         registry.grace = 6.0
