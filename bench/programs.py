@@ -130,6 +130,12 @@ def nginx_backend() -> Program:
     return _nginx("nginx (backend)", body, port)
 
 
+def http_server() -> Program:
+    """The README's app: Python's ``http.server``, which writes an answer in two pieces."""
+    port = free_port()
+    return Program("http.server", [sys.executable, "-m", "bench.twowrites", str(port)], port)
+
+
 def nginx_static(answer: bytes) -> Program:
     """nginx answering ``answer`` to everything, without a backend."""
     port = free_port()

@@ -7,8 +7,9 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 
-from bench import fanout, openloop, programs, wrk
+from bench import fanout, openloop, programs, twowrites, wrk
 from bench.programs import Missing, Program
 from bench.table import Row, Table
 
@@ -135,6 +136,24 @@ class Suites:
                 for (who, label), values in added.items():
                     what, unit = label.split("|")
                     table.add(Row(f"open loop 1,000/s, 16 connections: {what}", who, tuple(values), unit))
+
+    def two_writes(self, table: Table) -> None:
+        """(b) One call after the other to an app that writes its answers in two pieces, as the README's does."""
+        with running(programs.http_server) as (backend,):
+            starts = (programs.sidecar, lambda: programs.nginx_proxy(backend.port))
+            with running(*starts) as (ours, nginx):
+                register(ours, backend.port)
+                envelope = b'{"method":"Say.Hello","params":[{"name":"John"}],"id":1}'
+                loads = {ours: ("/rpc", call_body(100).encode()), nginx: ("/", envelope)}
+                calls = 20 if self.quick else 200
+
+                def median(program: Program) -> float:
+                    took, errors = twowrites.measure(program.port, *loads[program], calls)
+                    table.errors += errors
+                    return took
+
+                measures = {program.name: partial(median, program) for program in loads}
+                table.alternate("call to http.server, 1 connection", "ms", ours.name, measures)
 
     def reads(self, table: Table) -> None:
         """(c) GET /registry?service= and /health, beside stock twisted.web serving the same bytes."""

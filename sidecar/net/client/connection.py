@@ -12,6 +12,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from sidecar.net.client.quickack import acknowledge
 from sidecar.net.errors import MalformedAnswer
 
 #: Bytes that the head of an answer may take.
@@ -131,6 +132,8 @@ class ClientConnection(TwistedProtocol):
             self._head = b""
         elif self._size == 0 and len(self._head) > _MAX_HEAD and _BLANK_LINE not in self._head:
             self._broken(MalformedAnswer(f"sent an answer whose headers are larger than {_MAX_HEAD} bytes"))
+        else:
+            acknowledge(self.transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connected = 0

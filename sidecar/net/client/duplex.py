@@ -16,6 +16,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sidecar.net.client.quickack import acknowledge
 from sidecar.net.errors import ConnectionBroken, MalformedAnswer, NetError, QueueFull
 
 #: Bytes that may wait for a peer that does not read.
@@ -98,6 +99,8 @@ class DuplexConnection(Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._end(MalformedAnswer(f"not an HTTP response: {error.__context__ or error}"))
+        if self._within and not self._over:
+            acknowledge(self.transport)
 
     def pauseProducing(self) -> None:
         self._slow = True

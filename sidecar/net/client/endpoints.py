@@ -16,6 +16,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from sidecar.net.client import connector
+from sidecar.net.client.quickack import acknowledge
 from sidecar.net.client.tls import TrustPolicy
 from sidecar.net.errors import RequestFailed
 
@@ -127,6 +128,10 @@ class _NoDelay(ProtocolWrapper):
         tcp: Any = self.transport  # through TLS too, which hands on what it does not know
         tcp.setTcpNoDelay(True)
         super().connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        acknowledge(self.transport)  # the rest may be due; who asks here is in no hurry that this could slow
 
     def loseConnection(self) -> None:
         super().loseConnection()

@@ -19,6 +19,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from sidecar.net.client.quickack import acknowledge
 from sidecar.net.errors import ConnectionBroken, MalformedAnswer, NetError, NotTaken, QueueFull
 from sidecar.net.http2.keepalive import KeepAlive
 from sidecar.net.http2.state import ClientState
@@ -48,7 +49,7 @@ class Http2Connection(TwistedProtocol):
         self._alive = KeepAlive(clock, limits, self)
         self._streams: dict[int, Stream] = {}
         self._waiting: deque[Stream] = deque()
-        self._greeted = False
+        self._greeted = self._incomplete = False
         self._h2 = ClientState()
 
     # --- Twisted's side ---------------------------------------------------------------------------------------------
@@ -74,9 +75,12 @@ class Http2Connection(TwistedProtocol):
             self._end(MalformedAnswer(f"{self.peer} does not speak HTTP/2: {error or type(error).__name__}"))
             return
         self._alive.heard()
+        self._incomplete = False
         for event in events:
             self._happened(event)
         self._flush()
+        if self._incomplete:
+            acknowledge(self.transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._end(None)
@@ -110,8 +114,8 @@ class Http2Connection(TwistedProtocol):
         self._flush()
 
     def _acknowledge(self, stream: Stream) -> None:
-        taken, stream.unacknowledged = stream.unacknowledged, 0
-        self._h2.acknowledge_received_data(taken, stream.id)
+        self._h2.acknowledge_received_data(stream.unacknowledged, stream.id)
+        stream.unacknowledged = 0
 
     def cancel(self, stream: Stream) -> None:
         if stream.over:
@@ -149,7 +153,7 @@ class Http2Connection(TwistedProtocol):
 
     def _answered(self, stream: Stream, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ResponseReceived):
-            stream.answered = True
+            stream.answered = self._incomplete = True
             stream.receiver.headers_received(texts(event.headers))
         elif isinstance(event, h2.events.DataReceived):
             stream.unacknowledged += event.flow_controlled_length
@@ -159,6 +163,7 @@ class Http2Connection(TwistedProtocol):
         elif isinstance(event, h2.events.TrailersReceived):
             stream.receiver.trailers_received(texts(event.headers))
         elif isinstance(event, h2.events.StreamEnded):
+            self._incomplete = False
             self._finish(stream)
             stream.receiver.ended()
         elif isinstance(event, h2.events.StreamReset):
@@ -287,9 +292,8 @@ class Http2Connection(TwistedProtocol):
             ended(self)
 
     def makeConnection(self, transport: Any) -> None:
-        # A connection made after its owner gave up has nobody to serve.
         super().makeConnection(transport)
-        if not self.usable:
+        if not self.usable:  # its owner gave up before it was made
             transport.loseConnection()
 
     def logPrefix(self) -> str:
