@@ -95,6 +95,8 @@ class NatsTransport:
                 self._link.publish(reply, wire.answer(service)).addErrback(_expected)
 
     def _answered(self, subject: str, reply: str, body: bytes) -> None:
+        if not body:
+            return  # the server's own word that nobody listens to the question ("no responders")
         try:
             service = wire.decode_answer(body, self._skipped(body))
         except MalformedRecord as error:

@@ -66,6 +66,7 @@ class PeerRegistry(service.MultiService):
         self._heartbeat_due = 0.0
         self._full_told = False
         self._reached = False
+        self._leaving = False
         transport.attach(self).setServiceParent(self)
         PeriodicService(
             clock, BEAT, self._beat, f"looking after the {transport.kind} registry", now=False
@@ -148,6 +149,8 @@ class PeerRegistry(service.MultiService):
 
     def on_down(self) -> None:
         """What is known stays."""
+        if self._leaving:
+            return  # we ended it ourselves
         if self._known.lost(wall(self._clock)):
             self.log.warn("The {kind} registry is out of reach; reads go on from memory", kind=self._transport.kind)
 
@@ -191,6 +194,7 @@ class PeerRegistry(service.MultiService):
             await self._transport.withdraw(each)
 
     async def _leave(self) -> None:
+        self._leaving = True
         self._alarm.cancel()
         if self.running and self._transport.state()[0]:
             for own in list(self._own.everything()):

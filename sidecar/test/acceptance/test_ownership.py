@@ -96,3 +96,16 @@ class Ownership(SynchronousTestCase):
     def test_taken_out_of_consul(self) -> None:
         """Consul: likewise."""
         self.somebody_takes_it_out("consul")
+
+    def test_nats_says_nothing_out_of_order(self) -> None:
+        """A write in the moment of the start is waited for, nobody's answer is no malformed one, a stop warns of
+        nothing."""
+        engine = self.start("nats")
+        daemon = self.sidecar(engine, "--log_format=json")
+        node = {"id": "early-1", "address": "127.0.0.1", "port": 9090}
+        body = json.dumps({"name": "early", "nodes": [node]})
+        self.assertEqual(daemon.request("POST", "/registry", body).status, 200)
+        self.assertEqual(daemon.request("GET", "/registry?service=nobody").status, 404)
+        daemon.signal()
+        self.assertEqual(daemon.wait(), 0)
+        self.assertNotIn('"level": "warn"', daemon.output)
