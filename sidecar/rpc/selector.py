@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from random import Random
-from typing import Any, Final
+from typing import Final, TypeVar, cast
 
-from attrs import define
 from twisted.application import service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -20,6 +20,7 @@ from sidecar.model import Change, Node, Outcome, Service
 from sidecar.rpc.ejection import USUAL, Ejected, Ejection, EjectionLimits
 from sidecar.rpc.servicenodes import ServiceNodes
 from sidecar.rpc.strategy import STRATEGIES, Candidates, rest
+from sidecar.waiting import AskOnce
 
 #: Services whose nodes are kept; the one that was looked up longest ago makes room.
 MAX_SERVICES = 65_536
@@ -27,19 +28,11 @@ MAX_SERVICES = 65_536
 _TURNS: Final = 3
 #: Addresses whose service is kept at hand.
 _MOST_ADDRESSES: Final = 262_144
+T = TypeVar("T")
+
 #: Looking a member up in an Enum costs a call more than it should.
 _ANSWERED: Final = Outcome.ANSWERED
 _FAULT: Final = Outcome.FAULT
-
-
-@define(eq=False)
-class _Lookup:
-    """A question to the registry that is under way, and who waits for its answer.
-
-    :ivar outdated: something changed meanwhile, so that the answer may be of before."""
-
-    waiting: list[Deferred[ServiceNodes]]
-    outdated: bool = False
 
 
 @implementer(ISelector, IWatcher)
@@ -70,7 +63,9 @@ class Selector(service.Service):
         self._by_address: dict[tuple[str, int], ServiceNodes] = {}
         self._max_services = max_services
         self._known: dict[str, ServiceNodes] = {}
-        self._lookups: dict[str, _Lookup] = {}
+        self._lookups: AskOnce[str, ServiceNodes] = AskOnce()
+        #: Services that changed since the registry was asked about them, so that its answer may be of before.
+        self._outdated: set[str] = set()
         self._watch: IWatch | None = None
 
     def startService(self) -> None:
@@ -177,31 +172,31 @@ class Selector(service.Service):
         entry = self._known.get(name)
         if entry is not None:
             entry.stale = True
-        lookup = self._lookups.get(name)
-        if lookup is not None:
-            lookup.outdated = True
+        if name in self._lookups:
+            self._outdated.add(name)
 
     def _look_up(self, name: str) -> ServiceNodes | Deferred[ServiceNodes]:
         """The entry at once where the registry answers at once. However many ask, the registry is asked once."""
-        lookup = self._lookups.get(name)
-        if lookup is None:
-            lookup = self._lookups[name] = _Lookup([])
-            asked = self._registry.get(name)
-            result: list[Any] = []
-            asked.addCallbacks(self._entry_of, self._fallen_back, callbackArgs=(name, lookup), errbackArgs=(name,))
-            asked.addBoth(self._tell, name, lookup, result)
-            if result:
-                if isinstance(result[0], Failure):
-                    result[0].raiseException()
-                return result[0]
-        # A caller that gives up must not take the answer from the others.
-        waiting: Deferred[ServiceNodes] = Deferred(
-            lambda gone: lookup.waiting.remove(gone) if gone in lookup.waiting else None
-        )
-        lookup.waiting.append(waiting)
-        return waiting
+        looking = self._lookups.ask(name, partial(self._ask, name))
+        if not looking.called:
+            return looking
+        found = looking.result
+        if isinstance(found, Failure):
+            looking.addErrback(lambda _: None)
+            found.raiseException()
+        return cast(ServiceNodes, found)
 
-    def _entry_of(self, services: tuple[Service, ...], name: str, lookup: _Lookup) -> ServiceNodes:
+    def _ask(self, name: str) -> Deferred[ServiceNodes]:
+        self._outdated.discard(name)
+        asked = self._registry.get(name)
+        found = asked.addCallbacks(self._entry_of, self._fallen_back, callbackArgs=(name,), errbackArgs=(name,))
+        return found.addBoth(self._looked_up, name)
+
+    def _looked_up(self, found: T, name: str) -> T:
+        self._outdated.discard(name)
+        return found
+
+    def _entry_of(self, services: tuple[Service, ...], name: str) -> ServiceNodes:
         try:
             fresh = ServiceNodes.of(name, services)
         except CallError:
@@ -212,7 +207,7 @@ class Selector(service.Service):
             if entry is not None:
                 fresh.candidates.turn = entry.candidates.turn  # the round goes on
             entry = fresh
-        entry.stale = lookup.outdated
+        entry.stale = name in self._outdated
         if len(self._known) >= self._max_services:
             del self._known[next(iter(self._known))]
         if self.running:  # else nobody would tell when it is no longer true
@@ -230,11 +225,3 @@ class Selector(service.Service):
             failure.raiseException()
         assert entry is not None
         return entry  # the engine is away: what it said last is the best there is
-
-    def _tell(self, outcome: Any, name: str, lookup: _Lookup, result: list[Any]) -> None:
-        del self._lookups[name]
-        if not lookup.waiting:
-            result.append(outcome)
-        for waiting in tuple(lookup.waiting):
-            if not waiting.called:
-                waiting.callback(outcome)

@@ -12,6 +12,7 @@ from zope.interface import implementer
 from sidecar.errors import BadRequest, NotFound
 from sidecar.interfaces import IRegistry, IWatch, IWatcher
 from sidecar.model import Change, Service
+from sidecar.waiting import Freshness
 from sidecar.web.auth import caller_of
 from sidecar.web.params import body, query
 from sidecar.web.resource import MethodResource
@@ -50,8 +51,8 @@ class Descriptions:
 
     _kept: dict[tuple[str, Form, bool], Answer] = field(factory=dict, init=False)
     _bytes: int = field(default=0, init=False)
-    #: Goes up with every change, so that an answer which was asked for before one is not kept after it.
-    generation: int = field(default=0, init=False)
+    #: So that an answer which was asked for before a change is not kept after it.
+    fresh: Freshness = field(factory=Freshness, init=False)
 
     def changed(self, change: Change) -> None:
         self.forget(change.service.name)
@@ -72,7 +73,7 @@ class Descriptions:
             self._bytes += len(answer.body)
 
     def forget(self, name: str) -> None:
-        self.generation += 1
+        self.fresh.changed()
         for form in ("object", "array"):
             for stale in (False, True):
                 gone = self._kept.pop((name, form, stale), None)
@@ -151,12 +152,12 @@ class RegistryResource(MethodResource):
     def _describe(self, name: str, form: Form) -> Deferred[Answer]:
         if self._watch is None:
             self._watch = self._registry.watch(self._descriptions)
-        generation = self._descriptions.generation
+        asked = self._descriptions.fresh.asked()
 
         def encode(versions: tuple[Service, ...]) -> Answer:
             stale = self._stale()
             answer = self._encode(versions, form, stale)
-            if self._descriptions.generation == generation:
+            if self._descriptions.fresh.holds(asked):
                 self._descriptions.keep(name, form, stale, answer)
             return answer
 
