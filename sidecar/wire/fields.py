@@ -6,15 +6,15 @@ from __future__ import annotations
 import re
 from binascii import a2b_qp
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv6Address
 from sys import intern
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import orjson
 from attrs import frozen
 
 from sidecar.model import EMPTY
+from sidecar.wire.hosts import is_host
 
 #: Characters in a name, version, node id or host. A key of an engine, a URL path and a log line must all hold it.
 MAX_NAME = 512
@@ -146,21 +146,9 @@ def _split(host: str) -> tuple[str, str] | None:
 
 def _host(host: str, path: str) -> str:
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if ":" in bare or bare != host:
-        try:
-            IPv6Address(bare)
-        except ValueError:
-            _refuse_host(host, path)
-        if not bare.isascii() or not all(char.isalnum() or char in ":.%_-" for char in bare):
-            _refuse_host(host, path)
-        return bare
-    if not bare.isascii() or not all(char.isalnum() or char in "._-" for char in bare) or len(bare) > 255:
-        _refuse_host(host, path)
+    if not is_host(bare) or (bare != host and ":" not in bare):
+        raise WrongField(path, f"{host[:80]!r} is not a host name or an IP address")
     return bare
-
-
-def _refuse_host(host: str, path: str) -> NoReturn:
-    raise WrongField(path, f"{host[:80]!r} is not a host name or an IP address")
 
 
 # --- Names that were nearly hit --------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from attrs import frozen
 from sidecar.daemon.cmdline.settings import EndpointPort, TcpPort
 from sidecar.daemon.logs.levels import Levels
 from sidecar.wire import durations, sizes
+from sidecar.wire.hosts import is_host
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _DAYS = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,9})?)d(.*)")
-_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _ENDPOINT = re.compile(r"([A-Za-z][A-Za-z0-9_]*):")
 _TRUE = {"true", "t", "1", "yes", "on"}
 _FALSE = {"false", "f", "0", "no", "off"}
@@ -153,7 +153,9 @@ def web_url(given: str) -> str:
     """An http or https URL."""
     try:
         split = urlsplit(given)
-        valid = split.scheme in ("http", "https") and bool(split.hostname) and split.port != 0
+        host = split.hostname or ""
+        name = host if host.isascii() else host.encode("idna").decode("ascii")
+        valid = split.scheme in ("http", "https") and is_host(name) and split.port != 0
     except ValueError:
         valid = False
     if not valid or re.search(r"[\x00-\x20\x7f]", given):
@@ -193,7 +195,7 @@ def address(given: str) -> HostPort:
     host, colon, port = given.partition(":")
     if host == "*":
         host = ""
-    if host and not _is_ip(host) and not _HOST_NAME.fullmatch(host):
+    if host and not is_host(host):
         raise ValueError(f"{host!r} is neither a host name nor an IP address; write host:port")
     if not host and not colon:
         raise ValueError("write host:port, such as 127.0.0.1:8081")

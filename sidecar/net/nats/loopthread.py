@@ -19,6 +19,8 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sidecar.net.nats.eventloop import LookupLoop
+
 T = TypeVar("T")
 
 #: How many handed-over functions run before the loop on that side gets its turn.
@@ -129,7 +131,7 @@ class LoopThread:
             self._forward = _Forward(self.name, self.reply)
             for logger in LOGGERS:
                 logging.getLogger(logger).addHandler(self._forward)
-            self._loop = asyncio.new_event_loop()
+            self._loop = LookupLoop()
             self._loop.set_exception_handler(self._complain)
             self._thread = threading.Thread(target=self._live, args=(self._loop,), name=self.name, daemon=True)
             self._thread.start()

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from sidecar.errors import ConfigError, EngineUnavailable
 from sidecar.net.client.fetcher import Fetcher, Response, excerpt
 from sidecar.net.errors import RequestFailed, RequestTimeout
+from sidecar.wire.hosts import is_host
 
 #: Bytes of the largest answer to take: a catalog of many thousand services is large, and an engine is trusted.
 MAX_ANSWER = 64 * 1024 * 1024
@@ -40,7 +41,7 @@ def base_urls(kind: str, addresses: Sequence[str], default: str, port: int, tls:
             host, given = parts.hostname, parts.port
         except ValueError as error:
             raise ConfigError(f"registry address {address!r} of {kind}: {error}") from None
-        if parts.scheme not in ("http", "https") or not host or not host.isprintable() or " " in host:
+        if parts.scheme not in ("http", "https") or not host or not is_host(host):
             raise ConfigError(f"registry address {address!r} of {kind} is not host:port or an http or https URL")
         if parts.path.strip("/") or parts.query or parts.username is not None:
             raise ConfigError(f"registry address of {kind} at {host}: give no more than scheme, host and port")

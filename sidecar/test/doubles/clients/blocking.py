@@ -121,8 +121,8 @@ class App:
     _server: ThreadingHTTPServer
 
     @classmethod
-    def listen(cls, sock: socket.socket, answers: Answers) -> App:
-        """:param sock: a stream socket of the place to listen in."""
+    def listen(cls, sock: socket.socket, answers: Answers, host: str = "127.0.0.1", port: int = 0) -> App:
+        """:param sock: a stream socket of the place to listen in, of the family of ``host``."""
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -143,8 +143,8 @@ class App:
             def log_message(self, *_: object) -> None:
                 """Say nothing: the test tells what went wrong."""
 
-        sock.bind(("127.0.0.1", 0))
-        server = _Server(sock.getsockname(), Handler, bind_and_activate=False)
+        sock.bind((host, port))
+        server = _Server(sock.getsockname()[:2], Handler, bind_and_activate=False)
         server.socket.close()
         server.socket = sock
         server.server_activate()

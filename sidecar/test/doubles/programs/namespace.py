@@ -14,6 +14,8 @@ from pathlib import Path
 from attrs import define
 
 _CLONE_NEWNET = 0x40000000
+#: Where ``ip netns exec`` finds files that stand in the place of those in ``/etc``.
+_FILES = Path("/etc/netns")
 
 
 def unavailable() -> str | None:
@@ -54,7 +56,9 @@ class Namespace:
         """What stands before a command that runs in here."""
         return ("ip", "netns", "exec", self.name)
 
-    def socket(self, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+    def socket(
+        self, kind: socket.SocketKind = socket.SOCK_STREAM, family: socket.AddressFamily = socket.AF_INET
+    ) -> socket.socket:
         """A socket that lives in here, for this process. A thread enters, since a thread may be elsewhere alone."""
         made: list[socket.socket] = []
 
@@ -63,7 +67,7 @@ class Namespace:
             with Path("/run/netns", self.name).open() as there:
                 if libc.setns(there.fileno(), _CLONE_NEWNET) != 0:
                     return
-            made.append(socket.socket(socket.AF_INET, kind))
+            made.append(socket.socket(family, kind))
 
         thread = threading.Thread(target=enter)
         thread.start()
@@ -72,5 +76,12 @@ class Namespace:
             raise OSError(f"cannot enter the network namespace {self.name}")
         return made[0]
 
+    def write(self, name: str, text: str) -> None:
+        """A file that stands in the place of ``/etc/<name>`` for what is started with :attr:`prefix`."""
+        place = _FILES / self.name
+        place.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+
     def remove(self) -> None:
         subprocess.run(["ip", "netns", "delete", self.name], check=False)
+        shutil.rmtree(_FILES / self.name, ignore_errors=True)

@@ -1,0 +1,50 @@
+"""The one rule for hosts."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sidecar.wire.hosts import is_host
+
+
+class HostTests(SynchronousTestCase):
+    def test_hosts(self) -> None:
+        """Whatever a machine may be called, and addresses of both families."""
+        for host in (
+            "localhost",
+            "my_app",
+            "-app",
+            "app-",
+            "_app.my_net_default",
+            "a.example.",
+            "127.0.0.1",
+            "::1",
+            "fe80::1%eth0",
+            "::ffff:10.0.0.1",
+            "x" * 63,
+            ".".join(["x" * 62] * 4),
+        ):
+            self.assertTrue(is_host(host), host)
+
+    def test_others(self) -> None:
+        """What nothing can be looked up or connected to by."""
+        for host in (
+            "",
+            ".",
+            "a..b",
+            ".a",
+            "a b",
+            "a\n",
+            "a/b",
+            "a,b",
+            "a@b",
+            "büro",
+            "[::1]",
+            "1:2",
+            ":::",
+            "::1%",
+            "::1%a b",
+            "x" * 64,
+            ".".join(["x" * 63] * 4),
+        ):
+            self.assertFalse(is_host(host), host)
