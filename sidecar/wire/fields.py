@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from binascii import a2b_qp
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address
 from sys import intern
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -14,10 +15,13 @@ import orjson
 from attrs import frozen
 
 from sidecar.model import EMPTY
-from sidecar.wire.hosts import is_host
 
 #: Characters in a name, version, node id or host. A key of an engine, a URL path and a log line must all hold it.
 MAX_NAME = 512
+#: Characters of the longest host name.
+_MAX_HOST = 253
+_HOST_NAME = re.compile(r"[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63})*\.?")
+_IPV6 = re.compile(r"[0-9A-Fa-f:.]+(%[0-9A-Za-z._-]+)?")
 
 
 @frozen
@@ -131,6 +135,23 @@ def address(host: str, port: object, path: str, need_port: bool = True) -> tuple
         shown = str(port) if abs(port) < 10**20 else "a number of very many digits"
         raise WrongField(where, f"{shown} is not 1 to 65535")
     return host, port
+
+
+def is_host(text: str) -> bool:
+    """Whether it is a name or an address that can be connected to; an IPv6 address without brackets.
+
+    It is the one rule for flags, registrations, engines' records and URLs. Underscores and dashes stand anywhere: Docker
+    Compose and Swarm make such names, and whatever looks names up finds them.
+
+    :source: RFC 1034 3.1 for the lengths
+    """
+    if ":" not in text:
+        return len(text) <= _MAX_HOST and _HOST_NAME.fullmatch(text) is not None
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return _IPV6.fullmatch(text) is not None
 
 
 def _split(host: str) -> tuple[str, str] | None:

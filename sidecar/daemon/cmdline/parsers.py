@@ -12,7 +12,7 @@ from attrs import frozen
 from sidecar.daemon.cmdline.settings import EndpointPort, TcpPort
 from sidecar.daemon.logs.levels import Levels
 from sidecar.wire import durations, sizes
-from sidecar.wire.hosts import is_host
+from sidecar.wire.fields import is_host
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _DAYS = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,9})?)d(.*)")

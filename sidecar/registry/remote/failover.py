@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from sidecar.errors import ConfigError, EngineUnavailable
 from sidecar.net.client.fetcher import Fetcher, Response, excerpt
 from sidecar.net.errors import RequestFailed, RequestTimeout
-from sidecar.wire.hosts import is_host
+from sidecar.wire.fields import is_host
 
 #: Bytes of the largest answer to take: a catalog of many thousand services is large, and an engine is trusted.
 MAX_ANSWER = 64 * 1024 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.wire.hosts import is_host
+from sidecar.wire.fields import is_host
 
 
 class HostTests(SynchronousTestCase):
