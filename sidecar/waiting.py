@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList, FirstError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -224,3 +224,17 @@ class Alarm:
             return
         self._deadline = None
         self.ring()
+
+
+# --- Several at once ------------------------------------------------------------------------------------------------
+
+
+async def first_of(*works: Deferred[None]) -> None:
+    """Wait for the first of ``works`` to end, and cancel the others. What it failed with is raised."""
+    try:
+        await DeferredList(works, fireOnOneCallback=True, fireOnOneErrback=True, consumeErrors=True)
+    except FirstError as error:
+        error.subFailure.raiseException()
+    finally:
+        for work in works:
+            work.cancel()

@@ -64,6 +64,7 @@ LONG: dict[str, str] = {
     "sidecar/model.py": "the values that all of it speaks in, and nothing else",
     "sidecar/interfaces.py": "the seams, and nothing else",
     "sidecar/daemon/cmdline/flags.py": "one table, a flag a line",
+    "sidecar/registry/peers/registry.py": "one registry without a store: what is registered, heard, asked and told",
     "sidecar/registry/remote/consul.py": "one registry; what could be parted from it is in the files beside it",
 }
 
@@ -166,7 +167,7 @@ METAPHORS = frozenset(
 #: What is still to be mended, by test: how its lines begin. To shrink to nothing; what is mended is taken out.
 KNOWN: dict[str, tuple[str, ...]] = {
     "test_no_circles_of_files": ("sidecar.net.http.",),
-    "test_files_are_short": ("sidecar/net/http/", "sidecar/registry/"),
+    "test_files_are_short": ("sidecar/net/http/",),
     "test_names": ("sidecar/net/http",),
     "test_documented": ("",),
 }

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, Final
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, DeferredList, FirstError, fail, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import deferLater
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
@@ -23,7 +23,7 @@ from sidecar.registry.remote.base import RemoteRegistry, not_reachable
 from sidecar.registry.remote.etcdapi import PATIENCE, Compacted, EtcdApi
 from sidecar.registry.remote.failover import FailoverClient, base_urls
 from sidecar.registry.remote.registrations import Registration
-from sidecar.waiting import Backoff
+from sidecar.waiting import Backoff, first_of
 from sidecar.wire import etcd as wire
 
 #: Seconds between looks at whether the engine still lives: a watch on a frozen engine is silent for ever.
@@ -287,17 +287,6 @@ class EtcdRegistry(RemoteRegistry):
                 self._tombstones[key] = revision
         if lease:
             self._tasks.run(self._api.revoke(lease), "Giving a lease back")
-
-
-async def first_of(*works: Deferred[None]) -> None:
-    """Wait for the first of ``works`` to end, and cancel the others."""
-    try:
-        await DeferredList(works, fireOnOneCallback=True, fireOnOneErrback=True, consumeErrors=True)
-    except FirstError as error:
-        error.subFailure.raiseException()
-    finally:
-        for work in works:
-            work.cancel()
 
 
 def build(options: BackendOptions, agent: IAgent | None = None) -> EtcdRegistry:

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sidecar.waiting import LONGEST_TIMER, Alarm, AskOnce, Backoff, Clocks, Freshness, wall
+from sidecar.waiting import LONGEST_TIMER, Alarm, AskOnce, Backoff, Clocks, Freshness, first_of, wall
 
 
 class AskOnceTests(SynchronousTestCase):
@@ -249,3 +249,30 @@ class ClocksTests(SynchronousTestCase):
     def test_machine(self) -> None:
         """A clock that keeps no date leaves it to the machine."""
         self.assertGreater(wall(Clock()), 1_700_000_000)
+
+
+class FirstOfTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.works: list[Deferred[None]] = [Deferred(), Deferred(), Deferred()]
+
+    def test_first(self) -> None:
+        """The first one to end ends the waiting, and the others are cancelled without a word in the log."""
+        waiting = Deferred.fromCoroutine(first_of(*self.works))
+        self.assertNoResult(waiting)
+        self.works[1].callback(None)
+        self.successResultOf(waiting)
+        self.assertEqual([work.called for work in self.works], [True] * 3)
+
+    def test_failure(self) -> None:
+        """What the first one failed with is raised."""
+        waiting = Deferred.fromCoroutine(first_of(*self.works))
+        self.works[2].errback(ZeroDivisionError())
+        self.failureResultOf(waiting, ZeroDivisionError)
+        self.assertEqual([work.called for work in self.works], [True] * 3)
+
+    def test_cancelled(self) -> None:
+        """Cancelling the waiting cancels all."""
+        waiting = Deferred.fromCoroutine(first_of(*self.works))
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual([work.called for work in self.works], [True] * 3)
