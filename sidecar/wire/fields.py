@@ -140,8 +140,8 @@ def address(host: str, port: object, path: str, need_port: bool = True) -> tuple
 def is_host(text: str) -> bool:
     """Whether it is a name or an address that can be connected to; an IPv6 address without brackets.
 
-    It is the one rule for flags, registrations, engines' records and URLs. Underscores and dashes stand anywhere: Docker
-    Compose and Swarm make such names, and whatever looks names up finds them.
+    It is the one rule for flags, registrations, engines' records and URLs. Underscores and dashes stand anywhere:
+    Docker Compose and Swarm make such names, and whatever looks names up finds them.
 
     :source: RFC 1034 3.1 for the lengths
     """
