@@ -22,7 +22,7 @@ from sidecar.net.nats.access import NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
 from sidecar.registry.peers.registry import PeerRegistry
 from sidecar.registry.peers.transport import PeerListener
-from sidecar.wire import natsregistry as wire
+from sidecar.wire.registry import nats as wire
 
 #: Seconds between two announcements of what is ours: go-micro's.
 HEARTBEAT = 30.0

@@ -28,7 +28,7 @@ from sidecar.registry.remote.failover import ErrorAnswer, FailoverClient, base_u
 from sidecar.registry.remote.overlay import WriteOverlay
 from sidecar.registry.remote.registrations import Registration
 from sidecar.waiting import AskOnce, Freshness
-from sidecar.wire import consul as wire
+from sidecar.wire.registry import consul as wire
 
 
 @implementer(IRegistry)

@@ -12,7 +12,7 @@ from sidecar.errors import BadRequest
 from sidecar.model import Node, Service
 from sidecar.net.client.fetcher import Response, excerpt
 from sidecar.registry.remote.failover import ErrorAnswer, FailoverClient
-from sidecar.wire import consul as wire
+from sidecar.wire.registry import consul as wire
 
 #: Seconds for anything but waiting.
 PATIENCE = 3.0

@@ -9,7 +9,7 @@ from attrs import define, field
 from sidecar.net.client.fetcher import Response
 from sidecar.registry.remote.consulapi import CATALOG, ConsulApi, index_of
 from sidecar.registry.remote.consulquery import BlockingQueries
-from sidecar.wire import consul as wire
+from sidecar.wire.registry import consul as wire
 
 
 @define(eq=False)

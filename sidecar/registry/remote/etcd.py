@@ -24,7 +24,7 @@ from sidecar.registry.remote.etcdapi import PATIENCE, Compacted, EtcdApi
 from sidecar.registry.remote.failover import FailoverClient, base_urls
 from sidecar.registry.remote.registrations import Registration
 from sidecar.waiting import Backoff, first_of
-from sidecar.wire import etcd as wire
+from sidecar.wire.registry import etcd as wire
 
 #: Seconds between looks at whether the engine still lives: a watch on a frozen engine is silent for ever.
 _BEAT = 5.0

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from sidecar.errors import BadRequest, EngineUnavailable, MalformedRecord
 from sidecar.net.client.fetcher import Response
 from sidecar.registry.remote.failover import MAX_ANSWER, ErrorAnswer, FailoverClient
-from sidecar.wire import etcd as wire
+from sidecar.wire.registry import etcd as wire
 
 #: Seconds for anything but watching.
 PATIENCE = 3.0

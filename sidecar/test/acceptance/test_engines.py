@@ -26,7 +26,7 @@ from sidecar.test.doubles.clients.traffic import Calls, Repeating, call, until
 from sidecar.test.doubles.programs.daemon import Daemon, running_daemon
 from sidecar.test.doubles.programs.engines import Running, world
 from sidecar.test.doubles.programs.process import missing
-from sidecar.wire import consul, etcd
+from sidecar.wire.registry import consul, etcd
 
 #: Seconds for which engines are away; the promise is made for 30.
 OUTAGE = float(os.environ.get("MICROSIDECAR_OUTAGE") or 6)

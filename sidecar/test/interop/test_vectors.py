@@ -11,7 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.errors import ServiceFault
 from sidecar.model import Fault, Reply, Service
-from sidecar.wire import consul, etcd, messages, natsregistry, services
+from sidecar.wire import messages, services
+from sidecar.wire.registry import consul, etcd
+from sidecar.wire.registry import nats as natsregistry
 from sidecar.wire.dns import mdns
 from sidecar.wire.mucp import jsonrpc, protorpc, server
 

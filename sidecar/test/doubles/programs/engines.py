@@ -15,7 +15,7 @@ from attrs import define, field
 
 from sidecar.model import Node, Service
 from sidecar.test.doubles.programs.process import Program, free_port, start_consul, start_etcd, start_nats
-from sidecar.wire import consul, etcd
+from sidecar.wire.registry import consul, etcd
 
 #: Operations that etcd (128) and Consul (64) take in one transaction.
 _AT_ONCE = {"etcd": 100, "consul": 60}

@@ -20,7 +20,7 @@ from sidecar.test.doubles.programs.process import free_port, missing, shared, st
 from sidecar.test.doubles.servers.base import FakeNetwork
 from sidecar.test.doubles.servers.etcd import FakeEtcd
 from sidecar.test.doubles.virtualtime import OnVirtualTime
-from sidecar.wire import etcd as wire
+from sidecar.wire.registry import etcd as wire
 
 
 class FakeEtcdCase(OnVirtualTime):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.model import Node, Service
-from sidecar.wire import journal
+from sidecar.wire.registry import journal
 
 
 class JournalJson(SynchronousTestCase):

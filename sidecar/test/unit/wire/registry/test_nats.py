@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.errors import MalformedRecord
 from sidecar.test.contracts.registry import a_service
-from sidecar.wire import natsregistry as wire
 from sidecar.wire import services
+from sidecar.wire.registry import nats as wire
 
 SERVICE = a_service("say", nodes=2)
 

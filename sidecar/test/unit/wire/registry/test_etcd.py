@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import sidecar.test
 from sidecar.errors import MalformedRecord
-from sidecar.wire import etcd
+from sidecar.wire.registry import etcd
 
 VECTORS = Path(sidecar.test.__file__).parent / "vectors" / "registry"
 

@@ -17,7 +17,7 @@ import sidecar.test
 from sidecar.errors import MalformedRecord
 from sidecar.model import Endpoint, Node, Service, Value
 from sidecar.test.unit.wire.test_services import SERVICES
-from sidecar.wire import consul
+from sidecar.wire.registry import consul
 
 VECTORS = Path(sidecar.test.__file__).parent / "vectors" / "registry"
 

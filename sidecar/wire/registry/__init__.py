@@ -1,0 +1,1 @@
+"""What registries say on the wire: Consul, etcd, NATS, and the journal as we show it."""
