@@ -239,9 +239,10 @@ class ICallObserver(Interface):
     def attempted(call: Call, attempt: Attempt) -> None:
         """An attempt is over."""
 
-    def ended(call: Call, outcome: Outcome, error: BaseException | None) -> None:
+    def ended(call: Call, outcome: Outcome, error: BaseException | None, seconds: float) -> None:
         """The call is over.
 
+        :param seconds: that it took.
         :param error: what its caller is told; None where it was answered well, or the caller left.
         """
 
@@ -262,13 +263,14 @@ class IClient(Interface):
         caller: Caller,
         done: Callable[[Any, Reply | None, BaseException | None], None],
         context: Any,
+        observer: ICallObserver | None = None,
     ) -> IPendingCall:
         """Make a call.
 
         ``done(context, reply, error)`` is called once with one of the two, maybe before this returns; never after the
         call was cancelled. An error is ``NotFound``, a ``CallError`` with its attempts, or what is wrong with the call.
 
-        :param caller: who asks.
+        :param caller: who asks. :param observer: is told of this call alone.
         """
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import asdict, define
+from attrs import define
 from twisted.application import service
 from twisted.internet.defer import Deferred
 
@@ -17,6 +17,7 @@ from sidecar.daemon import activation, backends, listening
 from sidecar.daemon.appchecks import CheckMaker
 from sidecar.daemon.cmdline.kinds import node_id
 from sidecar.daemon.cmdline.settings import Settings, TcpPort
+from sidecar.daemon.facts import facts
 from sidecar.daemon.localapp import AppMaker
 from sidecar.daemon.localapps import LocalApps
 from sidecar.errors import ConfigError
@@ -36,10 +37,14 @@ from sidecar.rpc.dialects.plainhttp import PlainHttpTransport
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
 from sidecar.stats.calls import CallCounters
+from sidecar.stats.labelled import CallMetrics, RegistryMetrics
 from sidecar.stats.recorder import StatsRecorder
+from sidecar.waiting import wall
 from sidecar.web.broker import BrokerResource
 from sidecar.web.cors import BrowserPolicy, CorsPolicy
 from sidecar.web.health import CheckResource, HealthResource
+from sidecar.web.observe.explain import ExplainResource, NodeMemory
+from sidecar.web.observe.metrics import MetricsResource
 from sidecar.web.operations.reload import ReloadResource
 from sidecar.web.registry import RegistryResource
 from sidecar.web.rpc import RpcResource
@@ -137,9 +142,10 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     plain = PlainHttpTransport(reactor, *sizes)
     dialects = Dialects(MucpTransport(reactor, *sizes), {"grpc": grpc, "http": plain})
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
-    calls = CallCounters()
+    calls, call_metrics, memory = CallCounters(), CallMetrics(), NodeMemory(partial(wall, reactor))
+    observers = (calls, call_metrics, memory)
     any_address = settings.client.any_address
-    client = Client(selector, dialects, reactor, chance, any_address, (calls,), settings.client.retry_share)
+    client = Client(selector, dialects, reactor, chance, any_address, observers, settings.client.retry_share)
     mucp_streams = MucpStreams(reactor, limits.max_body, secrets.token_hex(6), settings.client.request_timeout)
     streams = Streams(selector, reactor, mucp_streams, {"grpc": GrpcStreams(grpc)}, any_address)
 
@@ -154,23 +160,37 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     apps = LocalApps(maker.make, reactor, settings.drain_timeout + PATIENCE)
     apps.prepare(settings.apps).commit()
     recorder = StatsRecorder(reactor)
+    changes = RegistryMetrics()
+    for watcher in (changes, memory):
+        registry.watch(watcher)
+    known = facts(registry, broker, selector, calls, streams, pubsub, apps)
 
     most = RegistrationLimits(settings.http.max_nodes, settings.http.max_endpoints, settings.http.max_values)
     root = build_tree(
         cors=cors,
         browsers=browsers,
         registry=RegistryResource(registry, limits.max_body, partial(node_id, engines=engines), most),
-        rpc=RpcResource(client, _policy(settings), limits.max_body, apps.health_by_name),
+        rpc=RpcResource(
+            client,
+            _policy(settings),
+            limits.max_body,
+            apps.health_by_name,
+            settings.client.selector,
+            reactor.seconds,
+            settings.log.access == "all",
+        ),
         stream=StreamResource(StreamSessions(streams, sockets), cors),
         broker=BrokerResource(broker, pubsub, cors, limits.max_body),
         health=HealthResource(apps, apps.health_by_name),
         check=CheckResource(apps.heartbeats),
         reload=None if reload is None else ReloadResource(reload),
-        stats=StatsResource(recorder, _facts(registry, broker, selector, calls, streams, pubsub, apps))
-        if settings.enable_stats
-        else None,
+        stats=StatsResource(recorder, known) if settings.enable_stats else None,
+        more={
+            "/metrics": MetricsResource(call_metrics, changes, known, lambda: recorder.totals),
+            "/explain": ExplainResource(registry, selector, call_metrics, memory, settings.client.selector),
+        },
     )
-    site = SidecarSite(root, reactor, limits, settings.http.channel, recorder)
+    site = SidecarSite(root, reactor, limits, settings.http.channel, recorder, settings.log.access)
 
     whole = OrderedService(reactor, settings.drain_timeout + PATIENCE)
     for part in (
@@ -262,37 +282,3 @@ def _websockets(settings: Settings, reactor: Any) -> WebSockets:
         ping_interval=broker.ping_interval,
         ping_timeout=broker.ping_timeout,
     )
-
-
-def _facts(
-    registry: IRegistry,
-    broker: IBroker,
-    selector: Selector,
-    calls: CallCounters,
-    streams: Streams,
-    pubsub: PubSubSessions,
-    apps: LocalApps,
-) -> dict[str, Callable[[], object]]:
-    """What /stats tells besides the numbers of the original."""
-    return {
-        "registry": lambda: _state(registry),
-        "broker": lambda: _state(broker),
-        "calls": lambda: {
-            "in_flight": calls.in_flight,
-            "succeeded": calls.succeeded,
-            "faulted": calls.faulted,
-            "timed_out": calls.timed_out,
-            "failed": calls.failed,
-            "cancelled": calls.cancelled,
-            "retried": calls.retried,
-            "streams": streams.open_streams,
-        },
-        "ejected": lambda: [asdict(each) for each in selector.ejected()],
-        "websockets": pubsub.stats,
-        "app": apps.stats,
-    }
-
-
-def _state(backend: IRegistry | IBroker) -> dict[str, object]:
-    state = backend.state()
-    return {**asdict(state), "stale": state.stale_since is not None}

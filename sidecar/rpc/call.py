@@ -23,6 +23,8 @@ from sidecar.rpc.retrybudget import RetryBudget
 #: Told how a call ended: its context, and either a reply or an error.
 Done = Callable[[Any, Reply | None, BaseException | None], None]
 
+#: The deadline of a call that is not begun.
+_NEVER: Final = float("inf")
 #: Looking a member up in an Enum costs a call more than it should.
 _ANSWERED: Final = Outcome.ANSWERED
 _CANCELLED: Final = Outcome.CANCELLED
@@ -80,6 +82,7 @@ class PendingCall:
         self._policy = policy
         self._done: Done | None = done
         self._context = context
+        self._deadline = _NEVER
         self._attempts: Attempts | None = None
         self._exchange: IExchange | None = None
         self._nodes: Iterator[Node] | None = None
@@ -113,7 +116,7 @@ class PendingCall:
             self._done = None
             self._release(None)
             for observer in self._environment.observers:
-                observer.ended(self._call, _CANCELLED, None)
+                observer.ended(self._call, _CANCELLED, None, self._taken())
 
     def give_up(self, error: BaseException) -> None:
         """End everything and tell the caller why."""
@@ -124,7 +127,7 @@ class PendingCall:
             # Where we did not even try, nobody took the request.
             outcome = Outcome.REFUSED if outcome is _CANCELLED else outcome
             for observer in self._environment.observers:
-                observer.ended(self._call, outcome, error)
+                observer.ended(self._call, outcome, error, self._taken())
             done(self._context, None, error)
 
     # --- Finding nodes ----------------------------------------------------------------------------------------------
@@ -177,8 +180,11 @@ class PendingCall:
             for observer in environment.observers:
                 if observer.detailed:
                     observer.attempted(self._call, attempt)
-        for observer in environment.observers:
-            observer.ended(self._call, _ANSWERED, None)
+        observers = environment.observers
+        if observers:
+            taken = self._taken()
+            for observer in observers:
+                observer.ended(self._call, _ANSWERED, None, taken)
         done(self._context, reply, None)
 
     def attempt_failed(self, error: SidecarError) -> None:
@@ -254,6 +260,12 @@ class PendingCall:
         return Attempt(
             node, node.hostport, queued * 1000, connecting * 1000, waiting * 1000, outcome, detail
         )  # fmt: skip
+
+    def _taken(self) -> float:
+        """Seconds since the call began."""
+        if self._deadline == _NEVER:
+            return 0.0  # it was not begun
+        return self._environment.seconds() - self._deadline + self._policy.timeout
 
     def _tell(self, attempt: Attempt) -> None:
         for observer in self._environment.observers:

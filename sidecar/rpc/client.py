@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+from attrs import evolve
 from twisted.application import service
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -60,10 +61,25 @@ class Client(service.Service):
             pending.give_up(ShuttingDown("the sidecar is stopping and gave this call up: try again"))
         self._deadlines.stop()
 
-    def start(self, call: Call, policy: CallPolicy, caller: Caller, done: Done, context: Any) -> PendingCall:
-        pending = PendingCall(self._environment, call, policy, done, context)
-        for observer in self._observers:
-            observer.began(call, caller)
+    def start(
+        self,
+        call: Call,
+        policy: CallPolicy,
+        caller: Caller,
+        done: Done,
+        context: Any,
+        observer: ICallObserver | None = None,
+    ) -> PendingCall:
+        environment = self._environment
+        if observer is not None:
+            environment = evolve(
+                environment,
+                observers=(*environment.observers, observer),
+                detailed=environment.detailed or observer.detailed,
+            )
+        pending = PendingCall(environment, call, policy, done, context)
+        for each in environment.observers:
+            each.began(call, caller)
         if self._stopped:
             pending.give_up(ShuttingDown("the sidecar is stopping: call again"))
         else:

@@ -41,7 +41,7 @@ class CallCounters:
         if attempt.next in ("retry", "wait"):
             self.retried += 1
 
-    def ended(self, call: Call, outcome: Outcome, error: BaseException | None) -> None:
+    def ended(self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float) -> None:
         if outcome is Outcome.ANSWERED:
             self.succeeded += 1
         elif outcome is Outcome.CANCELLED:

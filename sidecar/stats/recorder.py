@@ -42,6 +42,8 @@ class StatsRecorder(service.Service):
         self._started = wall(clock)
         self._date = self._started - clock.seconds()
         self._counters = Counters(clock.seconds())
+        #: Answers since the start, by the first digit of their status.
+        self.totals: dict[int, int] = {}
         self._gc_pause = 0.0
         self._gc_began = 0.0
 
@@ -56,6 +58,7 @@ class StatsRecorder(service.Service):
 
     def record(self, status: int, seconds: float) -> None:
         """Count an answer. :param status: its HTTP status. :param seconds: that it took."""
+        self.totals[status // 100] = self.totals.get(status // 100, 0) + 1
         self._counters.record(self._clock.seconds(), status, seconds)
 
     def snapshot(self) -> Snapshot:

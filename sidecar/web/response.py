@@ -9,6 +9,9 @@ import orjson
 from attrs import frozen
 
 from sidecar.problems import SIDECAR, Problem, problem
+from sidecar.rpc.receipts import Receipt
+from sidecar.web.auth import caller_of
+from sidecar.web.requests import requestids
 from sidecar.wire import faults
 
 #: Header fields as lines, each with its end, or as pairs where they are made for one answer.
@@ -32,6 +35,9 @@ class Request(Protocol):
     finished: Any
     channel: Any
     on_lost: Any
+    why: Any
+    call: Any
+    attempts: Any
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None: ...
 
@@ -56,18 +62,39 @@ def of_json(value: object, headers: bytes = b"") -> Answer:
     return Answer(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE), headers=JSON + headers)
 
 
-def of_problem(found: Problem) -> Answer:
-    """The answer that tells a caller what went wrong, in go-micro's error JSON."""
+def of_problem(found: Problem, receipt: Receipt | None = None) -> Answer:
+    """The answer that tells a caller what went wrong, in go-micro's error JSON.
+
+    :param receipt: of the call, for a caller who asked for one.
+    """
     lines = b"".join(b"%b: %b\r\n" % header for header in found.headers)
-    return Answer(faults.encode(found.fault) + b"\n", found.status, JSON + lines)
+    body = faults.encode(found.fault)
+    if receipt is not None:
+        lines += b"Micro-Receipt: %b\r\n" % receipt.line().encode("ascii")
+        body = orjson.dumps({**orjson.loads(body), "receipt": receipt.told()})
+    return Answer(body + b"\n", found.status, JSON + lines)
 
 
-def fail(request: Request, error: BaseException, id: str = SIDECAR) -> None:
+def fail(request: Request, error: BaseException, id: str = SIDECAR, receipt: Receipt | None = None) -> None:
     """Answer ``request`` with the error JSON of ``error``; a caller who has left is told nothing."""
-    write(request, of_problem(problem(error, id)))
+    found = problem(error, id)
+    request.why = found.fault.detail
+    write(request, of_problem(found, receipt))
 
 
 def write(request: Request, answer: Answer) -> None:
     """Write a whole answer in one go. A HEAD gets the length of the body and not the body; a caller who has left gets
     nothing: the request sees to both."""
-    request.answer(answer.status, answer.headers, answer.body)
+    told = requestids.line(request)
+    headers = answer.headers
+    if told:
+        headers = headers + told if isinstance(headers, bytes) else (*headers, (b"X-Request-Id", told[14:-2]))
+    tell(request, answer.status, len(answer.body))
+    request.answer(answer.status, headers, answer.body)
+
+
+def tell(request: Request, status: int, size: int) -> None:
+    """Have the access log, where there is one, tell of an answer. :param size: bytes of its body."""
+    log = getattr(getattr(request.channel, "site", None), "access_log", None)
+    if log is not None:
+        log.answered(request, status, size, caller_of(request).address)

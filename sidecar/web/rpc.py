@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from time import perf_counter
 from typing import Final
 
 from attrs import evolve
@@ -10,12 +11,15 @@ from twisted.web.server import NOT_DONE_YET
 
 from sidecar.errors import NoNodes, NotFound
 from sidecar.interfaces import IAppHealth, IClient
-from sidecar.model import CallPolicy, Reply
+from sidecar.model import Call, CallPolicy, Reply
 from sidecar.problems import RPC, AppUnhealthy
+from sidecar.rpc.receipts import Receipt
 from sidecar.web.auth import caller_of
-from sidecar.web.params import body
+from sidecar.web.params import body, query
+from sidecar.web.requests import requestids
+from sidecar.web.requests.requestids import request_id
 from sidecar.web.resource import MethodResource
-from sidecar.web.response import JSON, Request, fail
+from sidecar.web.response import JSON, Request, fail, tell
 from sidecar.wire import headers, rpc
 
 _OK: Final = 200
@@ -25,10 +29,22 @@ class RpcResource(MethodResource):
     """Reads the call, has the client make it, and gives the service's own bytes back."""
 
     def __init__(
-        self, client: IClient, policy: CallPolicy, max_body: int, apps: Mapping[str, IAppHealth] | None = None
+        self,
+        client: IClient,
+        policy: CallPolicy,
+        max_body: int,
+        apps: Mapping[str, IAppHealth] | None = None,
+        strategy: str = "",
+        seconds: Callable[[], float] = perf_counter,
+        told_of_all: bool = False,
     ) -> None:
         """:param policy: how hard to try; a caller can shorten its timeout. :param max_body: bytes of a request.
-        :param apps: how the apps beside us are, by the name of their service."""
+        :param apps: how the apps beside us are, by the name of their service.
+        :param strategy: by which nodes are chosen, and :param seconds: monotonic time, both for receipts.
+        :param told_of_all: whether the access log wants the good answers too."""
+        self._told_of_all = told_of_all
+        self._strategy = strategy
+        self._seconds = seconds
         super().__init__({"POST": self._call}, RPC)
         self._client = client
         self._policy = policy
@@ -40,24 +56,51 @@ class RpcResource(MethodResource):
         fields = request.fields
         metadata = headers.metadata(fields, request.fields_raw)
         call, timeout = rpc.read(content, fields, metadata, request.uri.partition(b"?")[2])
+        identity = request_id(request)
+        if identity and requestids.HEADER not in call.metadata:
+            call = evolve(call, metadata={**call.metadata, requestids.HEADER: identity})
         policy = self._policy
         if timeout is not None and timeout < policy.timeout:
             policy = evolve(policy, timeout=timeout)
-        pending = self._client.start(call, policy, caller_of(request), self._done, (request, call.service))
+        receipt = None
+        if b"micro-explain" in fields or b"explain=" in request.uri:
+            receipt = self._receipt(request, identity, policy.timeout)
+        asked = (request, call, receipt)
+        pending = self._client.start(call, policy, caller_of(request), self._done, asked, receipt)
         if not request.finished:
             # The caller hangs up: the attempt is cancelled and its connection closed.
             request.on_lost = pending.cancel
         return NOT_DONE_YET
 
-    def _done(self, asked: tuple[Request, str], reply: Reply | None, error: BaseException | None) -> None:
-        request, service = asked
+    def _receipt(self, request: Request, identity: str, deadline: float) -> Receipt | None:
+        """:returns: a receipt to be filled, where the caller asked for one."""
+        asked = request.fields.get(b"micro-explain")
+        wanted = asked.decode("latin-1") if asked is not None else query(request.uri).one("explain") or ""
+        if wanted.strip().lower() not in ("1", "true", "yes"):
+            return None
+        return Receipt(identity, self._strategy, deadline, self._seconds)
+
+    def _done(
+        self, asked: tuple[Request, Call, Receipt | None], reply: Reply | None, error: BaseException | None
+    ) -> None:
+        request, call, receipt = asked
         if reply is None:
             assert error is not None
-            fail(request, self._why(service, error), RPC)
-        elif reply.content_type == rpc.JSON:
-            request.answer(_OK, JSON, reply.body)
+            request.call = call
+            request.attempts = getattr(error, "attempts", ())
+            fail(request, self._why(call.service, error), RPC, receipt)
+            return
+        if self._told_of_all:
+            request.call = call
+            tell(request, _OK, len(reply.body))
+        told = requestids.line(request)
+        if receipt is not None:
+            told += b"Micro-Receipt: %b\r\n" % receipt.line().encode("ascii")
+        if reply.content_type == rpc.JSON:
+            request.answer(_OK, JSON + told, reply.body)
         else:
-            request.answer(_OK, b"Content-Type: %b\r\n" % reply.content_type.encode("latin-1"), reply.body)
+            headers = b"Content-Type: %b\r\n" % reply.content_type.encode("latin-1")
+            request.answer(_OK, headers + told, reply.body)
 
     def _why(self, service: str, error: BaseException) -> BaseException:
         """An app of ours that is out of the registry since it is ill is no unknown service."""

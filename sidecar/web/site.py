@@ -17,6 +17,8 @@ from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.http.server import Recorder
 from sidecar.net.http.twistedweb import TwistedWebRequest
 from sidecar.waiting import wall
+from sidecar.web.requests.accesslog import AccessLog, AccessMode
+from sidecar.web.requests.requestids import RequestIds
 from sidecar.web.response import of_problem
 from sidecar.wire import faults
 
@@ -49,12 +51,16 @@ class SidecarSite(server.Site):
         limits: HTTPLimits,
         channel: Literal["fast", "stock"] = "fast",
         recorder: Recorder | None = None,
+        access: AccessMode = "off",
     ) -> None:
-        """:param recorder: told the status and the seconds of each answer; of a WebSocket, 101 when it opens."""
+        """:param recorder: told the status and the seconds of each answer; of a WebSocket, 101 when it opens.
+        :param access: which answers the access log tells of."""
         super().__init__(resource, TwistedWebRequest, reactor=clock, timeout=limits.idle_timeout)
         self.clock = clock
         self.limits = limits
         self.recorder = recorder
+        self.request_ids = RequestIds()
+        self.access_log = None if access == "off" else AccessLog(access)
         self.in_flight = 0
         self.buffered = 0
         self.draining = False

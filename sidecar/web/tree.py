@@ -43,6 +43,7 @@ def build_tree(
     stats: IResource | None = None,
     stream: IResource | None = None,
     browsers: IBrowsers | None = None,
+    more: Mapping[str, IResource] | None = None,
     check: IResource | None = None,
     reload: IResource | None = None,
 ) -> RootResource:
@@ -51,6 +52,7 @@ def build_tree(
     :param stats: None unless ``--enable_stats``; its path then says how to have it.
     :param stream: the WebSocket end of go-micro streams, where there is one.
     :param browsers: judges each request first, None to judge none.
+    :param more: further resources by their paths.
     :param check: takes heartbeats on all paths below ``/check/``, None where nobody waits for any.
     :param reload: reads files again, where there is somebody who can.
     """
@@ -61,6 +63,7 @@ def build_tree(
         "/health": health,
         "/stats": stats or NotFoundResource("statistics are off: start the sidecar with --enable_stats"),
     }
+    resources.update(more or {})
     resources["/openapi.json"], resources["/asyncapi.json"] = DocumentResource(openapi), DocumentResource(asyncapi)
     others = {"/rpc/stream": stream, "/reload": reload}
     resources.update({path: resource for path, resource in others.items() if resource is not None})

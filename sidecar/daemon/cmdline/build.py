@@ -33,7 +33,7 @@ def settings(given: Source, tables: tuple[ConfigTable, ...] = ()) -> Settings:
     return Settings(
         listen=ListenSettings(_where(given)),
         tls=_tls(given),
-        log=LogSettings(given["log_format"], given["log_level"], given.is_given("log_format")),
+        log=LogSettings(given["log_format"], given["log_level"], given.is_given("log_format"), given["access_log"]),
         http=HttpSettings(
             channel=given["http_channel"],
             max_header=given["max_header"],

@@ -405,6 +405,13 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "debug, info, warn or error; others by namespace: info,sidecar.rpc=debug",
                 "LEVELS",
             ),
+            Flag(
+                "access_log",
+                parsers.choice("off", "errors", "all"),
+                "errors",
+                "a log line for each answer that is an error, for all of them, or for none",
+                "off|errors|all",
+            ),
         ),
     ),
     (

@@ -202,11 +202,13 @@ class LogSettings:
 
     :ivar format: ``auto``, ``text``, ``json`` or ``journald``.
     :ivar told: whether the format was asked for: twistd's own log gives way only then.
+    :ivar access: of which answers there is a line.
     """
 
     format: str = "auto"
     levels: Levels = Levels()  # noqa: RUF009  # frozen
     told: bool = False
+    access: Literal["off", "errors", "all"] = "errors"
 
 
 @frozen

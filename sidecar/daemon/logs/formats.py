@@ -56,7 +56,7 @@ def json_line(event: LogEvent) -> str:
     if trace:
         line["traceback"] = trace.strip("\n")
     for name, value in event.items():
-        if name.startswith("log_") or name in ("isError", "time", "system", "format", "message", "failure", "why"):
+        if name.startswith("log_") or name in ("isError", "time", "system", "format", "message", "failure"):
             continue
         if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
             line[f"field_{name}" if name in line else name] = value

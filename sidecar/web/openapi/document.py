@@ -6,7 +6,8 @@ from http import HTTPStatus
 from typing import Any
 
 from sidecar import __version__
-from sidecar.web.openapi.routes import COMMON_ERRORS, ROUTES, Parameter, Route
+from sidecar.web.openapi.route import Parameter, Route
+from sidecar.web.openapi.routes import COMMON_ERRORS, ROUTES
 from sidecar.web.openapi.schemas import SCHEMAS
 
 _INFO = {

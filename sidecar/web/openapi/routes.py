@@ -3,54 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from attrs import field, frozen
-
-Role = Literal["", "read", "register", "call", "publish", "subscribe", "admin"]
-Place = Literal["query", "header", "path"]
+from sidecar.web.openapi.route import Parameter, Route
 
 #: What a name in a query may hold: anything but control characters.
 _TEXT: Final = {"type": "string", "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]*$"}
 _NAME: Final = {**_TEXT, "minLength": 1, "maxLength": 512}
-
-
-@frozen
-class Parameter:
-    """A parameter of a route. :ivar schema: JSON Schema of its value."""
-
-    name: str
-    description: str
-    required: bool = False
-    schema: Mapping[str, Any] = field(factory=lambda: {"type": "string"})
-    place: Place = "query"
-    example: str = ""
-
-
-@frozen
-class Route:
-    """One method of one path.
-
-    :ivar role: what a caller needs where callers have roles, "" where it is open to all.
-    :ivar bodies: what a request may hold: schema by media type. :ivar answers: schema by media type of the good answer.
-    :ivar errors: the statuses of errors that are its own, each with when; all have those of ``COMMON_ERRORS``.
-    :ivar websocket: whether the answer is a WebSocket, which the AsyncAPI document describes.
-    :ivar status: of the good answer. :ivar needs_body: whether a request without a body is refused.
-    """
-
-    method: str
-    path: str
-    operation: str
-    summary: str
-    description: str
-    role: Role = ""
-    parameters: tuple[Parameter, ...] = ()
-    bodies: Mapping[str, Mapping[str, Any]] = field(factory=dict)
-    answers: Mapping[str, Mapping[str, Any]] = field(factory=dict)
-    errors: Mapping[int, str] = field(factory=dict)
-    websocket: bool = False
-    status: int = 200
-    needs_body: bool = True
 
 
 def _ref(name: str) -> dict[str, Any]:
@@ -256,6 +215,27 @@ ROUTES: Final[tuple[Route, ...]] = (
         role="read",
         answers={"application/json": _ref("Stats"), "text/html": {"type": "string"}},
         errors={404: "--enable_stats is not given"},
+    ),
+    Route(
+        "GET",
+        "/metrics",
+        "metrics",
+        "Metrics for Prometheus",
+        "Prometheus' text form, or OpenMetrics to those who accept it.",
+        role="read",
+        answers={"text/plain": {"type": "string"}, "application/openmetrics-text": {"type": "string"}},
+    ),
+    Route(
+        "GET",
+        "/explain",
+        "explain",
+        "Which nodes would be called now, and why not the others",
+        "Of each node whether it is chosen, its weight and share, why it is not chosen, where and when it was learnt, "
+        "and how the last attempt that failed went; and what a call costs.",
+        role="read",
+        parameters=(Parameter("service", "the name of a service", required=True, schema=_NAME), _VERSION),
+        answers={"application/json": {"type": "object"}},
+        errors={404: "there is no such service, or it has no node", **_UNAVAILABLE},
     ),
     Route(
         "GET",

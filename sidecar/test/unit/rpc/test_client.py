@@ -109,7 +109,7 @@ class Observer:
     def attempted(self, call: Call, attempt: Attempt) -> None:
         self.told.append(attempt)
 
-    def ended(self, call: Call, outcome: Outcome, error: BaseException | None) -> None:
+    def ended(self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float) -> None:
         self.told.append((call, outcome, error))
 
 

@@ -35,7 +35,7 @@ class Counting(SynchronousTestCase):
         for _ in range(len(ends) + 2):
             counters.began(CALL, ANONYMOUS)
         for outcome, error in ends:
-            counters.ended(CALL, outcome, error)
+            counters.ended(CALL, outcome, error, 0.1)
         self.assertEqual((counters.succeeded, counters.faulted, counters.timed_out), (1, 2, 1))
         self.assertEqual((counters.failed, counters.cancelled, counters.in_flight), (2, 1, 2))
 

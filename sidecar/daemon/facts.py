@@ -1,0 +1,48 @@
+"""What the daemon can tell of itself, by name: for ``/stats`` and ``/metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import asdict
+
+from sidecar.daemon.localapps import LocalApps
+from sidecar.interfaces import IBroker, IRegistry
+from sidecar.rpc.selector import Selector
+from sidecar.rpc.streams import Streams
+from sidecar.stats.calls import CallCounters
+from sidecar.websocket.sessions.pubsub import PubSubSessions
+
+
+def facts(
+    registry: IRegistry,
+    broker: IBroker,
+    selector: Selector,
+    calls: CallCounters,
+    streams: Streams,
+    pubsub: PubSubSessions,
+    apps: LocalApps,
+) -> dict[str, Callable[[], object]]:
+    """What /stats tells besides the numbers of the original."""
+    return {
+        "registry": lambda: _state(registry),
+        "broker": lambda: _state(broker),
+        "calls": lambda: {
+            "in_flight": calls.in_flight,
+            "succeeded": calls.succeeded,
+            "faulted": calls.faulted,
+            "timed_out": calls.timed_out,
+            "failed": calls.failed,
+            "cancelled": calls.cancelled,
+            "retried": calls.retried,
+            "streams": streams.open_streams,
+        },
+        "ejected": lambda: [asdict(each) for each in selector.ejected()],
+        "websockets": pubsub.stats,
+        "app": apps.stats,
+    }
+
+
+def _state(backend: IRegistry | IBroker) -> dict[str, object]:
+    state = backend.state()
+    return {**asdict(state), "stale": state.stale_since is not None}

@@ -1,0 +1,134 @@
+"""What an operator finds of a failed call: its receipt, its request id, its line in the access log, its numbers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sidecar.test.doubles.clients.traffic import until
+from sidecar.test.doubles.programs.daemon import Daemon, running_daemon
+from sidecar.test.doubles.programs.process import free_port
+
+
+class Observed(SynchronousTestCase):
+    def daemon(self, *flags: str) -> Daemon:
+        daemon = running_daemon(["--log_format=json", *flags])
+        self.addCleanup(daemon.stop)
+        node = {"id": "dead-1", "address": "127.0.0.1", "port": free_port()}
+        body = json.dumps({"name": "dead", "nodes": [node]})
+        self.assertEqual(daemon.request("POST", "/registry", body).status, 200)
+        return daemon
+
+    def lines(self, daemon: Daemon, word: str) -> list[Any]:
+        """The log lines that hold ``word``."""
+        return [json.loads(line) for line in daemon.output.splitlines() if word in line]
+
+    def test_a_failed_call(self) -> None:
+        """The caller's id is on the answer, in the receipt and in the log, with who, what, how long and why."""
+        daemon = self.daemon()
+        call = json.dumps({"service": "dead", "method": "A.B", "request": {}})
+        headers = {"X-Request-Id": "abc-123", "Micro-Explain": "1", "Content-Type": "application/json"}
+        answer = daemon.request("POST", "/rpc?token=secret", call, headers)
+        self.assertEqual((answer.status, answer.headers["x-request-id"]), (502, "abc-123"))
+        receipt = json.loads(answer.headers["micro-receipt"])
+        self.assertEqual(receipt["id"], "abc-123")
+        self.assertEqual(receipt["attempts"][0]["outcome"], "refused")
+        self.assertEqual(answer.json["receipt"]["attempts"], receipt["attempts"])
+        until(lambda: bool(self.lines(daemon, "abc-123")), 30)
+        (line,) = self.lines(daemon, "abc-123")
+        self.assertEqual(
+            {name: line[name] for name in ("request_id", "method", "route", "service", "called", "status", "caller")},
+            {
+                "request_id": "abc-123",
+                "method": "POST",
+                "route": "/rpc",
+                "service": "dead",
+                "called": "A.B",
+                "status": 502,
+                "caller": "127.0.0.1",
+            },
+        )
+        self.assertGreaterEqual(line["attempts"], 1)
+        self.assertIn("refused", line["why"])
+        self.assertNotIn("secret", daemon.output)
+
+    def test_an_id_is_made(self) -> None:
+        """Where the caller gives none, or one that is unfit for a header, each answer has one of its own."""
+        daemon = self.daemon()
+        ids = {
+            daemon.request("GET", path, headers=headers).headers["x-request-id"]
+            for path in ("/registry", "/health", "/nowhere")
+            for headers in ({}, {"X-Request-Id": "with space"}, {"X-Request-Id": "x" * 200})
+        }
+        self.assertEqual(len(ids), 9)
+
+    def test_what_is_logged(self) -> None:
+        """Errors alone unless told otherwise; all, or none."""
+        for flags, expected in (
+            ((), ["/nowhere"]),
+            (("--access_log=all",), ["/health", "/nowhere"]),
+            (
+                ("--access_log=off",),
+                [],
+            ),
+        ):
+            daemon = self.daemon(*flags)
+            for path in ("/health", "/nowhere"):
+                daemon.request("GET", path)
+            daemon.signal()
+            daemon.wait()
+            routes = [line["route"] for line in self.lines(daemon, '"route"') if line["route"] != "/registry"]
+            self.assertEqual(routes, expected)
+
+    def test_metrics(self) -> None:
+        """Prometheus reads calls by service and outcome, how long they took, answers, engines and the process."""
+        daemon = self.daemon()
+        call = json.dumps({"service": "dead", "method": "A.B", "request": {}})
+        daemon.request("POST", "/rpc", call, {"Content-Type": "application/json"})
+        plain = daemon.request("GET", "/metrics")
+        self.assertTrue(plain.headers["content-type"].startswith("text/plain"))
+        text = plain.body.decode()
+        for line in (
+            'microsidecar_calls_total{outcome="refused",service="dead"} 1.0',
+            'microsidecar_call_duration_seconds_count{service="dead"} 1.0',
+            'microsidecar_registry_changes_total{action="create",reason="registered"} 1.0',
+            'microsidecar_http_responses_total{code="5xx"} 1.0',
+            'microsidecar_backend_connected{kind="memory",role="registry"} 1.0',
+            "process_open_fds ",
+        ):
+            self.assertIn(line, text)
+        other = daemon.request("GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+        self.assertTrue(other.headers["content-type"].startswith("application/openmetrics-text"))
+        self.assertTrue(other.body.endswith(b"# EOF\n"))
+
+    def test_promtool(self) -> None:
+        """Prometheus' own tool finds no fault with the form and the names."""
+        if shutil.which("promtool") is None:
+            self.skipTest("not installed: promtool (prometheus)")
+        body = self.daemon().request("GET", "/metrics").body
+        done = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, timeout=60)
+        self.assertEqual((done.returncode, done.stderr), (0, b""), done.stdout)
+
+    def test_explain(self) -> None:
+        """Which nodes would be called, which not and why, whence each came, and how its last attempt failed."""
+        daemon = self.daemon()
+        other = {"id": "old-1", "address": "127.0.0.1", "port": free_port()}
+        body = json.dumps({"name": "dead", "version": "0.9", "nodes": [other]})
+        self.assertEqual(daemon.request("POST", "/registry", body).status, 200)
+        call = json.dumps({"service": "dead", "method": "A.B", "request": {}})
+        for _ in range(8):
+            daemon.request("POST", "/rpc", call, {"Content-Type": "application/json"})
+        told = daemon.request("GET", "/explain?service=dead&version=0.9").json
+        self.assertEqual((told["service"], told["strategy"]), ("dead", "random"))
+        nodes = {node["id"]: node for node in told["nodes"]}
+        self.assertIn("other version", nodes["dead-1"]["why"])
+        self.assertFalse(nodes["dead-1"]["chosen"])
+        self.assertEqual(nodes["old-1"]["source"]["engine"], "memory")
+        self.assertEqual(nodes["old-1"]["last"]["outcome"], "refused")
+        self.assertIsNotNone(told["p50_ms"])
+        self.assertEqual(daemon.request("GET", "/explain?service=nobody").status, 404)
+        self.assertEqual(daemon.request("GET", "/explain").status, 400)

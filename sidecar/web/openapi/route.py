@@ -1,0 +1,49 @@
+"""What a route is: a method of a path, with all that a caller can send and get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+Role = Literal["", "read", "register", "call", "publish", "subscribe", "admin"]
+Place = Literal["query", "header", "path"]
+
+
+@frozen
+class Parameter:
+    """A parameter of a route. :ivar schema: JSON Schema of its value."""
+
+    name: str
+    description: str
+    required: bool = False
+    schema: Mapping[str, Any] = field(factory=lambda: {"type": "string"})
+    place: Place = "query"
+    example: str = ""
+
+
+@frozen
+class Route:
+    """One method of one path.
+
+    :ivar role: what a caller needs where callers have roles, "" where it is open to all.
+    :ivar bodies: what a request may hold: schema by media type. :ivar answers: schema by media type of the good answer.
+    :ivar errors: the statuses of errors that are its own, each with when; all have those of ``COMMON_ERRORS``.
+    :ivar websocket: whether the answer is a WebSocket, which the AsyncAPI document describes.
+    :ivar status: of the good answer. :ivar needs_body: whether a request without a body is refused.
+    """
+
+    method: str
+    path: str
+    operation: str
+    summary: str
+    description: str
+    role: Role = ""
+    parameters: tuple[Parameter, ...] = ()
+    bodies: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    answers: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    errors: Mapping[int, str] = field(factory=dict)
+    websocket: bool = False
+    status: int = 200
+    needs_body: bool = True
