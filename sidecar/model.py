@@ -348,6 +348,7 @@ class BackendOptions:
     :ivar registry: the registry in use, given to brokers only.
     :ivar max_body: bytes of the largest message or answer to take.
     :ivar kind: the name of the backend's entry point, as in ``--registry=``.
+    :ivar rules: judge the addresses that peers are registered with, given to brokers only; None for any.
     :ivar hosts: names by which a listener of the backend's own may be asked, besides those of this machine.
     :ivar events_create: whether a stream that events need is made where it is missing.
     """
@@ -368,4 +369,5 @@ class BackendOptions:
     max_body: int = 4 * 1024 * 1024
     kind: str = "memory"
     hosts: tuple[str, ...] = ()
+    rules: Any = None
     events_create: bool = False

@@ -24,6 +24,7 @@ from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.lifecycle import OrderedService
 from sidecar.model import CallPolicy
+from sidecar.net.client.connector import connect
 from sidecar.net.http.hosts import AllowedHosts, machine_names
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.pubsub.outbox import OutboxLimits
@@ -131,14 +132,10 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     limits = _limits(settings)
     # A call that meets a black hole has to have time left to go elsewhere.
     connect_timeout = min(CONNECT, settings.client.request_timeout / 2)
-    sizes = (
-        limits.max_body,
-        settings.client.pool_size,
-        settings.client.pool_ttl,
-        settings.client.max_waiting,
-        connect_timeout,
-    )
-    grpc = GrpcTransport(reactor, limits.max_body, connect_timeout=connect_timeout)
+    dial = partial(connect, rules=settings.client.rules)
+    pool = (settings.client.pool_size, settings.client.pool_ttl, settings.client.max_waiting)
+    sizes = (limits.max_body, *pool, connect_timeout, dial)
+    grpc = GrpcTransport(reactor, limits.max_body, connect_timeout=connect_timeout, connect=dial)
     plain = PlainHttpTransport(reactor, *sizes)
     dialects = Dialects(MucpTransport(reactor, *sizes), {"grpc": grpc, "http": plain})
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
@@ -146,7 +143,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     observers = (calls, call_metrics, memory)
     any_address = settings.client.any_address
     client = Client(selector, dialects, reactor, chance, any_address, observers, settings.client.retry_share)
-    mucp_streams = MucpStreams(reactor, limits.max_body, secrets.token_hex(6), settings.client.request_timeout)
+    mucp_streams = MucpStreams(reactor, limits.max_body, secrets.token_hex(6), settings.client.request_timeout, dial)
     streams = Streams(selector, reactor, mucp_streams, {"grpc": GrpcStreams(grpc)}, any_address)
 
     sockets = _websockets(settings, reactor)
@@ -169,7 +166,9 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     root = build_tree(
         cors=cors,
         browsers=browsers,
-        registry=RegistryResource(registry, limits.max_body, partial(node_id, engines=engines), most),
+        registry=RegistryResource(
+            registry, limits.max_body, partial(node_id, engines=engines), most, settings.client.rules
+        ),
         rpc=RpcResource(
             client,
             _policy(settings),

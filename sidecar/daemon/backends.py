@@ -48,6 +48,7 @@ def broker(settings: Settings, reactor: Any, registry: IRegistry) -> IBroker:
     """
     engine = settings.broker.engine
     options = evolve(engine, reactor=reactor, registry=registry, max_body=settings.http.max_body, hosts=settings.hosts)
+    options = evolve(options, rules=settings.client.rules)
     built: IBroker = _build(BROKERS, "broker", options)
     return built
 

@@ -15,6 +15,10 @@ class Unavailable(NetError):
     """Nobody is there who could take it; nothing was sent or kept."""
 
 
+class AddressRefused(NetError):
+    """An address to which others may not have us connect."""
+
+
 class NotTaken(NetError):
     """The peer did not take the request: it cannot have run."""
 

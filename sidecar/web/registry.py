@@ -12,6 +12,7 @@ from zope.interface import implementer
 from sidecar.errors import BadRequest, NotFound
 from sidecar.interfaces import IRegistry, IWatch, IWatcher
 from sidecar.model import Change, Service
+from sidecar.net.client.addressrules import AddressRules
 from sidecar.waiting import Freshness
 from sidecar.web.auth import caller_of
 from sidecar.web.params import body, query
@@ -90,14 +91,17 @@ class RegistryResource(MethodResource):
         max_body: int,
         make_id: Callable[[str], str],
         limits: fields.RegistrationLimits | None = None,
+        rules: AddressRules | None = None,
     ) -> None:
         """:param max_body: bytes of a registration. :param make_id: makes the id of a node that came without, from the
-        name of its service. :param limits: how much a registration may hold."""
+        name of its service. :param limits: how much a registration may hold.
+        :param rules: which addresses nodes may have."""
         super().__init__({"GET": self._read, "POST": self._register, "DELETE": self._deregister})
         self._registry = registry
         self._max_body = max_body
         self._make_id = make_id
         self._limits = limits
+        self._rules = rules or AddressRules()
         self._descriptions = Descriptions()
         self._queries: dict[bytes, RegistryQuery] = {}
         self._watch: IWatch | None = None
@@ -176,6 +180,10 @@ class RegistryResource(MethodResource):
     async def _register(self, request: Request) -> Answer:
         lifetime = _ttl(query(request.uri).expect(*PARAMETERS).one("ttl"))
         service = services.decode(body(request, self._max_body), "register", self._make_id, self._limits)
+        for index, node in enumerate(service.nodes):
+            refusal = self._rules.refusal(node.address)
+            if refusal is not None:
+                raise BadRequest(f"nodes[{index}].address: {refusal}")
         try:
             await self._registry.register(service, lifetime, caller_of(request))
         finally:

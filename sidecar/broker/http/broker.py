@@ -279,6 +279,6 @@ def build(options: BackendOptions) -> IBroker:
     """
     listen = options.listen or next(iter(options.addresses), "127.0.0.1:0")
     trust = TrustOptions(options.ca_file, options.cert_file, options.key_file)
-    agent = Fetcher(options.reactor, max_body=64 * 1024, tls=trust)
+    agent = Fetcher(options.reactor, max_body=64 * 1024, tls=trust, rules=options.rules)
     broker: IBroker = HttpBroker(options.reactor, options.registry, agent, listen, options.max_body, options.hosts)
     return broker

@@ -6,6 +6,7 @@ from typing import Final
 
 from sidecar.daemon.cmdline.given import Source
 from sidecar.daemon.cmdline.settings import ClientSettings
+from sidecar.net.client.addressrules import AddressRules
 from sidecar.rpc.ejection import EjectionLimits
 
 #: Connections to one node where the flag is 0, as go-micro's services set it.
@@ -23,6 +24,7 @@ def client(given: Source) -> ClientSettings:
         max_waiting=given["client_max_waiting"],
         selector=given["selector"],
         any_address=given["rpc_any_address"],
+        rules=AddressRules(given["allow_addresses"] or ()),
         retry_share=given["retry_budget"] / 100,
         ejection=EjectionLimits(
             failures=given["eject_failures"],

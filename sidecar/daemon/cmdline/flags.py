@@ -292,6 +292,14 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "PERCENT",
             ),
             _switch("rpc_any_address", "let a call name any address, not only a registered node's"),
+            Flag(
+                "allow_addresses",
+                parsers.networks,
+                "",
+                "addresses or networks that nodes may have though they are refused: link-local, a cloud's metadata,"
+                " multicast, broadcast, reserved, unspecified",
+                "NETWORKS",
+            ),
         ),
     ),
     (

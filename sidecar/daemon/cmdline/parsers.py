@@ -11,6 +11,7 @@ from attrs import frozen
 
 from sidecar.daemon.cmdline.settings import EndpointPort, TcpPort
 from sidecar.daemon.logs.levels import Levels
+from sidecar.net.client.addressrules import Network, network
 from sidecar.wire import durations, sizes
 from sidecar.wire.fields import is_host
 
@@ -147,6 +148,18 @@ def host_names(given: str) -> tuple[str, ...]:
             raise ValueError(f"{item!r} is no host name; write micro.example.com, *.example.com, or * (without a port)")
         found.append(item.lower())
     return tuple(found)
+
+
+def networks(given: str) -> tuple[Network, ...]:
+    """IP addresses and networks: ``169.254.10.0/24,fe80::/10``."""
+    return tuple(map(_network, listed(given)))
+
+
+def _network(item: str) -> Network:
+    try:
+        return network(item)
+    except ValueError:
+        raise ValueError(f"{item!r} is no IP address or network; write 169.254.10.5 or 169.254.10.0/24") from None
 
 
 def web_url(given: str) -> str:

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from sidecar.daemon.logs.levels import Levels
 from sidecar.model import EMPTY, BackendOptions, Endpoint
+from sidecar.net.client.addressrules import NONE_ALLOWED, AddressRules
 from sidecar.rpc.ejection import USUAL, EjectionLimits
 
 #: The port of the original, on loopback: nobody is served whom the operator did not invite.
@@ -85,6 +86,7 @@ class ClientSettings:
     :ivar pool_ttl: seconds that a connection may idle.
     :ivar max_waiting: calls that may wait for a connection to one node; the next one is refused.
     :ivar any_address: whether ``address`` of a call may be one that no registered node has.
+    :ivar rules: which addresses of nodes may be connected to.
     """
 
     request_timeout: float = 5.0
@@ -95,6 +97,7 @@ class ClientSettings:
     max_waiting: int = 1024
     selector: str = "random"
     any_address: bool = False
+    rules: AddressRules = NONE_ALLOWED
     retry_share: float = 0.2
     ejection: EjectionLimits = USUAL
 

@@ -13,7 +13,9 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sidecar.net.client.addressrules import AddressRules
 from sidecar.net.client.resolver import CachingResolver
+from sidecar.net.errors import AddressRefused
 from sidecar.net.reactor import eager
 
 #: Seconds after which the next address is tried beside one that says nothing (RFC 8305, 5).
@@ -25,14 +27,22 @@ def is_address(host: str) -> bool:
     return isIPAddress(host) or isIPv6Address(host)
 
 
-def connect(reactor: Any, host: str, port: int, factory: ClientFactory[Any], timeout: float) -> IConnector:
+def connect(
+    reactor: Any,
+    host: str,
+    port: int,
+    factory: ClientFactory[Any],
+    timeout: float,
+    rules: AddressRules | None = None,
+) -> IConnector:
     """Connect, with eager writes where the reactor can.
 
     :param host: a name, or an address without brackets. :param timeout: seconds for looking up and connecting together.
+    :param rules: judge the address, of a name each of those that it has now; None where the operator named the host.
     """
-    if is_address(host):
+    if is_address(host) and (rules is None or rules.refusal(host) is None):
         return eager.connect(reactor, host, port, factory, timeout)
-    connector = NameConnector(reactor, host, port, factory, timeout)
+    connector = NameConnector(reactor, host, port, factory, timeout, rules)
     connector.connect()
     return connector
 
@@ -44,7 +54,17 @@ class NameConnector:
     The first connection is used and the other attempts are given up (happy eyeballs, RFC 8305).
     """
 
-    def __init__(self, reactor: Any, host: str, port: int, factory: ClientFactory[Any], timeout: float) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        host: str,
+        port: int,
+        factory: ClientFactory[Any],
+        timeout: float,
+        rules: AddressRules | None = None,
+    ) -> None:
+        self._rules = rules
+        self._starting = True
         self.host = host
         self.port = port
         self._reactor = reactor
@@ -66,7 +86,12 @@ class NameConnector:
         self._factory.doStart()
         self._factory.startedConnecting(self)
         self._late = self._reactor.callLater(self._timeout, self._expired)
-        self._reactor.nameResolver.resolveHostName(self, self.host, self.port)
+        refusal = None if self._rules is None else self._rules.refusal(self.host)
+        if refusal is not None:
+            self._fail(AddressRefused(f"its address {refusal}"))
+        else:
+            self._reactor.nameResolver.resolveHostName(self, self.host, self.port)
+        self._starting = False
 
     def disconnect(self) -> None:
         if self._connection is not None:
@@ -95,6 +120,13 @@ class NameConnector:
         if not self._found:
             self._fail(DNSLookupError(f"the name {self.host} is not known, or nobody could be asked"))
             return
+        if self._rules is not None:
+            refusals = {each.host: self._rules.refusal(each.host) for each in self._found}
+            self._found = [each for each in self._found if refusals[each.host] is None]
+            if not self._found:
+                refusal = next(each for each in refusals.values() if each is not None)
+                self._fail(AddressRefused(f"the address of {self.host}, {refusal}"))
+                return
         self._found = _alternating(self._found)
         self._next()
 
@@ -156,10 +188,18 @@ class NameConnector:
             self._fail(self._error or TimeoutError())
 
     def _fail(self, error: Exception) -> None:
-        if not self._over:
-            self._end()
-            self._factory.clientConnectionFailed(self, Failure(error))
-            self._factory.doStop()
+        if self._over:
+            return
+        self._end()
+        if self._starting:
+            # Whoever connects has not got the connector yet that this is about.
+            self._reactor.callLater(0, self._tell, error)
+        else:
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        self._factory.clientConnectionFailed(self, Failure(error))
+        self._factory.doStop()
 
     def _end(self) -> None:
         self._over = True

@@ -16,6 +16,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from sidecar.net.client import connector
+from sidecar.net.client.addressrules import AddressRules
 from sidecar.net.client.quickack import acknowledge
 from sidecar.net.client.tls import TrustPolicy
 from sidecar.net.errors import RequestFailed
@@ -33,13 +34,14 @@ class ClientEndpoints:
 
     _reactor: Any
     _policy: TrustPolicy
+    _rules: AddressRules | None = None
 
     def endpointForURI(self, uri: URI) -> _Endpoint:
         if not 0 < uri.port < 65536:
             raise RequestFailed(f"there is no port {uri.port}; ports go from 1 to 65535")
         host = uri.host.decode("ascii")
         bare = host[1:-1] if host.startswith("[") else host
-        where: Any = endpoint(self._reactor, bare, uri.port)
+        where: Any = endpoint(self._reactor, bare, uri.port, self._rules)
         if uri.scheme == b"https":
             where = wrapClientTLS(self._policy.creatorForNetloc(bare.encode("ascii"), uri.port), where)
         elif uri.scheme != b"http":
@@ -47,9 +49,12 @@ class ClientEndpoints:
         return _Endpoint(self._reactor, where)
 
 
-def endpoint(reactor: Any, host: str, port: int) -> interfaces.IStreamClientEndpoint:
-    """Where to connect to. :param host: a name, or an address without brackets."""
-    return _HostEndpoint(reactor, host, port)
+def endpoint(reactor: Any, host: str, port: int, rules: AddressRules | None = None) -> interfaces.IStreamClientEndpoint:
+    """Where to connect to.
+
+    :param host: a name, or an address without brackets. :param rules: judge it; None where the operator named it.
+    """
+    return _HostEndpoint(reactor, host, port, rules)
 
 
 @implementer(interfaces.IStreamClientEndpoint)
@@ -60,10 +65,13 @@ class _HostEndpoint:
     _reactor: Any
     _host: str
     _port: int
+    _rules: AddressRules | None
 
     def connect(self, protocolFactory: interfaces.IProtocolFactory) -> defer.Deferred[interfaces.IProtocol]:
         connecting = _Connecting(protocolFactory)
-        connecting.connector = connector.connect(self._reactor, self._host, self._port, connecting, _PATIENCE)
+        connecting.connector = connector.connect(
+            self._reactor, self._host, self._port, connecting, _PATIENCE, self._rules
+        )
         return connecting.done
 
 

@@ -18,6 +18,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from sidecar.net.client import urls
+from sidecar.net.client.addressrules import AddressRules
 from sidecar.net.client.endpoints import ClientEndpoints
 from sidecar.net.client.tls import TrustOptions, TrustPolicy
 from sidecar.net.errors import RequestFailed, RequestTimeout
@@ -59,6 +60,7 @@ class Fetcher:
     :ivar tls: whom to trust on ``https`` URLs; None is the system's trust.
     :ivar idle: connections kept open a host for the next request.
     :ivar agent: makes the connections in place of our own, None for our own.
+    :ivar rules: judge the addresses of hosts that others name; None where the operator names them.
     """
 
     _reactor: Any
@@ -67,6 +69,7 @@ class Fetcher:
     tls: TrustOptions | None = None
     idle: int = 4
     agent: IAgent | None = None
+    rules: AddressRules | None = None
     _pool: client.HTTPConnectionPool = field(init=False)
     _http: IAgent = field(init=False)
     _cookies: CookieJar = field(init=False)
@@ -77,7 +80,7 @@ class Fetcher:
         self._pool.cachedConnectionTimeout = _IDLE_SECONDS
         agent = self.agent
         if agent is None:
-            endpoints = ClientEndpoints(self._reactor, TrustPolicy(self.tls or TrustOptions()))
+            endpoints = ClientEndpoints(self._reactor, TrustPolicy(self.tls or TrustOptions()), self.rules)
             agent = client.Agent.usingEndpointFactory(self._reactor, endpoints, self._pool)
         self._http = agent
         # Nothing that we talk to keeps a session, so no cookie is taken.

@@ -33,7 +33,12 @@ class GrpcTransport(service.Service):
     """Unary calls over gRPC, and the HTTP/2 streams that gRPC's own streams need."""
 
     def __init__(
-        self, reactor: Any, max_body: int, limits: Http2Limits | None = None, connect_timeout: float = CONNECT
+        self,
+        reactor: Any,
+        max_body: int,
+        limits: Http2Limits | None = None,
+        connect_timeout: float = CONNECT,
+        connect: Callable[..., IConnector] = connect,
     ) -> None:
         """:param reactor: connects and keeps time. :param max_body: bytes of the largest message either way.
         :param connect_timeout: seconds at most; shorter than a call's, so that another node can be tried."""
@@ -42,7 +47,7 @@ class GrpcTransport(service.Service):
         self.seconds: Callable[[], float] = reactor.seconds
         self._limits = limits or Http2Limits()
         self._times = ConnectTimes(connect_timeout)
-        self._connect: Callable[..., IConnector] = connect
+        self._connect = connect
         self._destinations: dict[str, _Destination] = {}
         self._connections: set[Http2Connection] = set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -29,19 +30,28 @@ CONNECT = 2.0
 class MucpStreams:
     """Opens streams in go-micro's own protocol."""
 
-    def __init__(self, reactor: Any, max_body: int, prefix: str, patience: float = 5.0) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        max_body: int,
+        prefix: str,
+        patience: float = 5.0,
+        connect: Callable[..., IConnector] = connect,
+    ) -> None:
         """:param max_body: bytes of the largest message from a node.
         :param prefix: makes our stream ids unlike those of any other process.
         :param patience: seconds of silence after our end that end the stream: no server of this protocol tells its own
             end then, and all of them still answer."""
         self._reactor = reactor
+        self._connect = connect
         self._patience = patience
         self._max_body = max_body
         self._ids = (f"{prefix}-{number}" for number in count(1))
 
     def open(self, node: Node, call: Call, listener: IStreamListener) -> Deferred[IStream]:
         writer = streams.Writer(node.hostport, call, next(self._ids))
-        return _MucpStream(self._reactor, self._patience, writer, listener).connect(node, self._max_body)
+        stream = _MucpStream(self._reactor, self._connect, self._patience, writer, listener)
+        return stream.connect(node, self._max_body)
 
 
 @implementer(IStream)
@@ -50,6 +60,7 @@ class _MucpStream:
     """One stream."""
 
     _reactor: Any
+    _dial: Callable[..., IConnector]
     _patience: float
     _writer: streams.Writer
     _listener: IStreamListener
@@ -60,7 +71,7 @@ class _MucpStream:
     def connect(self, node: Node, max_body: int) -> Deferred[IStream]:
         connection = DuplexConnection(self._received, self._lost, max_body)
         connecting = _Connecting(connection, self._connected)
-        connecting.connector = connect(self._reactor, node.address, node.port, connecting, CONNECT)
+        connecting.connector = self._dial(self._reactor, node.address, node.port, connecting, CONNECT)
         return connecting.connected
 
     def send(self, payload: bytes) -> None:

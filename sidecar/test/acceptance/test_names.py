@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ HOSTS = """
 127.0.0.100 several
 127.0.0.101 several
 127.0.0.1 several
+169.254.169.254 metadata
 """
 #: One look-up takes two minutes.
 SILENT = "nameserver 127.0.0.53\noptions timeout:30 attempts:4\n"
@@ -44,8 +46,10 @@ class NamesTests(SynchronousTestCase):
         self.addCleanup(self.silent.close)
         self.silent.bind(("127.0.0.53", 53))
         self.checks: list[str] = []
+        self.calls = 0
 
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        self.calls += path != "/healthy"
         if path == "/healthy":
             self.checks.append(headers["host"])
             return 200, b"ok"
@@ -110,6 +114,31 @@ class NamesTests(SynchronousTestCase):
             self.assertIn(f"{host}:{port}", self.checks)
             self.assertEqual(self.call(daemon, "app"), 200)
             daemon.stop()
+
+    def test_metadata(self) -> None:
+        """A cloud's metadata is no node in any spelling, and is never connected to; unless that is allowed."""
+        subprocess.run([*self.space.prefix, "ip", "address", "add", "169.254.169.254/32", "dev", "lo"], check=True)
+        port = self.app("169.254.169.254")
+        daemon = self.daemon("--rpc_any_address")
+        for host in ("169.254.169.254", "2852039166", "0xa9fea9fe", "[::ffff:169.254.169.254]"):
+            node = {"id": "a-1", "address": host, "port": port}
+            answer = self.ask(daemon, "POST", "/registry", {"name": "a", "nodes": [node]})
+            self.assertEqual(answer.status, 400, host)
+            self.assertIn(b"nodes[0].address: ", answer.body)
+            self.assertIn(b"--allow_addresses", answer.body)
+            call = {"service": "a", "method": "A.B", "request": {}, "address": f"{host}:{port}"}
+            answer = self.ask(daemon, "POST", "/rpc", call)
+            self.assertGreaterEqual(answer.status, 400, host)
+            self.assertNotIn(b"ok", answer.body)
+        for protocol in ("mucp", "http", "grpc"):
+            self.register(daemon, protocol, "metadata", port, protocol)
+            self.assertEqual(self.call(daemon, protocol), 502)
+        self.assertEqual(self.calls, 0)
+        daemon.stop()
+        daemon = self.daemon("--allow_addresses=169.254.169.0/24")
+        self.register(daemon, "a", "0xa9fea9fe", port)
+        self.register(daemon, "b", "metadata", port)
+        self.assertEqual([self.call(daemon, "a"), self.call(daemon, "b")], [200, 200])
 
     def test_silence(self) -> None:
         """While nobody answers for hundreds of names, an app with a name that is known is called, checked and stays

@@ -127,8 +127,8 @@ class SeedTests(SeedCase):
         self.assertEqual(found["nodes"], [node])
 
     def test_discovery_of_any_address(self) -> None:
-        """The README's own node listens on ``[::]``, and is shown so."""
-        daemon = self.run_sidecar("micro sidecar")
+        """The README's own node listens on ``[::]``, and is shown so, where such nodes are allowed."""
+        daemon = self.run_sidecar("micro sidecar --allow_addresses=::")
         body = b'{"name":"go.micro.srv.example","nodes":[{"id":"x","address":"[::]","port":60728}]}'
         self.assertEqual(daemon.request("POST", "/registry", body).status, 200)
         self.assertEqual(self.json(daemon, DESCRIBE)["nodes"], [{"id": "x", "address": "[::]", "port": 60728}])

@@ -199,6 +199,14 @@ class WritingTests(RegistryCase):
         self.assertEqual(heard.json["nodes"][0]["id"], "foo-made")
         self.assertEqual(self.get("?service=foo").json["nodes"][0]["id"], "foo-made")
 
+    def test_post_of_addresses_that_are_refused(self) -> None:
+        """A node at an address that is nobody's to connect to is refused by its path, and nothing is kept."""
+        body = b'{"name":"foo","nodes":[{"address":"h:1"},{"id":"x","address":"0xa9fea9fe:80"}]}'
+        heard = self.ask("POST", "/registry", body)
+        self.assertEqual(heard.status, 400)
+        self.assertIn("nodes[1].address: 0xa9fea9fe (169.254.169.254) is link-local", heard.json["detail"])
+        self.assertEqual(self.get("?service=foo").status, 404)
+
     def test_body_is_read_raw(self) -> None:
         """A body that curl calls a form is read as the JSON that it is, and never as parameters."""
         form = {"Content-Type": "application/x-www-form-urlencoded"}

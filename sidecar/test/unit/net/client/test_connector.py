@@ -12,7 +12,9 @@ from twisted.internet.protocol import ClientFactory, Protocol, ServerFactory, co
 from twisted.trial.unittest import TestCase
 
 from sidecar.net.client import connector
+from sidecar.net.client.addressrules import AddressRules
 from sidecar.net.client.endpoints import endpoint
+from sidecar.net.errors import AddressRefused
 from sidecar.test.doubles.names import NamedReactor
 
 reactor: Any = installed  # a module to mypy
@@ -155,6 +157,24 @@ class ConnectTests(TestCase):
         hole = self.black_hole(port := self.listen("127.0.0.1"))
         connector.connect(NamedReactor([hole]), "app", port, self.factory, 30).disconnect()
         await self.assertFailure(self.factory.done, UserError)
+
+    async def test_rules(self) -> None:
+        """Nobody is connected to at an address that is refused, named or not; of several, those that are not are."""
+        rules = AddressRules()
+        for host, found in (("169.254.169.254", []), ("0xa9fea9fe", []), ("app", ["169.254.169.254", "fe80::1"])):
+            self.factory = Connecting()
+            connector.connect(NamedReactor(found), host, 80, self.factory, 30, rules)
+            self.assertFalse(self.factory.done.called, "told before the connector was given")
+            error = await self.assertFailure(self.factory.done, AddressRefused)
+            self.assertIn("--allow_addresses", str(error))
+        self.factory = Connecting()
+        port = self.listen("127.0.0.1")
+        connecting = connector.connect(
+            NamedReactor(["169.254.169.254", "127.0.0.1"]), "app", port, self.factory, 30, rules
+        )
+        self.assertEqual(await self.factory.done, "127.0.0.1")
+        reactor.callLater(0, connecting.disconnect)
+        await self.factory.lost
 
     async def test_endpoint(self) -> None:
         """The same as an endpoint, which can be cancelled."""
