@@ -127,5 +127,9 @@ class ConfigError(SidecarError):
     """A setting that cannot work. Raised before any port opens."""
 
 
+class UnsafeSetting(ConfigError):
+    """Settings that would open what is meant for few to everybody, and that nobody said to be meant so."""
+
+
 class ShuttingDown(SidecarError):
     """We are leaving: no new work."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import secrets
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from attrs import define
 from twisted.application import service
 from twisted.internet.defer import Deferred
 
-from sidecar.daemon import activation, backends, listening
+from sidecar.daemon import backends, exposure, listening
 from sidecar.daemon.appchecks import CheckMaker
 from sidecar.daemon.cmdline.kinds import node_id
 from sidecar.daemon.cmdline.settings import Settings, TcpPort
@@ -123,8 +122,9 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     :param reload: reads the settings again and applies them; gives what needs a restart. None where nobody can.
     :raises ConfigError: something in the settings cannot work; nothing was registered yet.
     """
-    certificates = _certificates(settings)
-    listener = listening.bind(settings.listen, certificates, reactor, activation.api_socket(os.environ))
+    if settings.access.tokens or settings.access.roles:
+        raise ConfigError("--auth_tokens and --auth_roles are not served yet")
+    listener = exposure.open_port(settings, reactor)
     registry = backends.registries(settings, reactor)
     broker = backends.broker(settings, reactor, registry)
 
@@ -210,7 +210,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         settings=settings,
         service=whole,
         listener=listener,
-        certificates=certificates,
+        certificates=listener.certificates,
         registry=registry,
         broker=broker,
         selector=selector,
@@ -244,16 +244,6 @@ class Drain(service.Service):
     def stopService(self) -> Deferred[None]:
         super().stopService()
         return self.drain(self.patience)
-
-
-def _certificates(settings: Settings) -> listening.ICertificates | None:
-    if not settings.tls.enabled:
-        return None
-    # Imported here: OpenSSL costs a tenth of a second that nobody without TLS should pay.
-    from sidecar.daemon.certificates import Certificates
-
-    read: listening.ICertificates = Certificates(settings.tls)
-    return read
 
 
 def _limits(settings: Settings) -> HTTPLimits:

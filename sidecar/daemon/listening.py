@@ -54,7 +54,7 @@ class BoundPort:
     """A port that is ours and does not accept yet.
 
     :ivar host: the IP address that it is bound to; "" where it is not a TCP port.
-    :ivar port: its number, 0 where it is not a TCP port.
+    :ivar port: its number, 0 where it is not a TCP port or is an endpoint's.
     :ivar url: how it is reached, for the log.
     :ivar certificates: the TLS that it speaks, or None.
     """
@@ -69,6 +69,7 @@ class BoundPort:
             self._describe(bound, scheme)
         else:
             self.url = bound.url(scheme)
+            self.host = str(getattr(bound.port.getHost(), "host", ""))
 
     def _describe(self, bound: socket.socket, scheme: str) -> None:
         if bound.family == socket.AF_UNIX:

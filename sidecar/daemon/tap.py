@@ -14,11 +14,12 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from sidecar import __version__
+from sidecar.daemon import exposure
 from sidecar.daemon.cmdline import options
 from sidecar.daemon.cmdline.sources import printable
 from sidecar.daemon.signals import Signals
 from sidecar.daemon.systemd import Notifier
-from sidecar.errors import ConfigError
+from sidecar.errors import ConfigError, UnsafeSetting
 from sidecar.net.reactor.epoll import ensure
 from sidecar.redaction import redacted
 
@@ -94,8 +95,9 @@ def make(parsed: options.Options, reactor: Any) -> Root:
     try:
         root.daemon = assemble(parsed.settings, reactor, root.read_again)
     except ConfigError as error:
-        exit_with(CANNOT_START, parsed.words.of(str(error)))
-    for warning in parsed.warnings:
+        wrong = WRONG_USAGE if isinstance(error, UnsafeSetting) else CANNOT_START
+        exit_with(wrong, parsed.words.of(str(error)))
+    for warning in (*parsed.warnings, *exposure.warnings(parsed.settings, root.daemon.listener.host)):
         root.log.warn("{warning}", warning=warning)
     root.notifier.status = root.daemon.status
     root.daemon.service.setServiceParent(root)

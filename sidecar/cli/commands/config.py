@@ -9,9 +9,11 @@ from twisted.python import usage
 from sidecar.cli import output
 from sidecar.cli.arguments import Wrong
 from sidecar.cli.invocation import Invocation
+from sidecar.daemon import exposure
 from sidecar.daemon.cmdline.flags import FLAGS
 from sidecar.daemon.cmdline.options import Options, TextAsked
 from sidecar.daemon.cmdline.sources import printable
+from sidecar.errors import UnsafeSetting
 from sidecar.redaction import redacted
 
 
@@ -20,7 +22,8 @@ def check_config(invocation: Invocation) -> int:
     options = Options(dict(invocation.arguments.environ), program="micro check-config")
     try:
         options.parseOptions(invocation.arguments.passed)
-    except usage.UsageError as error:
+        exposure.check(options.settings)
+    except (usage.UsageError, UnsafeSetting) as error:
         raise Wrong(redacted(str(error))) from None
     except TextAsked as asked:
         raise Wrong(asked.text) from None

@@ -14,6 +14,7 @@ from sidecar.daemon.cmdline.parsers import HostPort
 from sidecar.daemon.cmdline.settings import (
     DEFAULT_HOST,
     DEFAULT_PORT,
+    AccessSettings,
     BrokerSettings,
     EndpointPort,
     HttpSettings,
@@ -34,6 +35,13 @@ def settings(given: Source, tables: tuple[ConfigTable, ...] = ()) -> Settings:
         listen=ListenSettings(_where(given)),
         tls=_tls(given),
         log=LogSettings(given["log_format"], given["log_level"], given.is_given("log_format"), given["access_log"]),
+        access=AccessSettings(
+            tokens=given.text("auth_tokens"),
+            roles=given.text("auth_roles"),
+            insecure_listen=given["insecure_listen"],
+            socket_mode=given["socket_mode"],
+            socket_group=given.text("socket_group"),
+        ),
         http=HttpSettings(
             channel=given["http_channel"],
             max_header=given["max_header"],

@@ -123,6 +123,33 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
         ),
     ),
     (
+        "Who may do what",
+        (
+            Flag(
+                "auth_tokens",
+                parsers.text,
+                "",
+                "file of the tokens that callers show, which `micro token` writes; with it, each needs a role for what"
+                " it does",
+                "FILE",
+            ),
+            Flag(
+                "auth_roles",
+                parsers.text,
+                "",
+                "TOML file that gives roles to users and groups of a Unix socket (uid:1000) and to client certificates"
+                " (san:uri:..., san:dns:...)",
+                "FILE",
+            ),
+            Flag("socket_mode", parsers.file_mode, "", "permissions of a Unix socket, such as 0660", "MODE"),
+            Flag("socket_group", parsers.text, "", "group of a Unix socket", "GROUP"),
+            _switch(
+                "insecure_listen",
+                "let the API listen where other machines reach it without --auth_tokens or --tls_client_ca_file",
+            ),
+        ),
+    ),
+    (
         "TLS",
         (
             _switch("enable_tls", "serve HTTPS; giving a certificate and a key means it too"),

@@ -35,6 +35,13 @@ def text(given: str) -> str:
     return given
 
 
+def file_mode(given: str) -> int:
+    """Permissions in octal digits."""
+    if not re.fullmatch(r"0?o?[0-7]{3}", given):
+        raise ValueError("write permissions in octal, such as 0660")
+    return int(given[-3:], 8)
+
+
 def boolean(given: str) -> bool:
     word = given.strip().lower()
     if word not in _TRUE | _FALSE:

@@ -60,6 +60,24 @@ class TlsSettings:
 
 
 @frozen
+class AccessSettings:
+    """Who may do what.
+
+    :ivar tokens: path of the file of tokens, "" for none. :ivar roles: path of the file that gives roles to users,
+        groups and certificates, "" for none.
+    :ivar insecure_listen: the API's port may be public without either.
+    :ivar socket_mode: permissions of a Unix socket, or None for the endpoint's own. :ivar socket_group: its group, a
+        name or a number, "" for ours.
+    """
+
+    tokens: str = ""
+    roles: str = ""
+    insecure_listen: bool = False
+    socket_mode: int | None = None
+    socket_group: str = ""
+
+
+@frozen
 class HttpSettings:
     """The limits of the HTTP server.
 
@@ -226,6 +244,7 @@ class Settings:
 
     listen: ListenSettings = ListenSettings()
     tls: TlsSettings = TlsSettings()
+    access: AccessSettings = AccessSettings()
     http: HttpSettings = HttpSettings()
     client: ClientSettings = ClientSettings()
     registry: RegistrySettings = RegistrySettings()
