@@ -59,6 +59,10 @@ class EngineUnavailable(DependencyError):
     """The registry or broker engine cannot be reached, so a write was refused. Nothing was kept."""
 
 
+class StorageFailed(DependencyError):
+    """What has to survive a restart cannot be written to the disk, so a write was refused. Nothing was kept."""
+
+
 class NoSubscriber(DependencyError):
     """Nobody is subscribed to a message that was to reach somebody."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 from twisted.application import service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore, maybeDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -92,6 +92,47 @@ class PeriodicService(service.Service):
 
     def _done(self, _: object) -> None:
         self._pending = None
+
+
+class PauseDetector(service.Service):
+    """Notices that this process did not run for a while: it was stopped, or the whole machine was.
+
+    It looks twice a second, so whoever finds something overdue asks it first whether there was a pause.
+
+    :ivar paused: told of each pause, with its seconds.
+    """
+
+    #: Seconds between looks, and how late one must be to be a pause.
+    INTERVAL, LATE = 0.5, 2.0
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.paused: Callable[[float], object] = lambda seconds: None
+        self._clock = clock
+        self._looked = 0.0
+        self._timer: IDelayedCall | None = None
+
+    def startService(self) -> None:
+        super().startService()
+        self._looked = self._clock.seconds()
+        self._timer = self._clock.callLater(self.INTERVAL, self._tick)
+
+    def stopService(self) -> None:
+        super().stopService()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def look(self) -> None:
+        """Tell of a pause, if there was one since the last look."""
+        if not self.running:
+            return
+        now = self._clock.seconds()
+        before, self._looked = self._looked, now
+        if now - before > self.INTERVAL + self.LATE:
+            self.paused(now - before)
+
+    def _tick(self) -> None:
+        self._timer = self._clock.callLater(self.INTERVAL, self._tick)
+        self.look()
 
 
 @define(eq=False)

@@ -346,6 +346,7 @@ class BackendOptions:
     :ivar interface: the IP address of the interface to multicast on, "" for the default one.
     :ivar listen: ``host:port`` of a listener that the backend opens itself (the HTTP broker), "" for loopback.
     :ivar registry: the registry in use, given to brokers only.
+    :ivar store: where the embedded registry keeps what a restart is to find, None for nowhere.
     :ivar max_body: bytes of the largest message or answer to take.
     :ivar kind: the name of the backend's entry point, as in ``--registry=``.
     :ivar rules: judge the addresses that peers are registered with, given to brokers only; None for any.
@@ -366,6 +367,7 @@ class BackendOptions:
     interface: str = ""
     listen: str = ""
     registry: Any = None
+    store: Any = None
     max_body: int = 4 * 1024 * 1024
     kind: str = "memory"
     hosts: tuple[str, ...] = ()

@@ -68,6 +68,7 @@ STATUSES: Mapping[type[BaseException], HTTPStatus] = {
     errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NoSubscriber: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EngineUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StorageFailed: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.ShuttingDown: HTTPStatus.SERVICE_UNAVAILABLE,
     AppUnhealthy: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.CallTimeout: HTTPStatus.GATEWAY_TIMEOUT,

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from sidecar.lifecycle import PauseDetector
 from sidecar.model import ANONYMOUS, BackendOptions, Change, Node, Service
 from sidecar.registry.memory import MemoryRegistry, build
 from sidecar.test.contracts.registry import RegistryContract, a_service
@@ -86,3 +87,56 @@ class Expiry(SynchronousTestCase):
         """The backend's factory takes the reactor as its clock."""
         registry = build(BackendOptions(reactor=self.clock))
         self.assertEqual(registry.state().kind, "memory")
+
+
+class Pauses(SynchronousTestCase):
+    """This process did not run for a while."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.registry = MemoryRegistry(self.clock, pauses=PauseDetector(self.clock))
+        self.registry.startService()
+        self.addCleanup(self.registry.stopService)
+
+    def pass_time(self, seconds: float) -> None:
+        for _ in range(round(seconds / 0.25)):
+            self.clock.advance(0.25)
+
+    def names(self) -> tuple[str, ...]:
+        return self.successResultOf(self.registry.list())
+
+    def test_grace(self) -> None:
+        """What ran out while nobody could renew stays for half its TTL, a second at least, and goes then."""
+        self.registry.register(a_service("brief"), 1.0, ANONYMOUS)
+        self.registry.register(a_service("long"), 20.0, ANONYMOUS)
+        self.registry.register(a_service("lasting"), 3600.0, ANONYMOUS)
+        self.clock.advance(60)
+        self.assertEqual(self.names(), ("brief", "lasting", "long"))
+        self.pass_time(1.25)
+        self.assertEqual(self.names(), ("lasting", "long"))
+        self.pass_time(9)
+        self.assertEqual(self.names(), ("lasting",))
+
+    def test_asked_first(self) -> None:
+        """So it is where somebody asks before any timer of ours runs."""
+        self.registry.register(a_service("brief"), 2.0, ANONYMOUS)
+        self.clock.rightNow += 60  # the moment after it runs again
+        self.assertEqual(self.names(), ("brief",))
+
+    def test_renewed(self) -> None:
+        """Whoever renews within the grace stays."""
+        service = a_service("brief")
+        self.registry.register(service, 2.0, ANONYMOUS)
+        self.clock.advance(60)
+        self.pass_time(0.5)
+        self.registry.register(service, 2.0, ANONYMOUS)
+        self.pass_time(1.75)
+        self.assertEqual(self.names(), ("brief",))
+        self.pass_time(0.5)
+        self.assertEqual(self.names(), ())
+
+    def test_no_pause(self) -> None:
+        """While it runs nothing is late: a TTL is exact."""
+        self.registry.register(a_service("brief"), 2.0, ANONYMOUS)
+        self.pass_time(2.0)
+        self.assertEqual(self.names(), ())
