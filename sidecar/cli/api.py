@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from sidecar.cli.connecting import HttpConnection, HttpsConnection
 from sidecar.cli.table import FAULT, NOT_FOUND, TIMED_OUT, UNAVAILABLE, USAGE
 from sidecar.redaction import redacted
 
@@ -210,8 +211,8 @@ class Api:
         if self.unix:
             return _UnixConnection(self.unix, timeout)
         if self.secure:
-            return http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=self.trust.context())
-        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+            return HttpsConnection(self.host, self.port, timeout=timeout, context=self.trust.context())
+        return HttpConnection(self.host, self.port, timeout=timeout)
 
 
 class _UnixConnection(http.client.HTTPConnection):

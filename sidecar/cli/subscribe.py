@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from sidecar.cli.api import Api, Failed
 from sidecar.cli.output import visible
 from sidecar.cli.table import BROKEN_PIPE, FAULT, UNAVAILABLE
+from sidecar.net.client.resolver import CachingResolver
 from sidecar.websocket.client import Ended, ListeningClient, listen
 
 #: Seconds before the first and the last of many attempts to connect again.
@@ -148,6 +149,7 @@ def subscribe(api: Api, wanted: Wanted) -> int:
     from twisted.internet import reactor as installed
 
     reactor: Any = installed  # a module to mypy
+    CachingResolver(reactor).install()
     subscriber = PrintingSubscriber(reactor, api, wanted)
     reactor.callWhenRunning(subscriber.connect)
     reactor.addSystemEventTrigger("before", "shutdown", subscriber.leave)

@@ -21,6 +21,8 @@ MAX_NAME = 512
 #: Characters of the longest host name.
 _MAX_HOST = 253
 _HOST_NAME = re.compile(r"[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63})*\.?")
+#: An IPv4 address, or what was meant as one: no name server knows 999.1.1.1.
+_DOTTED_NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)+\.?")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]+(%[0-9A-Za-z._-]+)?")
 
 
@@ -146,12 +148,29 @@ def is_host(text: str) -> bool:
     :source: RFC 1034 3.1 for the lengths
     """
     if ":" not in text:
-        return len(text) <= _MAX_HOST and _HOST_NAME.fullmatch(text) is not None
+        if len(text) > _MAX_HOST or _HOST_NAME.fullmatch(text) is None:
+            return False
+        return _DOTTED_NUMBERS.fullmatch(text) is None or _is_ipv4(text)
     try:
         IPv6Address(text)
     except ValueError:
         return False
     return _IPV6.fullmatch(text) is not None
+
+
+def _is_ipv4(text: str) -> bool:
+    """Whether the system reads it as one: 127.1 and 0177.0.0.1 are. :param text: decimal digits and dots.
+
+    :source: inet_aton(3): the last part takes the bytes that are left, and a zero ahead means octal
+    """
+    parts = text.rstrip(".").split(".")
+    if len(parts) > 4 or any(len(part) > 12 for part in parts):
+        return False
+    try:
+        numbers = [int(part, 8 if part.startswith("0") else 10) for part in parts]
+    except ValueError:
+        return False
+    return all(number < 256 for number in numbers[:-1]) and numbers[-1] < 256 ** (5 - len(parts))
 
 
 def _split(host: str) -> tuple[str, str] | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from sidecar.cli.connecting import connect
 from sidecar.cli.doctor import network
 from sidecar.cli.doctor.backends import clock
 from sidecar.cli.doctor.diagnosis import Diagnosis, fault, ok, warning
@@ -46,7 +46,7 @@ def protocol(host: str, port: int) -> str:
             if answer.status == 200 and isinstance(told, dict) and {"result", "error"} & set(told) and "id" in told:
                 return "jsonrpc"
         return "http"
-    with suppress(OSError), socket.create_connection((host, port), network.PATIENCE) as peer:
+    with suppress(OSError), connect(host, port, network.PATIENCE) as peer:
         peer.settimeout(network.PATIENCE)
         peer.sendall(_PREFACE)
         # The first frame of an HTTP/2 server is SETTINGS (type 4).

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
+from sidecar.cli.connecting import connect
 from sidecar.cli.doctor import network
 from sidecar.cli.doctor.diagnosis import Diagnosis, fault, ok, warning
 from sidecar.model import BackendOptions
@@ -134,7 +134,7 @@ def _json(answer: network.Answered) -> object:
 
 
 def _first_line(host: str, port: int, say: bytes, tls: ssl.SSLContext | None = None) -> bytes:
-    with socket.create_connection((host, port), network.PATIENCE) as plain:
+    with connect(host, port, network.PATIENCE) as plain:
         plain.settimeout(network.PATIENCE)
         peer = tls.wrap_socket(plain, server_hostname=host) if tls is not None else plain
         if say:

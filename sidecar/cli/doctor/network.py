@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from sidecar.cli.connecting import HttpConnection, HttpsConnection, connect
+
 #: Seconds that any one question may take.
 PATIENCE = 3.0
 #: Seconds by which two clocks may differ without anybody noticing.
@@ -42,9 +44,9 @@ def get(
 ) -> Answered:
     """One HTTP request. :raises OSError: it was not answered; with the reason."""
     connection = (
-        http.client.HTTPSConnection(host, port, timeout=PATIENCE, context=tls)
+        HttpsConnection(host, port, timeout=PATIENCE, context=tls)
         if tls is not None
-        else http.client.HTTPConnection(host, port, timeout=PATIENCE)
+        else HttpConnection(host, port, timeout=PATIENCE)
     )
     try:
         connection.request(method, path, body, {"User-Agent": "micro-doctor", **(headers or {})})
@@ -82,7 +84,7 @@ def why(error: OSError) -> str:
 def connects(host: str, port: int) -> str:
     """:returns: "" where something listens there, else why not."""
     try:
-        with socket.create_connection((host, port), PATIENCE):
+        with connect(host, port, PATIENCE):
             return ""
     except OSError as error:
         return why(error)

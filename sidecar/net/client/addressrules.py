@@ -26,8 +26,10 @@ _REFUSED: Final[tuple[tuple[Network, str], ...]] = tuple(
         ("240.0.0.0/4", "reserved"),
     )
 )
-#: IPv6 networks whose last 32 bits are an IPv4 address that is meant: mapped, compatible, and translated (RFC 6052).
-_WITHIN: Final = tuple(IPv6Network(each) for each in ("::ffff:0:0/96", "::/96", "64:ff9b::/96", "::ffff:0:0:0/96"))
+#: IPv6 networks whose last 32 bits are an IPv4 address that is meant: mapped, compatible, translated (RFC 6052, 8215).
+_WITHIN: Final = tuple(
+    IPv6Network(each) for each in ("::ffff:0:0/96", "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")
+)
 #: 6to4 (RFC 3056): the IPv4 address stands after these 16 bits.
 _6TO4: Final = IPv6Network("2002::/16")
 

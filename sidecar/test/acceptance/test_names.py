@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from sidecar.test.doubles.clients import blocking
-from sidecar.test.doubles.programs.daemon import Answer, Daemon, running_daemon
+from sidecar.test.doubles.programs.daemon import Answer, Daemon, running_daemon, script
 from sidecar.test.doubles.programs.namespace import Namespace, unavailable
 
 #: Seconds within which something has to happen on a loaded machine: far less than a look-up that nobody answers takes.
@@ -166,3 +166,17 @@ class NamesTests(SynchronousTestCase):
         self.assertNotIn("Deregistering", daemon.output)
         daemon.signal()
         self.assertEqual(daemon.wait(PATIENCE), 0)
+
+    def test_command(self) -> None:
+        """A command of ``micro`` ends within its timeout though the sidecar's name is never found, and a subscriber
+        leaves when it is told to."""
+        micro = [*self.space.prefix, script("micro"), "--proxy_address=silent.example:8081"]
+        ended = subprocess.run([*micro, "--timeout=1s", "list", "services"], capture_output=True, timeout=PATIENCE)
+        self.assertEqual(ended.returncode, 124, ended.stderr)
+        self.assertIn(b"silent.example", ended.stderr)
+        with subprocess.Popen([*micro, "subscribe", "t"], stderr=subprocess.PIPE) as subscriber:
+            self.addCleanup(subscriber.kill)
+            self.assertIn(b"silent", self.silent.recv(512))  # it asks
+            self.assertIn(b"silent", self.silent.recv(512))
+            subscriber.terminate()
+            subscriber.wait(PATIENCE)
