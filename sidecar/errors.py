@@ -44,6 +44,22 @@ class Misdirected(CallerError):
     """The request names a host that is not this one, as a page does whose name resolves to us."""
 
 
+class Unauthenticated(CallerError):
+    """Who asks has to show who they are. :ivar invalid: whether they showed something that is not good."""
+
+    def __init__(self, detail: str, invalid: bool = False) -> None:
+        super().__init__(detail)
+        self.invalid = invalid
+
+
+class TooManyFailures(CallerError):
+    """What a caller showed was not good too often."""
+
+
+class Conflict(CallerError):
+    """What was asked for is somebody else's already."""
+
+
 class TopicInvalid(BadRequest):
     """The broker in use cannot carry this topic or queue name."""
 

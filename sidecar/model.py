@@ -74,20 +74,27 @@ class Message:
     body: bytes
 
 
+#: What a caller may be allowed to do; ``admin`` includes all the others.
+ROLES: Final = frozenset(("read", "register", "call", "publish", "subscribe", "admin"))
+
+
 @frozen
 class Caller:
     """Who asks: whoever calls, publishes, subscribes or registers through this sidecar.
 
     :ivar name: what they are known by, for logs and receipts; "" for somebody unknown.
-    :ivar roles: what they may do, by the names that roles have.
+    :ivar roles: what they may do, from :data:`ROLES`: all of it, where callers are not told apart.
     :ivar address: the IP literal, or path of the Unix socket, that they came from; "" where it is not known.
     :ivar authenticated_by: how they showed who they are (``token``, ``certificate``, ``uid``), "" where they did not.
+    :ivar services: patterns of the services that their roles are for, None for all. :ivar topics: the same of topics.
     """
 
     name: str = ""
-    roles: frozenset[str] = frozenset()
+    roles: frozenset[str] = ROLES
     address: str = ""
     authenticated_by: str = ""
+    services: tuple[str, ...] | None = None
+    topics: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         """Who it was, as a :class:`Change` tells it."""

@@ -50,9 +50,12 @@ STATUSES: Mapping[type[BaseException], HTTPStatus] = {
     errors.CallerError: HTTPStatus.BAD_REQUEST,
     errors.BadRequest: HTTPStatus.BAD_REQUEST,
     errors.TopicInvalid: HTTPStatus.BAD_REQUEST,
+    errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.TooManyFailures: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Misdirected: HTTPStatus.MISDIRECTED_REQUEST,
     UpgradeRequired: HTTPStatus.UPGRADE_REQUIRED,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -106,6 +109,11 @@ def problem(error: BaseException, id: str = SIDECAR) -> Problem:
         headers = ((b"Allow", ", ".join(error.allowed).encode("ascii")),)
     elif isinstance(error, UpgradeRequired):
         headers = ((b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"))
+    elif isinstance(error, errors.Unauthenticated):
+        said = b', error="invalid_token"' if error.invalid else b""
+        headers = ((b"WWW-Authenticate", b'Bearer realm="microsidecar"' + said),)
+    elif isinstance(error, errors.TooManyFailures):
+        headers = ((b"Retry-After", b"5"),)
     elif isinstance(error, errors.Overloaded):
         headers = ((b"Retry-After", b"%d" % RETRY_AFTER),)
     elif isinstance(error, AppUnhealthy) and error.status is not None:

@@ -84,6 +84,8 @@ COMMON: tuple[Option, ...] = (
 _OUTPUT = Option("output", "how to print data", "FORM", "table", choices=("table", "json", "yaml"))
 _FORMAT = Option("format", "print bodies, or whole messages", "FORM", "text", choices=("text", "json"))
 _QUEUE = Option("queue", "share the messages with others of this queue", "NAME")
+_ROLES = ("read", "register", "call", "publish", "subscribe", "admin")
+_TOKENS = Option("file", "the file of the tokens", "FILE", env="MICRO_AUTH_TOKENS")
 _COUNT = Option("count", "leave after this many", "N", "0")
 _FOLLOW = Option("follow", "connect again when the connection ends", short="f")
 
@@ -213,6 +215,40 @@ COMMANDS: tuple[Command, ...] = (
         examples=("micro check-config --config=sidecar.toml --explain",),
         local=True,
         passes=True,
+    ),
+    Command(
+        "token new",
+        "NAME",
+        "make a token for callers of a sidecar, and print it, once",
+        "tokens:new",
+        (
+            Option("role", "what it is for; may be repeated", "ROLE", choices=_ROLES, repeatable=True),
+            Option("service", "only for services of this pattern, such as shop.*", "PATTERN", repeatable=True),
+            Option("topic", "only for topics of this pattern", "PATTERN", repeatable=True),
+            Option("expires", "until when it is good: a time from now such as 90d, or a date", "WHEN"),
+            _TOKENS,
+        ),
+        details="The file, which --auth_tokens of the sidecar names, holds a hash of it and what it may do. A sidecar "
+        "that runs takes the change at once.",
+        examples=("micro token new web --role call --role read --service 'shop.*' --expires 90d --file tokens.toml",),
+        local=True,
+    ),
+    Command(
+        "token list",
+        "",
+        "the tokens in a file, and what they may do",
+        "tokens:list_tokens",
+        (_TOKENS, _OUTPUT),
+        local=True,
+    ),
+    Command(
+        "token revoke",
+        "NAME",
+        "take a token out of the file: it is good for nothing from then on",
+        "tokens:revoke",
+        (_TOKENS,),
+        examples=("micro token revoke web --file tokens.toml",),
+        local=True,
     ),
     Command(
         "completion",

@@ -12,7 +12,7 @@ from attrs import define
 from twisted.application import service
 from twisted.internet.defer import Deferred
 
-from sidecar.daemon import backends, exposure, listening
+from sidecar.daemon import access, backends, exposure, listening
 from sidecar.daemon.appchecks import CheckMaker
 from sidecar.daemon.cmdline.kinds import node_id
 from sidecar.daemon.cmdline.settings import Settings, TcpPort
@@ -122,8 +122,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     :param reload: reads the settings again and applies them; gives what needs a restart. None where nobody can.
     :raises ConfigError: something in the settings cannot work; nothing was registered yet.
     """
-    if settings.access.tokens or settings.access.roles:
-        raise ConfigError("--auth_tokens and --auth_roles are not served yet")
+    policy = access.policy(settings.access, reactor)
     listener = exposure.open_port(settings, reactor)
     registry = backends.registries(settings, reactor)
     broker = backends.broker(settings, reactor, registry)
@@ -161,13 +160,20 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     for watcher in (changes, memory):
         registry.watch(watcher)
     known = facts(registry, broker, selector, calls, streams, pubsub, apps)
+    if policy is not None:
+        known["access"] = policy.stats
 
     most = RegistrationLimits(settings.http.max_nodes, settings.http.max_endpoints, settings.http.max_values)
     root = build_tree(
         cors=cors,
         browsers=browsers,
         registry=RegistryResource(
-            registry, limits.max_body, partial(node_id, engines=engines), most, settings.client.rules
+            registry,
+            limits.max_body,
+            partial(node_id, engines=engines),
+            most,
+            settings.client.rules,
+            access.ownership(policy, reactor),
         ),
         rpc=RpcResource(
             client,
@@ -184,7 +190,9 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         check=CheckResource(apps.heartbeats),
         reload=None if reload is None else ReloadResource(reload),
         stats=StatsResource(recorder, known) if settings.enable_stats else None,
+        access=policy,
         more={
+            "/ticket": access.tickets(policy, reactor),
             "/metrics": MetricsResource(call_metrics, changes, known, lambda: recorder.totals),
             "/explain": ExplainResource(registry, selector, call_metrics, memory, settings.client.selector),
         },

@@ -26,6 +26,7 @@ def open_port(settings: Settings, reactor: Any) -> listening.BoundPort:
     listener = listening.bind(settings.listen, certificates, reactor, given)
     try:
         check(settings, listener.host)
+        listener.restrict(settings.access.socket_mode, settings.access.socket_group)
     except ConfigError:
         listener.close()
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import socket
 from typing import Any
 
@@ -77,6 +78,27 @@ class BoundPort:
             return
         self.host, self.port = bound.getsockname()[:2]
         self.url = f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    def restrict(self, mode: int | None, group: str) -> None:
+        """Say who may open our Unix socket.
+
+        :param mode: its permissions, None to leave them. :param group: its group, "" to leave it.
+        :raises ConfigError: it cannot be done, or it is none.
+        """
+        if mode is None and not group:
+            return
+        path = self._bound.path() if isinstance(self._bound, _Endpoint) else ""
+        if not path:
+            raise ConfigError("--socket_mode and --socket_group are for a Unix socket that we open: --port=unix:/path")
+        try:
+            if group:
+                shutil.chown(path, group=int(group) if group.isdecimal() else group)
+            if mode is not None:
+                os.chmod(path, mode)
+        except LookupError:
+            raise ConfigError(f"--socket_group={group}: there is no such group") from None
+        except OSError as problem:
+            raise ConfigError(f"{path}: its mode or group cannot be set: {problem.strerror}") from problem
 
     def service(self, factory: IProtocolFactory) -> service.Service:
         """:param factory: speaks HTTP; TLS is put under it here. :returns: accepts while it runs."""
@@ -216,6 +238,12 @@ class _Endpoint:
             scheme = "https" if self._description.startswith("ssl:") else scheme
             return f"{scheme}://{host}:{where.port}"
         return f"{self._description} ({scheme})"
+
+    def path(self) -> str:
+        """The file of a Unix socket, "" for another kind of port or one without a file."""
+        name = getattr(self.port.getHost(), "name", None) or b""
+        path = os.fsdecode(name)
+        return "" if path.startswith("\0") else path
 
     def accept(self, factory: IProtocolFactory) -> IListeningPort:
         self._late.adopt(factory)

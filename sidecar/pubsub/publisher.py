@@ -7,6 +7,7 @@ from collections.abc import Callable
 from attrs import define
 from twisted.python.failure import Failure
 
+from sidecar.errors import Forbidden
 from sidecar.interfaces import IBroker
 from sidecar.model import Message
 from sidecar.pubsub.abilities import able
@@ -39,6 +40,10 @@ class Publisher:
     def publish(self, body: bytes) -> None:
         """Hand a message over, its body as it came."""
         asked = self._asked
+        if "publish" not in asked.caller.roles:
+            self._counters.failed += 1
+            self._refused(Forbidden(f"{asked.caller.name or 'this caller'} has not the role publish"))
+            return
         kind = asked.content_type or messages.content_type(body)
         header = {messages.CONTENT_TYPE: kind, messages.TOPIC: asked.topic, messages.ID: self._ids()}
         message = Message(header, body)

@@ -10,6 +10,7 @@ from sidecar.model import Message, PublishOptions, SubscribeOptions
 from sidecar.pubsub.abilities import able
 from sidecar.pubsub.subscriber import SubscribeRequest
 from sidecar.web import handshake
+from sidecar.web.access.grants import check_topic
 from sidecar.web.auth import caller_of
 from sidecar.web.cors import CorsPolicy
 from sidecar.web.params import Params, body, query
@@ -46,22 +47,26 @@ class BrokerResource(MethodResource):
         handshake.check(
             request, self._cors, "to subscribe to a topic, open a WebSocket; to publish to it, POST the message"
         )
+        caller = caller_of(request)
+        check_topic(caller, "subscribe", topic)
         self._pubsub.admit()
         stated = messages.stated_type(request.fields.get(b"content-type"))
-        wanted = SubscribeRequest(topic, options.queue, make_frame, stated, caller_of(request), options, publishing)
+        wanted = SubscribeRequest(topic, options.queue, make_frame, stated, caller, options, publishing)
         return self._pubsub.upgrade(request, wanted)
 
     async def _publish(self, request: Any) -> Answer:
         asked = query(request.uri).expect("topic", "mandatory", "events")
         topic, publishing = _topic(asked), _publishing(asked)
+        caller = caller_of(request)
+        check_topic(caller, "publish", topic)
         payload = body(request, self._max_body)
         header = messages.header(request.fields_raw, topic, self._pubsub.new_id(), payload)
         message = Message(header, payload)
         if publishing.plain:
-            await self._broker.publish(topic, message, caller_of(request))
+            await self._broker.publish(topic, message, caller)
         else:
             broker = able(self._broker, publishing.asked)
-            await broker.publish_with(topic, message, publishing, caller_of(request))
+            await broker.publish_with(topic, message, publishing, caller)
         return _TAKEN
 
 

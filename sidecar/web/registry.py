@@ -14,6 +14,8 @@ from sidecar.interfaces import IRegistry, IWatch, IWatcher
 from sidecar.model import Change, Service
 from sidecar.net.client.addressrules import AddressRules
 from sidecar.waiting import Freshness
+from sidecar.web.access.grants import check_service
+from sidecar.web.access.ownership import Ownership
 from sidecar.web.auth import caller_of
 from sidecar.web.params import body, query
 from sidecar.web.resource import MethodResource
@@ -92,16 +94,19 @@ class RegistryResource(MethodResource):
         make_id: Callable[[str], str],
         limits: fields.RegistrationLimits | None = None,
         rules: AddressRules | None = None,
+        ownership: Ownership | None = None,
     ) -> None:
         """:param max_body: bytes of a registration. :param make_id: makes the id of a node that came without, from the
         name of its service. :param limits: how much a registration may hold.
-        :param rules: which addresses nodes may have."""
+        :param rules: which addresses nodes may have.
+        :param ownership: remembers who registered what, None where nobody has a name."""
         super().__init__({"GET": self._read, "POST": self._register, "DELETE": self._deregister})
         self._registry = registry
         self._max_body = max_body
         self._make_id = make_id
         self._limits = limits
         self._rules = rules or AddressRules()
+        self._ownership = ownership
         self._descriptions = Descriptions()
         self._queries: dict[bytes, RegistryQuery] = {}
         self._watch: IWatch | None = None
@@ -180,24 +185,36 @@ class RegistryResource(MethodResource):
     async def _register(self, request: Request) -> Answer:
         lifetime = _ttl(query(request.uri).expect(*PARAMETERS).one("ttl"))
         service = services.decode(body(request, self._max_body), "register", self._make_id, self._limits)
+        caller = caller_of(request)
+        check_service(caller, "register", service.name)
         for index, node in enumerate(service.nodes):
             refusal = self._rules.refusal(node.address)
             if refusal is not None:
                 raise BadRequest(f"nodes[{index}].address: {refusal}")
+        if self._ownership is not None:
+            self._ownership.check_register(service, caller)
         try:
-            await self._registry.register(service, lifetime, caller_of(request))
+            await self._registry.register(service, lifetime, caller)
         finally:
             # The watch tells it too, but a turn later: a caller who reads right after must see what was written.
             self._descriptions.forget(service.name)
+        if self._ownership is not None:
+            self._ownership.registered(service, lifetime, caller)
         return of_json(services.to_json(service))
 
     async def _deregister(self, request: Request) -> Answer:
         query(request.uri).expect(*PARAMETERS)
         service = services.decode(body(request, self._max_body), "deregister", self._make_id, self._limits)
+        caller = caller_of(request)
+        check_service(caller, "register", service.name)
+        if self._ownership is not None:
+            self._ownership.check_deregister(service, caller)
         try:
-            await self._registry.deregister(service, caller_of(request))
+            await self._registry.deregister(service, caller)
         finally:
             self._descriptions.forget(service.name)
+        if self._ownership is not None:
+            self._ownership.deregistered(service)
         return of_json({})
 
     def _stale(self) -> bool:

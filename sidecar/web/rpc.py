@@ -14,6 +14,7 @@ from sidecar.interfaces import IAppHealth, IClient
 from sidecar.model import Call, CallPolicy, Reply
 from sidecar.problems import RPC, AppUnhealthy
 from sidecar.rpc.receipts import Receipt
+from sidecar.web.access.grants import check_service
 from sidecar.web.auth import caller_of
 from sidecar.web.params import body, query
 from sidecar.web.requests import requestids
@@ -56,6 +57,9 @@ class RpcResource(MethodResource):
         fields = request.fields
         metadata = headers.metadata(fields, request.fields_raw)
         call, timeout = rpc.read(content, fields, metadata, request.uri.partition(b"?")[2])
+        caller = caller_of(request)
+        if caller.services is not None:
+            check_service(caller, "call", call.service)
         identity = request_id(request)
         if identity and requestids.HEADER not in call.metadata:
             call = evolve(call, metadata={**call.metadata, requestids.HEADER: identity})
@@ -66,7 +70,7 @@ class RpcResource(MethodResource):
         if b"micro-explain" in fields or b"explain=" in request.uri:
             receipt = self._receipt(request, identity, policy.timeout)
         asked = (request, call, receipt)
-        pending = self._client.start(call, policy, caller_of(request), self._done, asked, receipt)
+        pending = self._client.start(call, policy, caller, self._done, asked, receipt)
         if not request.finished:
             # The caller hangs up: the attempt is cancelled and its connection closed.
             request.on_lost = pending.cancel

@@ -8,6 +8,7 @@ from sidecar.errors import BadRequest
 from sidecar.model import Call
 from sidecar.problems import RPC
 from sidecar.web import handshake
+from sidecar.web.access.grants import check_service
 from sidecar.web.auth import caller_of
 from sidecar.web.cors import CorsPolicy
 from sidecar.web.params import query
@@ -32,6 +33,8 @@ class StreamResource(MethodResource):
         if not method:
             raise BadRequest("invalid method")
         handshake.check(request, self._cors, "a stream is a WebSocket; for a single call, POST to /rpc")
+        caller = caller_of(request)
+        check_service(caller, "call", service)
         self._sockets.admit()
         call = Call(
             service,
@@ -40,7 +43,7 @@ class StreamResource(MethodResource):
             address=asked.one("address"),
             version=asked.one("version") or None,
         )
-        return self._sockets.upgrade(request, call, caller_of(request))
+        return self._sockets.upgrade(request, call, caller)
 
 
 def metadata(request: Request) -> Any:

@@ -33,6 +33,14 @@ class IBrowsers(Protocol):
         """Why ``request`` is refused, or None."""
 
 
+class IAccess(Protocol):
+    """What the tree needs of the policy for who may do what."""
+
+    def problem(self, request: Request, path: bytes, allowed: tuple[str, ...]) -> CallerError | None:
+        """Why ``request`` is refused, or None. :param path: as the table of routes has it. :param allowed: the methods
+        that it speaks."""
+
+
 def build_tree(
     *,
     cors: ICors,
@@ -46,6 +54,7 @@ def build_tree(
     more: Mapping[str, IResource] | None = None,
     check: IResource | None = None,
     reload: IResource | None = None,
+    access: IAccess | None = None,
 ) -> RootResource:
     """Put each resource on its path.
 
@@ -55,6 +64,7 @@ def build_tree(
     :param more: further resources by their paths.
     :param check: takes heartbeats on all paths below ``/check/``, None where nobody waits for any.
     :param reload: reads files again, where there is somebody who can.
+    :param access: judges what each caller may do, None where everybody may do everything.
     """
     resources: dict[str, IResource] = {
         "/registry": registry,
@@ -69,7 +79,7 @@ def build_tree(
     resources.update({path: resource for path, resource in others.items() if resource is not None})
     open_paths = sorted(path for path, found in resources.items() if not isinstance(found, NotFoundResource))
     resources["/"] = IndexResource(open_paths)
-    return RootResource(resources, cors, browsers, check)
+    return RootResource(resources, cors, browsers, check, access)
 
 
 class RootResource(Resource):
@@ -81,8 +91,10 @@ class RootResource(Resource):
         cors: ICors,
         browsers: IBrowsers | None = None,
         check: IResource | None = None,
+        access: IAccess | None = None,
     ) -> None:
         super().__init__()
+        self._access = access
         self._check = check
         self._resources = {path.encode("ascii"): found for path, found in resources.items()}
         self._cors = cors
@@ -102,13 +114,22 @@ class RootResource(Resource):
                 return RefusedResource(problem)
         if request.method == b"OPTIONS":
             return self._preflight
-        found = self._resources.get(request.path)
-        if found is None and self._check is not None and request.path.startswith(PREFIX):
-            return self._check
-        return found or self._by_segments(request)
+        place = request.path
+        found = self._resources.get(place)
+        if found is None:
+            if self._check is not None and place.startswith(PREFIX):
+                place, found = PREFIX, self._check
+            else:
+                place = self._by_segments(request)
+                found = self._resources.get(place, self._missing)
+        if self._access is not None and found is not self._missing:
+            problem = self._access.problem(request, place, getattr(found, "allowed", ()))
+            if problem is not None:
+                return RefusedResource(problem)
+        return found
 
-    def _by_segments(self, request: Request) -> IResource:
-        """The resource of a path that was written in another way: escaped, or with a slash at its end."""
+    def _by_segments(self, request: Request) -> bytes:
+        """The path, where it was written in another way: escaped, or with a slash at its end; b"" for none of ours."""
         segments = [*(request.prepath or ()), *(request.postpath or ())]
         if request.path[:7].lower() in (b"http://", b"https:/"):
             # A target in absolute form, which every server must take (RFC 9112, 3.2.2). Its first segments are scheme
@@ -117,8 +138,8 @@ class RootResource(Resource):
         if segments and not segments[-1]:
             segments.pop()
         if b"" in segments:
-            return self._missing
-        return self._resources.get(b"/" + b"/".join(segments)) or self._missing
+            return b""
+        return b"/" + b"/".join(segments)
 
 
 class DocumentResource(MethodResource):

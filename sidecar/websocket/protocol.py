@@ -50,6 +50,10 @@ class Session(Protocol):
         """:returns: HTTP status and JSON body for what :meth:`begin` failed with."""
 
 
+#: What we choose of the subprotocols that a client offers.
+SUBPROTOCOL = "micro"
+
+
 @implementer(IPushProducer)
 class WebSocketConnection(WebSocketServerProtocol):
     """One WebSocket, on the transport of the HTTP request that asked for it.
@@ -84,7 +88,9 @@ class WebSocketConnection(WebSocketServerProtocol):
     # --- Opening ----------------------------------------------------------------------------------------------------
 
     def onConnect(self, request: ConnectionRequest) -> Any:  # a Deferred, which Autobahn's annotation forgets
-        return self._session.begin().addErrback(self._deny)
+        # Of all subprotocols that a client may offer one is ours; in the others a browser can show a token.
+        chosen = SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
+        return self._session.begin().addCallbacks(lambda _: chosen, self._deny)
 
     def _deny(self, failure: Failure) -> None:
         self._denied = failure.value

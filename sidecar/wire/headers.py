@@ -31,6 +31,7 @@ _OURS: Final = frozenset(
         "timeout",
         "cookie",
         "cookie2",
+        "micro-sidecar-token",
     )
 )
 

@@ -207,6 +207,16 @@ ROUTES: Final[tuple[Route, ...]] = (
         errors={400: "something in the files is no good: the detail says where, and nothing has changed"},
     ),
     Route(
+        "POST",
+        "/ticket",
+        "ticket",
+        "A ticket for a browser's WebSocket",
+        "Stands for whoever shows a token or certificate here; good once, within a minute, as `?ticket=` of a GET.",
+        answers={"application/json": _ref("Ticket")},
+        errors={404: "callers show nothing here: neither --auth_tokens nor --auth_roles is given"},
+        needs_body=False,
+    ),
+    Route(
         "GET",
         "/stats",
         "stats",

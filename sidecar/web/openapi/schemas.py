@@ -128,6 +128,11 @@ SCHEMAS: Final[dict[str, Any]] = {
         "examples": [{"service": "greeter", "method": "Say.Hello", "request": {"name": "John"}}],
     },
     "Health": {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}},
+    "Ticket": {
+        "type": "object",
+        "required": ["ticket", "expires"],
+        "properties": {"ticket": {"type": "string"}, "expires": {"type": "string", "format": "date-time"}},
+    },
     "Reloaded": {
         "type": "object",
         "required": ["status", "needs_restart"],
