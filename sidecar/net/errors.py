@@ -11,6 +11,18 @@ class InvalidSetting(NetError):
     """A file, an address or a network interface that we were given and that cannot be used."""
 
 
+class RequestRefused(NetError):
+    """A client's request cannot be taken by a server of ours.
+
+    :ivar status: what to answer. :ivar detail: why, for the caller.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
 class Unavailable(NetError):
     """Nobody is there who could take it; nothing was sent or kept."""
 

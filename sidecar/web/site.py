@@ -14,8 +14,9 @@ from sidecar.model import Fault
 from sidecar.net.http.channel import HTTPChannel
 from sidecar.net.http.head import header_block
 from sidecar.net.http.limits import HTTPLimits
-from sidecar.net.http.server import Recorder
+from sidecar.net.http.server import Connection, Recorder
 from sidecar.net.http.twistedweb import TwistedWebRequest
+from sidecar.net.reactor.turns import Turns
 from sidecar.waiting import wall
 from sidecar.web.requests.accesslog import AccessLog, AccessMode
 from sidecar.web.requests.requestids import RequestIds
@@ -68,6 +69,7 @@ class SidecarSite(server.Site):
         self.now = clock.seconds()
         self.preamble = b""
         self._fast = channel == "fast"
+        self.later = Turns(clock).add
         self._channels: set[Any] = set()
         self._sweeping: IDelayedCall | None = None
         self._last_call: Any = None  # while draining: when idle connections are closed
@@ -89,13 +91,13 @@ class SidecarSite(server.Site):
 
     # --- What channels tell and ask ---------------------------------------------------------------------------------
 
-    def opened(self, channel: HTTPChannel) -> None:
+    def opened(self, channel: Connection) -> None:
         self._channels.add(channel)
         if self._sweeping is None:
             self._tick()
             self._sweeping = self.clock.callLater(SWEEP, self._sweep)
 
-    def closed(self, channel: HTTPChannel) -> None:
+    def closed(self, channel: Connection) -> None:
         self._channels.discard(channel)
         if not self._channels and self._sweeping is not None:
             self._sweeping.cancel()

@@ -1,67 +1,51 @@
 """An HTTP/1.1 server channel over httptools that feeds ordinary twisted.web resources.
 
-One connection, one :class:`HTTPChannel`. A :class:`~sidecar.net.http.parser.RequestReader` makes requests of its bytes;
-the channel has them answered one at a time, in order, and keeps the connection's manners: deadlines, back-pressure
-both ways, upgrades, refusals with a JSON body, and a close that lets the client see its answer. While a request is
-being answered, what the client sends next is not looked at, and only ``HELD_ENOUGH`` of it is taken from the socket.
+One connection, one :class:`HTTPChannel`. A :class:`~sidecar.net.http.parser.RequestParser` makes events of its bytes;
+the channel makes requests of these and has them answered one at a time, in order. It keeps the connection's manners:
+deadlines, back-pressure both ways, upgrades, refusals with a JSON body, and a close that lets the client see its
+answer. Where a connection can stand is told in :mod:`~sidecar.net.http.states`.
+
+A resource gets a request with its whole body, unless it has an attribute ``streaming`` that is true: then it gets the
+request when the header is there, and takes the body as it comes. While a request is being answered, what the client
+sends next is not looked at, and only ``HELD_ENOUGH`` of it is taken from the socket.
 
 :source: RFC 9112 (messages, connections), RFC 9110 (Expect, Upgrade)
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.interfaces import IAddress, IPushProducer, ISSLTransport, ITCPTransport
-from twisted.internet.protocol import Protocol
+from twisted.internet.error import ConnectionAborted
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
+from sidecar.net.errors import RequestRefused
+from sidecar.net.http import states
+from sidecar.net.http.body import BodyCollector
+from sidecar.net.http.connection import NEVER, ServerConnection
+from sidecar.net.http.events import End, Head
 from sidecar.net.http.head import status_line
-from sidecar.net.http.parser import RequestReader
+from sidecar.net.http.parser import RequestParser
 from sidecar.net.http.request import SlimRequest
 from sidecar.net.http.server import Host
-from sidecar.net.http.validation import Refused
-
-#: Bytes of further requests to take while one is being answered. More of them wait in the kernel.
-HELD_ENOUGH = 16 * 1024
-
-#: Where a channel stands. Anything but READING means that what comes in cannot be looked at now.
-READING, ANSWERING, DEAF = range(3)
-
-NEVER = float("inf")
+from sidecar.net.http.states import READING, TABLE, WAITS_FOR
 
 
-@implementer(IPushProducer)
-class HTTPChannel(Protocol):
+class HTTPChannel(ServerConnection):
     """One connection.
 
-    :ivar transport: None after a resource took the connection over (a WebSocket did): it is not ours then.
-    :ivar deadline: when the host's sweep is to call :meth:`timed_out`, by its ``now``.
-    :ivar persistent: whether the connection stays open after the answer.
+    :ivar persistent: whether it stays open after the answer.
     :ivar identity: who is at the other end, kept here for whoever found it out.
     """
 
-    transport: Any
-    deadline = NEVER
     persistent = True
     identity: object = None
     request: SlimRequest | None = None
 
-    _state = READING
-    _held = b""  # received while it could not be looked at
-    _choked = False  # the client does not take what we send
-    _paused = False  # we do not read
-    _begun = False  # a header is coming, and has its deadline
-    _asked = 0.0  # when a body began to come
-    _counted = False  # a request is in flight of which the body is still coming
-    _buffered = 0  # how much of it the host counts
-    _producer: Any = None
+    _word_due = False  # the client waits for 100 before it sends the body
 
     def __init__(self, site: Host) -> None:
-        self.site = site
-        self.factory: Any = site
-        self._reader = RequestReader(site.limits)
+        super().__init__(site)
+        self._parser = RequestParser(site.limits)
+        self._collector = BodyCollector(site)
 
     # --- The connection -----------------------------------------------------------------------------------------------
 
@@ -76,119 +60,159 @@ class HTTPChannel(Protocol):
             )
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Protocol has a default for it
-        self._leave(reason)
+        self._leave()
+        self._drop_request(reason)
 
-    def _leave(self, reason: Failure | None) -> None:
-        """The connection is no longer there, or (without a reason) no longer ours."""
-        self._state = DEAF
+    def _leave(self) -> None:
+        """The connection is no longer there, or no longer ours."""
+        self._state = TABLE[self._state][states.LOST]
         self.deadline = NEVER
         self._held = b""
-        self._reader.close()
+        self._parser.close()
+        self._collector.clear()
         self.site.closed(self)
+
+    def _drop_request(self, reason: Failure) -> None:
+        """There will be no answer of the resource's to the request at hand, if any."""
         request, self.request = self.request, None
-        if request is not None and reason is not None:
-            self._count(-1)
+        if request is not None:
+            self._count_out()
             request.connectionLost(reason)
-        self._drop_body()
+
+    def _count_out(self) -> None:
+        self.site.in_flight -= 1
+        if self.site.draining:
+            self.site.answered()
 
     # --- Receiving ----------------------------------------------------------------------------------------------------
 
-    def dataReceived(self, data: bytes) -> None:
-        if self._state or self._held or self._choked:
-            self._hold(data)
-        else:
-            self._read(data)
-
     def _read(self, data: bytes) -> None:
-        """Have the requests in ``data`` answered, as far as that can be done at once."""
-        reader, site = self._reader, self.site
+        """Have the events in ``data`` happen, as far as they can at once."""
+        next_event = self._parser.next_event
+        self._flow |= states.BUSY
         try:
             while True:
-                data = reader.take(data)
-                if not reader.complete:
+                event, data = next_event(data)
+                kind = type(event)
+                if event is None:
                     self._await_rest()
                     return
-                self._begun = False
-                if self._counted:
-                    self._drop_body()
-                self.persistent = reader.persistent
-                request = self.request = SlimRequest(self, reader)
-                site.in_flight += 1
-                if site.recorder is not None:
-                    request.started = site.clock.seconds()
-                self._state = ANSWERING
-                self.deadline = NEVER
-                if reader.upgrade:
-                    self._offer(request, data)
-                    return
-                request.process()
+                if kind is Head:
+                    data = self._headed(event, data)  # type: ignore[arg-type]
+                elif kind is End:
+                    self._ended(event)  # type: ignore[arg-type]
+                elif self._state == states.COLLECTING:
+                    self._collector.received(event)  # type: ignore[arg-type]
+                else:
+                    data = self._pass_on(event, data)  # type: ignore[arg-type]
+                state = self._state
                 if self.transport is None:
                     self._taken_over()
                     return
-                if not data:
+                if state == states.IDLE:  # that request was answered
+                    if not data:
+                        return
+                    self._flow |= states.NEXT_TURN
+                    self.site.later(self)
+                if state not in READING or self._flow & WAITS_FOR[state] & ~states.BUSY:
+                    self._buffer(data)
                     return
-                if self._state or self._choked:
-                    self._hold(data)
-                    return
-        except Refused as refused:
+        except RequestRefused as refused:
             self._refuse(refused.status, refused.detail)
+        finally:
+            self._flow &= ~states.BUSY
+
+    def _headed(self, head: Head, rest: bytes) -> bytes:
+        """A header is whole: find the resource, which says whether it waits for the body.
+
+        :returns: what is still to be looked at of ``rest``.
+        """
+        self.persistent = head.persistent
+        request = SlimRequest(self, head)
+        if head.upgrade:
+            self._hand_over(request, states.UPGRADE_ASKED)
+            self._offer(request, rest)
+            if self._state != states.IDLE:
+                return b""
+            rest, self._held = self._held, b""  # it was answered instead
+            return rest
+        request.find_resource()
+        self._word_due = head.expects_continue and not rest
+        if request.streaming:
+            self._hand_over(request, states.HANDED_OVER)
+            self._flow |= states.RECEIVER_SLOW
+            self._held = rest  # which it may do without
+            request.process()
+            rest, self._held = self._held, b""
+            return rest
+        if head.length:
+            self._collector.start(head)
+        self._hand_over(request, states.HEADED)
+        return rest
+
+    def _hand_over(self, request: SlimRequest, move: str) -> None:
+        site = self.site
+        self._state = TABLE[self._state][move]
+        self.request = request
+        self.deadline = NEVER
+        site.in_flight += 1
+
+    def _pass_on(self, data: bytes, rest: bytes) -> bytes:
+        """A piece of a body came that the resource takes as it comes. :returns: what is to be looked at of ``rest``."""
+        assert self.request is not None
+        self._word_due = False
+        self._held = rest
+        self.request.body_received(data)
+        rest, self._held = self._held, b""
+        return rest
+
+    def _ended(self, end: End) -> None:
+        """A request is whole."""
+        request = self.request
+        assert request is not None
+        streaming = self._state == states.STREAMING
+        self._state = TABLE[self._state][states.ENDED]
+        self.deadline = NEVER
+        self._word_due = False
+        if streaming:
+            request.body_ended(end)
+            return
+        request.body = self._collector.take()
+        request.trailers = end.trailers
+        request.process()
 
     def _await_rest(self) -> None:
-        """A part of a request is here: see that the rest comes in time, and count what is waiting for it."""
-        reader, site = self._reader, self.site
-        limits = site.limits
-        if not reader.in_body:
-            if reader.begun and not self._begun:
-                self._begun = True
-                self.deadline = site.now + limits.header_timeout
-            return
-        if not self._counted:
-            self._counted = True
-            self._begun = False
-            self._count(1)
-            self._asked = site.now
-        site.buffered += reader.received - self._buffered
-        self._buffered = reader.received
-        if site.buffered > limits.max_buffered:
-            raise Refused(503, "too many bodies are being received at once: try again later")
-        self.deadline = self._asked + limits.body_timeout + reader.received / limits.body_rate
-        if reader.wants_continue:
-            reader.wants_continue = False
+        """A part of a request is here, or nothing: see that the rest comes in time."""
+        state, site = self._state, self.site
+        if state == states.COLLECTING:
+            self.deadline = self._collector.await_rest()
+        elif state == states.STREAMING:
+            self.deadline = site.now + site.limits.idle_timeout
+        elif state == states.IDLE and self._parser.begun:
+            self._state = TABLE[state][states.BEGUN]
+            self.deadline = site.now + site.limits.header_timeout
+        if self._word_due:
+            self._word_due = False
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _drop_body(self) -> None:
-        """No body is coming any more."""
-        if self._counted:
-            self._counted = False
-            self.site.buffered -= self._buffered
-            self._buffered = 0
-            self._count(-1)
+    # --- A body that the resource takes as it comes -------------------------------------------------------------------
 
-    def _count(self, change: int) -> None:
-        self.site.in_flight += change
-        if change < 0 and self.site.draining:
-            self.site.answered()
+    def answering_whole(self) -> None:
+        """The whole answer is about to be written: nothing more of a body that is still coming is wanted."""
+        if self._state == states.STREAMING and not self._skip_body():
+            self.persistent = False
 
-    def _hold(self, data: bytes) -> None:
-        """Keep for later, and stop reading when it is enough."""
-        if self._state != DEAF:
-            self._held += data
-            if len(self._held) > HELD_ENOUGH:
-                self._pause()
-
-    def _go_on(self) -> None:
-        """Look at what was held, where that can be done now."""
-        while self._held and not self._state and not self._choked:
-            held, self._held = self._held, b""
-            self._read(held)
-        if self._paused and not self._choked and len(self._held) <= HELD_ENOUGH and self.transport is not None:
-            self._paused = False
-            self.transport.resumeProducing()
-
-    def _pause(self) -> None:
-        if not self._paused:
-            self._paused = True
-            self.transport.pauseProducing()
+    def _skip_body(self) -> bool:
+        """Throw away what is here of a body that nobody wants. :returns: whether that is all of it."""
+        event: object = b""
+        try:
+            while event is not None and type(event) is not End:
+                event, self._held = self._parser.next_event(self._held)
+        except RequestRefused:
+            return False
+        if event is not None:
+            self._state = TABLE[self._state][states.ENDED]
+        return event is not None
 
     # --- Another protocol ---------------------------------------------------------------------------------------------
 
@@ -201,14 +225,8 @@ class HTTPChannel(Protocol):
         self._held = rest
         self.deadline = self.site.now
         self.transport.unregisterProducer()
-        request.upgrade = True
+        request.find_resource()
         request.process()
-        if self.transport is None:
-            self._taken_over()
-
-    def following(self) -> bytes:
-        """What came after the header of a request that asks for another protocol."""
-        return self._held
 
     def _taken_over(self) -> None:
         request, site = self.request, self.site
@@ -216,164 +234,66 @@ class HTTPChannel(Protocol):
             request.transport.unregisterProducer()  # nobody asked for that, and we were still on it
         if site.recorder is not None and request is not None:
             site.recorder.record(101, site.clock.seconds() - request.started)
-        self._count(-1)
-        self._leave(None)
+        self._count_out()
+        self._leave()
+        self.request = None
 
     # --- Answering ----------------------------------------------------------------------------------------------------
 
-    def persistence(self) -> bytes:
-        """The Connection line that the answer at hand needs, "" for none."""
-        if self.site.draining:
-            self.persistent = False
-        if not self.persistent:
-            return b"Connection: close\r\n"
-        request = self.request
-        if request is not None and request.clientproto == b"HTTP/1.0":
-            return b"Connection: keep-alive\r\n"
-        return b""
-
     def requestDone(self, request: SlimRequest) -> None:
         """Called by the request when its answer is written."""
-        self.request = None
         site = self.site
+        if self._state == states.STREAMING and not self._skip_body():
+            self.persistent = False
+        linger = self._state == states.STREAMING
+        self.request = None
         site.in_flight -= 1
         if site.recorder is not None:
             site.recorder.record(request.code, site.clock.seconds() - request.started)
         if request.upgrade:
             self.transport.registerProducer(self, True)
-        if self._state == ANSWERING:
+        if self._state in (states.ANSWERING, states.OFFERED, states.STREAMING):
             if self.persistent:
-                self._state = READING
+                self._state = TABLE[self._state][states.ANSWERED]
                 self.deadline = site.now + site.limits.idle_timeout
                 if self._held or self._paused:
                     self._go_on()
             else:
-                self._close()
+                self._held = b""
+                self._close(linger)
         if site.draining:
             site.answered()
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Answer for a request that cannot be taken, and close."""
-        site = self.site
-        self._drop_body()
-        headers, body = site.refusal(status, detail)
-        if site.recorder is not None:
-            site.recorder.record(status, 0.0)
-        head = b"%b%bConnection: close\r\n%bContent-Length: %d\r\n\r\n"
-        self.transport.write(head % (status_line(status), site.preamble, headers, len(body)) + body)
-        self._close(linger=True)
-
-    # --- Leaving ------------------------------------------------------------------------------------------------------
-
-    def _close(self, linger: bool = False) -> None:
-        """Close after what was written.
-
-        :param linger: the client may still be sending, and would lose the answer to the reset that closing then brings.
-            So only our side is closed, and what comes is thrown away for a while. (TLS closes so by itself.)
-        """
-        self._state = DEAF
+        """Answer for a request that cannot be taken, and close. What has begun to be answered is cut instead."""
+        request, site = self.request, self.site
         self._held = b""
-        self.deadline = self.site.now + self.site.limits.linger
-        transport = self.transport
-        transport.unregisterProducer()
-        if self._paused:
-            self._paused = False
-            transport.resumeProducing()
-        if linger and ITCPTransport.providedBy(transport) and not self.isSecure():
-            transport.loseWriteConnection()
+        self._collector.clear()
+        if request is not None and request.startedWriting:
+            self.abort()
         else:
-            transport.loseConnection()
+            headers, body = site.refusal(status, detail)
+            if site.recorder is not None:
+                site.recorder.record(status, 0.0)
+            head = b"%b%bConnection: close\r\n%bContent-Length: %d\r\n\r\n"
+            self.transport.write(head % (status_line(status), site.preamble, headers, len(body)) + body)
+            self._close(linger=True)
+        self._drop_request(Failure(ConnectionAborted(detail)))
 
-    def abort(self) -> None:
-        """Cut the connection: an answer cannot be completed, and the client must be able to see that."""
-        self._state = DEAF
-        self.deadline = NEVER
-        self.transport.abortConnection()
+    # --- Time ---------------------------------------------------------------------------------------------------------
 
     def timed_out(self) -> None:
         """Called by the host when the deadline has passed."""
-        limits = self.site.limits
+        limits, state = self.site.limits, self._state
         if self.transport is None:
             self._taken_over()
-        elif self._state == DEAF or self._choked:
+        elif state in (states.CLOSING, states.GONE) or self._flow & states.CLIENT_SLOW:
             self.abort()
-        elif self._state == ANSWERING:
-            pass  # an upgrade that is still being thought about
-        elif self._reader.in_body:
+        elif state == states.COLLECTING:
             self._refuse(408, f"the body did not arrive in {limits.body_timeout:g} s")
-        elif self._reader.begun:
+        elif state == states.STREAMING:
+            self._refuse(408, f"nothing of the body arrived for {limits.idle_timeout:g} s")
+        elif state == states.HEADER:
             self._refuse(408, f"the header did not arrive in {limits.header_timeout:g} s")
-        else:
+        elif state == states.IDLE:
             self._close()
-
-    def close_if_idle(self) -> None:
-        """Close now, if nothing is asked that has no answer yet."""
-        if self._state == READING and not self._reader.begun:
-            self._close()
-
-    # --- Back-pressure: we are the transport's producer ---------------------------------------------------------------
-
-    def pauseProducing(self) -> None:
-        """The client does not take what we send: take nothing from it either, and have the resource wait."""
-        self._choked = True
-        if self._state != DEAF:
-            self.deadline = self.site.now + self.site.limits.idle_timeout
-        self._pause()
-        if self._producer is not None:
-            self._producer.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        self._choked = False
-        if self._state == ANSWERING:
-            self.deadline = NEVER
-        if self._producer is not None:
-            self._producer.resumeProducing()
-        self._go_on()
-
-    def stopProducing(self) -> None:
-        if self._producer is not None:
-            self._producer.stopProducing()
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Called by the request. A push producer hears from us, a pull producer from the transport itself."""
-        if self._producer is not None:
-            raise RuntimeError(f"{self._producer!r} was never unregistered, so {producer!r} cannot be registered")
-        self._producer = producer
-        if not streaming:
-            self.transport.unregisterProducer()
-            self.transport.registerProducer(producer, False)
-        elif self._choked:
-            producer.pauseProducing()
-
-    def unregisterProducer(self) -> None:
-        if self._producer is not None:
-            self._producer = None
-            self.transport.unregisterProducer()
-            if self._state != DEAF:
-                self.transport.registerProducer(self, True)
-
-    # --- What requests and resources ask of a channel -----------------------------------------------------------------
-
-    def getPeer(self) -> IAddress:
-        return self.transport.getPeer()
-
-    def getHost(self) -> IAddress:
-        return self.transport.getHost()
-
-    def isSecure(self) -> bool:
-        return ISSLTransport.providedBy(self.transport)
-
-    def write(self, data: bytes) -> None:
-        self.transport.write(data)
-
-    def writeSequence(self, data: list[bytes]) -> None:
-        self.transport.writeSequence(data)
-
-    def loseConnection(self) -> None:
-        """A resource gives up on the client. Its request is told when the connection is gone."""
-        if self._state == DEAF:
-            return
-        self._state = DEAF
-        self.deadline = self.site.now + self.site.limits.linger
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()

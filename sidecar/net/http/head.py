@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 
@@ -36,3 +37,12 @@ def header_block(headers: bytes | Sequence[tuple[bytes, bytes]]) -> bytes:
         clean = [(name, value.translate(None, b"\r\n")) for name, value in headers]
         block = b"".join([b"%b: %b\r\n" % pair for pair in clean])
     return block
+
+
+_length = re.compile(rb"(?i)(?:\A|\n)content-length:[ \t]*(\d+)[ \t]*\r\n").search
+
+
+def announced_length(block: bytes) -> int | None:
+    """The ``Content-Length`` among header lines, None where there is none."""
+    found = _length(block)
+    return int(found[1]) if found is not None else None

@@ -1,4 +1,4 @@
-"""Bytes in, one request at a time out: no transport, no clock.
+"""Bytes in, events out, one request after the other: no transport, no clock.
 
 The stream is cut so that llhttp never sees past the end of the message at hand: a header ends at its first empty
 line, a body after as many bytes as were announced, a chunked body after one of its empty lines. So nothing of the
@@ -13,95 +13,111 @@ from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from sidecar.net.errors import RequestRefused
 from sidecar.net.http import validation
+from sidecar.net.http.body import ChunkedBody
+from sidecar.net.http.events import CHUNKED, END, End, Event, Head
 from sidecar.net.http.limits import HTTPLimits
-from sidecar.net.http.validation import Fields, Refused
 
 _EMPTY_LINE = b"\r\n\r\n"
-
 
 #: Headers of up to so many bytes are remembered, to be known again.
 _MEMORABLE = 2048
 
+#: Bytes that a method may have, and one more.
+_LONGEST_METHOD = 65
 
-class RequestReader:
-    """Reads requests from one connection.
+#: Shows llhttp a letter for every byte of a target that is beyond ASCII.
+_TO_ASCII = bytes(byte if byte < 128 else 120 for byte in range(256))
 
-    After :meth:`take` there is either a whole request (``complete``, and its parts in the attributes), or a part of one
-    (``begun``), or nothing yet. The parts are not to be changed: a client that sends the same header again, as most do,
-    gets the same ones again, without parsing.
 
-    :ivar path: the target without its query.
-    :ivar fields: by lower-case name, of a repeated one the last. :ivar fields_raw: all of them, in order, as received.
-    :ivar persistent: the client will use the connection again.
-    :ivar upgrade: it would rather go on in another protocol; what :meth:`take` returned may be the first of that.
-    :ivar in_body: the header is complete, the body is not.
-    :ivar wants_continue: the client waits for a word before it sends the body. Whoever gives it sets this to False.
-    :ivar received: bytes of the body so far.
+class RequestParser:
+    """Reads the requests of one connection.
+
+    :meth:`next_event` gives one event at a time, and takes no more from the front of its bytes than that event needs:
+    the caller keeps the rest, and offers it again when it wants the next event.
     """
 
-    method = uri = path = version = body = b""
-    fields: dict[bytes, bytes]
-    fields_raw: Fields
-    persistent = True
-    complete = upgrade = in_body = wants_continue = False
-    received = 0
-
-    _known = b""  # the last header, where that is all there is to know of its request
-    _known_end = 0  # where the body ends that it announces
-    _seen = b""  # of a header that comes in pieces
-    _shown = 0  # how much of it the parser has
-    _length = 0  # of the body, -1 for chunked
-    _between = 0  # bytes since one of a chunked body came
-    _edge = b""  # the end of what the parser has of a chunked body, for finding an empty line across two pieces
+    _left: int | None = None  # bytes of the body that are missing, CHUNKED, or None where a header is to come
+    _known = b""  # the last header
+    _known_head: Head | None = None
+    _seen: bytearray | None = None  # of a header that comes in pieces
+    _shown = 0  # how much of it llhttp has
+    _in_line = True  # that is within the request line
     _last_host: bytes | None = b""
+    _chunked: ChunkedBody | None = None
+    _llhttp: Any = None
 
     def __init__(self, limits: HTTPLimits) -> None:
-        self._limits = limits
         self._max_header = limits.max_header
-        # What the parser finds goes into these without a line of Python, which would cost more than the finding. Of a
+        # What llhttp finds goes in here without a line of Python, which would cost more than the finding. Of a
         # repeated field the last one stays: that is seen by counting lines, and put right.
         self._found: dict[bytes, bytes] = {}
-        self._pieces: list[bytes] = []
-        self._open: list[None] = [None]  # empty when the message is complete
-        self._parser: Any = HttpRequestParser(
-            SimpleNamespace(
-                on_header=self._found.__setitem__,
-                on_body=self._pieces.append,
-                on_message_complete=self._open.clear,
-            )
-        )
+        self._callbacks = SimpleNamespace(on_header=self._found.__setitem__)
 
     @property
     def begun(self) -> bool:
         """Whether a part of a request is here."""
-        return self.in_body or bool(self._seen)
+        return self._left is not None or self._seen is not None
 
     def close(self) -> None:
         """Let go of what is kept for the next request: there is none."""
-        self._parser = None
+        self._llhttp = self._chunked = self._seen = self._known_head = None
         self._known = b""
-        self._pieces.clear()
 
-    def take(self, data: bytes) -> bytes:
-        """Read from the front of ``data`` until a request is complete or all is used.
+    def next_event(self, data: bytes) -> tuple[Event | None, bytes]:
+        """What stands at the front of ``data``; None where that takes more bytes than there are.
 
-        :returns: what belongs to the next request. :raises Refused: this one cannot be taken, nor any after it.
+        :returns: the event, and what of ``data`` follows it.
+        :raises RequestRefused: there is no request, nor any after it.
         """
-        known = self._known
-        if known and data.startswith(known) and len(data) >= self._known_end and not (self.in_body or self._seen):
-            # llhttp is not shown this one at all, and stays at the end of the last that it was shown.
-            self.complete = True
-            self.body = data[len(known) : self._known_end]
-            return data[self._known_end :]
+        left = self._left
+        if left is None:
+            if not data:
+                return None, data
+            known = self._known
+            if known and data.startswith(known) and self._seen is None:
+                # llhttp is not shown this one at all.
+                head = self._known_head
+                assert head is not None
+                self._left = head.length
+                if head.length == CHUNKED:
+                    self._chunked = ChunkedBody(self._max_header)
+                return head, data[len(known) :]
+            try:
+                return self._head(data)
+            except HttpParserError as error:
+                raise validation.explained(error) from None
+        if left > 0:
+            size = len(data)
+            if size <= left:
+                self._left = left - size
+                return data or None, b""
+            self._left = 0
+            return data[:left], data[left:]
+        if left == 0:
+            return self._end(), data
+        return self._chunk(data)
+
+    def _end(self) -> End:
+        chunked, self._chunked, self._left = self._chunked, None, None
+        return END if chunked is None or not chunked.trailers else End(tuple(chunked.trailers))
+
+    def _chunk(self, data: bytes) -> tuple[Event | None, bytes]:
+        chunked = self._chunked
+        assert chunked is not None
         try:
-            return self._body(data) if self.in_body else self._head(data)
+            came, data = chunked.feed(data)
         except HttpParserError as error:
             raise validation.explained(error) from None
+        if chunked.done:
+            self._left = 0
+            return came or self._end(), data
+        return came or None, data
 
-    def _head(self, data: bytes) -> bytes:
+    def _head(self, data: bytes) -> tuple[Head | None, bytes]:
         end = data.find(_EMPTY_LINE) + 4
-        if end == 3 or self._seen or data[0] < 65 or end > self._max_header:
+        if end == 3 or self._seen is not None or data[0] < 65 or end > self._max_header:
             return self._head_in_pieces(data)
         if end == len(data):
             head, rest = data, b""
@@ -109,58 +125,81 @@ class RequestReader:
             head, rest = data[:end], data[end:]
         self._reset()
         method, uri, version = validation.request_line(head)
-        try:
-            self._parser.feed_data(head if method in validation.PLAIN else _disguised(head, method))
-        except HttpParserUpgrade:
-            self.upgrade = True
-        return self._begin(head, method, uri, version, rest)
+        if method in validation.PLAIN and uri.isascii():
+            upgrade = self._show(head)
+        else:
+            validation.check_method(method)
+            upgrade = self._show(b"PATCH " + uri.translate(_TO_ASCII) + head[len(method) + 1 + len(uri) :])
+        return self._made(head, upgrade, method, uri, version), rest
 
-    def _head_in_pieces(self, data: bytes) -> bytes:
+    def _head_in_pieces(self, data: bytes) -> tuple[Head | None, bytes]:
         """The same for a header that is not whole, too large, or begins with an empty line.
 
-        Each piece is judged as it comes, so that nobody waits for the end of what is wrong already.
+        Each piece is judged as it comes, so that nobody waits for the end of what is wrong already, and looked at
+        once, so that a header in many pieces costs no more than its bytes.
         """
-        if not self._seen:
+        seen, self._seen = self._seen, None
+        if seen is None:
             self._reset()
-        seen = self._seen + data
-        while seen.startswith(b"\r\n"):  # after an old client's body; RFC 9112, 2.2
-            seen = seen[2:]
+            seen = bytearray()
+        seen += data
+        if not self._shown:
+            del seen[: validation.empty_lines(seen)]  # after an old client's body; RFC 9112, 2.2
+            if not seen:
+                return None, b""
+            if not self._show_method(seen):
+                self._seen = seen
+                return None, b""
         end = seen.find(_EMPTY_LINE, max(0, self._shown - 3)) + 4
-        whole = end > 3
-        head = seen[:end] if whole else seen
-        self._seen = head
-        if not whole and (not head or head == b"\r"):
-            return b""
-        method, space, _ = head.partition(b" ")
-        if not space:
-            validation.check_method(method)
-            return b""  # it cannot be whole: a method holds no line end
-        if len(head) > self._max_header:
-            if -1 < head.find(b"\r\n") <= self._max_header:
-                raise Refused(431, f"the header is larger than {self._max_header} bytes")
-            raise Refused(414, f"the request line is longer than {self._max_header} bytes")
-        if not self._shown and method not in validation.PLAIN:
-            validation.check_method(method)
-            self._shown = len(method)
-            self._parser.feed_data(b"PATCH")
+        size = end if end > 3 else len(seen)
+        if size > self._max_header:
+            if seen.find(b"\r\n", 0, self._max_header + 2) > -1:
+                raise RequestRefused(431, f"the header is larger than {self._max_header} bytes")
+            raise RequestRefused(414, f"the request line is longer than {self._max_header} bytes")
+        piece = bytes(seen[self._shown : size])
+        if self._in_line:
+            line, feed, fields = piece.partition(b"\n")
+            self._in_line = not feed
+            piece = line.translate(_TO_ASCII) + feed + fields
+        self._shown = size
+        upgrade = self._show(piece)
+        if end == 3:
+            self._seen = seen
+            return None, b""
+        head = bytes(seen[:end])
+        return self._made(head, upgrade, *validation.request_line(head)), bytes(seen[end:])
+
+    def _show_method(self, seen: bytearray) -> bool:
+        """:returns: whether it is whole; it has been shown then."""
+        space = seen.find(b" ", 0, _LONGEST_METHOD)
+        if space < 0:
+            if seen != b"\r":
+                validation.check_token(bytes(seen[:_LONGEST_METHOD]))
+            return False
+        method = bytes(seen[:space])
+        validation.check_method(method)
+        self._show(method if method in validation.PLAIN else b"PATCH")
+        self._shown = space
+        return True
+
+    def _show(self, piece: bytes) -> bool:
+        """Let llhttp judge. :returns: whether the client asks for another protocol."""
         try:
-            self._parser.feed_data(head[self._shown :])
+            self._llhttp.feed_data(piece)
         except HttpParserUpgrade:
-            self.upgrade = True
-        self._shown = len(head)
-        if not whole:
-            return b""
-        self._seen = b""
-        self._shown = 0
-        return self._begin(head, *validation.request_line(head), seen[end:])
+            return True
+        return False
 
     def _reset(self) -> None:
-        self.complete = self.upgrade = False
         self._known = b""
+        self._known_head = None
+        self._shown = 0
+        self._in_line = True
         self._found.clear()
-        self._open.append(None)
+        if self._llhttp is None:
+            self._llhttp = HttpRequestParser(self._callbacks)
 
-    def _begin(self, head: bytes, method: bytes, uri: bytes, version: bytes, rest: bytes) -> bytes:
+    def _made(self, head: bytes, upgrade: bool, method: bytes, uri: bytes, version: bytes) -> Head:
         """A header is whole, and llhttp has taken it."""
         raw = list(self._found.items())
         if len(raw) != head.count(b"\r\n") - 2:
@@ -168,6 +207,8 @@ class RequestReader:
             validation.check_once(raw)
         elif b" \r\n" in head or b"\t\r\n" in head:
             raw = [(name, value.rstrip(b" \t")) for name, value in raw]
+        if not uri.isascii():
+            validation.check_text(uri)
         if uri[0] != 47 or b"#" in uri:
             uri = validation.origin_form(method, uri, raw)
         fields = {name.lower(): value for name, value in raw}
@@ -177,91 +218,29 @@ class RequestReader:
         if host != self._last_host or host is None:
             validation.check_host(host, version)
             self._last_host = host
-        self.method = method
-        self.uri = uri
-        self.path = uri.partition(b"?")[0]
-        self.version = version
-        self.fields = fields
-        self.fields_raw = raw
         connection = fields.get(b"connection")
-        if connection is None and version == b"HTTP/1.1":
-            self.persistent = True
-        else:
-            self.persistent = validation.stays_open(version, connection, raw)
+        persistent = connection is None and version == b"HTTP/1.1"
+        if not persistent:
+            persistent = validation.stays_open(version, connection, raw)
+        length = 0
         if b"transfer-encoding" in fields:
             validation.check_coding(fields[b"transfer-encoding"], version)
-            length = -1
+            length = CHUNKED
         elif b"content-length" in fields:
             length = int(fields[b"content-length"])  # digits only: llhttp has seen to that
-            if length > self._limits.max_body:
-                raise Refused(413, f"the body has {length} bytes; {self._limits.max_body} are taken")
-        else:
-            length = 0
-        if b"expect" in fields and version == b"HTTP/1.1":
-            if fields[b"expect"].lower() != b"100-continue":
-                raise Refused(417, "Expect: only 100-continue is known")
-            self.wants_continue = bool(length) and not rest
-        elif length >= 0 and not self.upgrade and self.persistent and len(head) <= _MEMORABLE:
-            self._known = head
-            self._known_end = len(head) + length
-        if not length:
-            self.body = b""
-            self.complete = True
-            return rest
-        if self.upgrade:
-            self._decline(length)
-        self._length = length
-        self.received = self._between = 0
-        self._edge = b""
-        self.in_body = True
-        return self._body(rest) if rest else b""
-
-    def _decline(self, length: int) -> None:
-        """llhttp left the message before its body, for the protocol that the client prefers. Bring it back."""
-        if self.fields.get(b"upgrade", b"").lower() == b"websocket":
-            raise Refused(400, "a WebSocket cannot be opened by a request that has a body")
-        framing = b"Content-Length: %d" % length if length >= 0 else b"Transfer-Encoding: chunked"
-        self._reset()
-        self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + _EMPTY_LINE)
-
-    def _body(self, data: bytes) -> bytes:
-        pieces, limits = self._pieces, self._limits
-        while data:
-            before = len(pieces)
-            if self._length < 0:
-                part, data = self._to_edge(data)
-            else:
-                missing = self._length - self.received
-                part, data = (data, b"") if len(data) <= missing else (data[:missing], data[missing:])
-            self._parser.feed_data(part)
-            came = sum(map(len, pieces[before:]))
-            self.received += came
-            if self._length < 0:
-                if self.received > limits.max_body:
-                    raise Refused(413, f"the body has more than {limits.max_body} bytes")
-                self._between = 0 if came else self._between + len(part)
-                if self._between > self._max_header:
-                    raise Refused(431, f"between two chunks there are more than {self._max_header} bytes")
-            if not self._open:
-                self.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                pieces.clear()
-                self.in_body = self.wants_continue = False
-                self.complete = True
-                return data
-        return b""
-
-    def _to_edge(self, data: bytes) -> tuple[bytes, bytes]:
-        """Cut after the first empty line, since a chunked body can end nowhere else."""
-        around = self._edge + data
-        end = around.find(_EMPTY_LINE) + 4 - len(self._edge)
-        if end <= 3 - len(self._edge):
-            self._edge = around[-3:]
-            return data, b""
-        self._edge = b"\r\n"  # which may be the first half of another one
-        return data[:end], data[end:]
-
-
-def _disguised(head: bytes, method: bytes) -> bytes:
-    """``head`` with a method that llhttp takes, so that the resource may say what it thinks of the real one."""
-    validation.check_method(method)
-    return b"PATCH" + head[len(method) :]
+        expects = b"expect" in fields and version == b"HTTP/1.1"
+        if expects and fields[b"expect"].lower() != b"100-continue":
+            raise RequestRefused(417, "Expect: only 100-continue is known")
+        if upgrade and length:
+            if fields.get(b"upgrade", b"").lower() == b"websocket":
+                raise RequestRefused(400, "a WebSocket cannot be opened by a request that has a body")
+            upgrade = False
+        if length or upgrade:
+            self._llhttp = None  # it waits for what it will not be shown
+        found = Head(method, uri, version, fields, raw, length, persistent, upgrade, expects)
+        if persistent and not (upgrade or expects) and len(head) <= _MEMORABLE:
+            self._known, self._known_head = head, found
+        self._left = None if upgrade else length
+        if length == CHUNKED:
+            self._chunked = ChunkedBody(self._max_header)
+        return found

@@ -1,16 +1,14 @@
-"""What a channel needs of the factory that made it."""
+"""What the parts of a server see of one another: a channel of its site, a site of its channels, a request of both."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.python.failure import Failure
 
+from sidecar.net.http.events import Fields
 from sidecar.net.http.limits import HTTPLimits
-
-if TYPE_CHECKING:
-    from sidecar.net.http.channel import HTTPChannel
 
 
 class Recorder(Protocol):
@@ -18,6 +16,34 @@ class Recorder(Protocol):
 
     def record(self, status: int, seconds: float) -> None:
         """An answer was given. :param seconds: from the end of its request."""
+
+
+class BodyReceiver(Protocol):
+    """Takes the body of a request as it comes. See :meth:`~sidecar.net.http.request.SlimRequest.stream_body`."""
+
+    def received(self, data: bytes) -> None:
+        """A piece of it, never empty."""
+
+    def ended(self, trailers: Fields) -> None:
+        """It was the last. :param trailers: the fields that followed a body in chunks, as received."""
+
+
+class Connection(Protocol):
+    """A channel, as its site sees it.
+
+    :ivar deadline: when the site's sweep is to call :meth:`timed_out`, by its ``now``.
+    """
+
+    deadline: float
+
+    def timed_out(self) -> None:
+        """The deadline has passed."""
+
+    def close_if_idle(self) -> None:
+        """Close now, if nothing is asked that has no answer yet."""
+
+    def continue_reading(self) -> None:
+        """It is this connection's turn again: answer one of the requests that wait."""
 
 
 class Host(Protocol):
@@ -41,11 +67,14 @@ class Host(Protocol):
     draining: bool
     full: bool
 
-    def opened(self, channel: HTTPChannel) -> None:
+    def opened(self, channel: Connection) -> None:
         """``channel`` has a connection: watch its deadline."""
 
-    def closed(self, channel: HTTPChannel) -> None:
+    def closed(self, channel: Connection) -> None:
         """It has none any more."""
+
+    def later(self, channel: Connection) -> None:
+        """``channel`` had its share of this turn of the reactor: have it continue in its turn among the others."""
 
     def answered(self) -> None:
         """While draining: ``in_flight`` went down."""
@@ -58,3 +87,37 @@ class Host(Protocol):
 
     def getResourceFor(self, request: Any) -> Any:
         """:returns: the resource for a request, as twisted.web's Site does."""
+
+
+class RequestChannel(Protocol):
+    """A channel, as its request sees it.
+
+    :ivar transport: None once the connection was taken over.
+    :ivar persistent: whether the connection stays open after the answer.
+    """
+
+    transport: Any
+    site: Host
+    persistent: bool
+
+    def following(self) -> bytes:
+        """What came after the header of a request that asks for another protocol."""
+
+    def body_wanted(self, wanted: bool) -> None:
+        """Go on with the body that is coming, or keep it from coming."""
+
+    def answering_whole(self) -> None:
+        """The whole answer is about to be written: nothing more of a body that is still coming is wanted."""
+
+    def requestDone(self, request: Any) -> None:
+        """The answer is written."""
+
+    def abort(self) -> None:
+        """Cut the connection: an answer cannot be completed, and the client must be able to see that."""
+
+    def unregisterProducer(self) -> None:
+        """The request's producer has nothing more to produce."""
+
+    def getPeer(self) -> IAddress: ...
+
+    def getHost(self) -> IAddress: ...

@@ -11,12 +11,14 @@ import re
 
 from httptools import HttpParserError
 
-Fields = list[tuple[bytes, bytes]]
+from sidecar.net.errors import RequestRefused
+from sidecar.net.http.events import Fields
 
 #: Methods that llhttp takes with no meaning of its own attached. Any other is shown to it as PATCH.
 PLAIN = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE"))
 
 _token = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}\Z").match
+_empty_lines = re.compile(rb"(?:\r\n)*").match
 _version = re.compile(rb"HTTP/\d\.\d\Z").match
 _name = rb"(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*"
 _host = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|" + _name + rb")(?::\d*)?\Z").match
@@ -24,39 +26,51 @@ _absolute = re.compile(rb"(?i:https?)://([^/?#@]+)((?:[/?][^#]*)?)\Z").match
 _codings = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*\Z").match
 
 
-class Refused(Exception):
-    """The request cannot be taken. :ivar status: what to answer. :ivar detail: why, for the caller."""
+def empty_lines(data: bytes | bytearray) -> int:
+    """How many bytes at the front of ``data`` are empty lines."""
+    found = _empty_lines(data)
+    return found.end() if found is not None else 0
 
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
+
+def check_token(method: bytes) -> None:
+    """:param method: perhaps not all of it. :raises RequestRefused: it is no token."""
+    if not _token(method):
+        raise RequestRefused(400, "the request does not begin with a method")
+
+
+def check_text(target: bytes) -> None:
+    """Beyond ASCII a target may hold UTF-8 as it is: curl sends it, and Go and nginx take it.
+
+    :raises RequestRefused: it is no text."""
+    try:
+        target.decode("utf-8")
+    except UnicodeDecodeError:
+        raise RequestRefused(400, "the request target is not UTF-8: send other bytes as %XX") from None
 
 
 def check_method(method: bytes) -> None:
-    """:raises Refused: it is no token, or CONNECT, which asks for a tunnel."""
-    if not _token(method):
-        raise Refused(400, "the request does not begin with a method")
+    """:raises RequestRefused: it is no token, or CONNECT, which asks for a tunnel."""
+    check_token(method)
     if method == b"CONNECT":
-        raise Refused(501, "CONNECT: this is no proxy")
+        raise RequestRefused(501, "CONNECT: this is no proxy")
 
 
 def request_line(head: bytes) -> tuple[bytes, bytes, bytes]:
     """The method, target and version at the front of ``head``.
 
-    :raises Refused: there are not exactly these, one space between each, or the version is not ours.
+    :raises RequestRefused: there are not exactly these, one space between each, or the version is not ours.
     :source: RFC 9112, 3
     """
     try:
         method, target, version = head[: head.index(b"\r\n")].split(b" ")
     except ValueError:
-        raise Refused(400, "the request line is not: method, one space, target, one space, version") from None
+        raise RequestRefused(400, "the request line is not: method, one space, target, one space, version") from None
     if version != b"HTTP/1.1" and version != b"HTTP/1.0":
         if _version(version):
-            raise Refused(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-        raise Refused(400, "the request line does not end in an HTTP version")
+            raise RequestRefused(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+        raise RequestRefused(400, "the request line does not end in an HTTP version")
     if not target:
-        raise Refused(400, "the request line has no target")
+        raise RequestRefused(400, "the request line has no target")
     return method, target, version
 
 
@@ -67,33 +81,33 @@ def all_fields(head: bytes) -> Fields:
 
 
 def check_once(fields: Fields) -> None:
-    """:raises Refused: a field that decides where the message ends, or whom it is for, is there twice."""
+    """:raises RequestRefused: a field that decides where the message ends, or whom it is for, is there twice."""
     for name in (b"host", b"content-length", b"transfer-encoding"):
         if sum(field.lower() == name for field, _ in fields) > 1:
-            raise Refused(400, f"{name.decode().title()}: given more than once")
+            raise RequestRefused(400, f"{name.decode().title()}: given more than once")
 
 
 def check_host(host: bytes | None, version: bytes) -> None:
-    """:raises Refused: it is missing where it must be there, or it is not a host and optional port.
+    """:raises RequestRefused: it is missing where it must be there, or it is not a host and optional port.
     :source: RFC 9112, 3.2"""
     if host is None:
         if version == b"HTTP/1.1":
-            raise Refused(400, "Host: the header field is missing")
+            raise RequestRefused(400, "Host: the header field is missing")
     elif _host(host) is None:
-        raise Refused(400, "Host: not a host and optional port")
+        raise RequestRefused(400, "Host: not a host and optional port")
 
 
 def origin_form(method: bytes, target: bytes, fields: Fields) -> bytes:
     """The path and query of a target that does not begin with a slash. Its authority replaces Host in ``fields``.
 
-    :raises Refused: the target is nothing that can be asked of an origin server.
+    :raises RequestRefused: the target is nothing that can be asked of an origin server.
     :source: RFC 9112, 3.2.2 and 3.2.4
     """
     if target == b"*" and method == b"OPTIONS":
         return target
     absolute = _absolute(target)
     if absolute is None or not _host(absolute[1]):
-        raise Refused(400, "the target is neither a path nor an http URI")
+        raise RequestRefused(400, "the target is neither a path nor an http URI")
     authority, rest = absolute.groups()
     fields[:] = [(name, authority if name.lower() == b"host" else value) for name, value in fields]
     return rest if rest.startswith(b"/") else b"/" + rest
@@ -114,21 +128,21 @@ def stays_open(version: bytes, connection: bytes | None, fields: Fields) -> bool
 
 
 def check_coding(coding: bytes, version: bytes) -> None:
-    """:raises Refused: the transfer coding is not plain ``chunked``.
+    """:raises RequestRefused: the transfer coding is not plain ``chunked``.
     :source: RFC 9112, 6.1"""
     if version != b"HTTP/1.1":
-        raise Refused(400, "Transfer-Encoding: not in HTTP/1.0")
+        raise RequestRefused(400, "Transfer-Encoding: not in HTTP/1.0")
     if coding.lower() != b"chunked":
         if _codings(coding):
-            raise Refused(501, "Transfer-Encoding: only chunked is known")
-        raise Refused(400, "Transfer-Encoding: malformed")
+            raise RequestRefused(501, "Transfer-Encoding: only chunked is known")
+        raise RequestRefused(400, "Transfer-Encoding: malformed")
 
 
-def explained(error: HttpParserError) -> Refused:
+def explained(error: HttpParserError) -> RequestRefused:
     """What to answer where llhttp refuses."""
     reason = str(error)
     if reason == "Content-Length overflow":
-        return Refused(413, "Content-Length: more than can be counted")
+        return RequestRefused(413, "Content-Length: more than can be counted")
     if reason == "Invalid HTTP version":
-        return Refused(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-    return Refused(400, f"malformed request: {reason}")
+        return RequestRefused(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+    return RequestRefused(400, f"malformed request: {reason}")

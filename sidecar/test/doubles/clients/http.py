@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.interfaces import IPushProducer, ITCPTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -78,6 +78,44 @@ class Rendered(Resource):
         return NOT_DONE_YET
 
 
+@implementer(IPushProducer)
+class Echoing:
+    """Sends a request's body back as it comes, and takes no more of it than its client takes of the answer."""
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+
+    def received(self, data: bytes) -> None:
+        self.request.write(data)
+
+    def ended(self, trailers: list[tuple[bytes, bytes]]) -> None:
+        self.request.unregisterProducer()
+        self.request.finish(trailers)
+
+    def pauseProducing(self) -> None:
+        self.request.pause_body()
+
+    def resumeProducing(self) -> None:
+        self.request.resume_body()
+
+    def stopProducing(self) -> None: ...
+
+
+class Echo(Resource):
+    """Answers any POST with its body, of whatever size."""
+
+    isLeaf = True
+    streaming = True
+
+    def render(self, request: Any) -> Any:
+        length = request.fields.get(b"content-length")
+        request.begin(200, [] if length is None else [(b"Content-Length", length)])
+        echoing = Echoing(request)
+        request.registerProducer(echoing, True)
+        request.stream_body(echoing)
+        return NOT_DONE_YET
+
+
 class Noted:
     """A recorder. :ivar notes: status, seconds."""
 
@@ -92,14 +130,19 @@ class Client:
     """A connection to a site over a :class:`Wire`."""
 
     def __init__(self, site: SidecarSite) -> None:
+        self._site: Any = site
         self.wire: Any = Wire()
         self.channel: Any = site.buildProtocol(None)
         self.wire.protocol = self.channel
         self.channel.makeConnection(self.wire)
 
     def send(self, *pieces: bytes) -> None:
+        """Send, and let the reactor turn until nothing more is due at once."""
         for piece in pieces:
             self.wire.protocol.dataReceived(piece)
+            turn = getattr(self._site.clock, "turn", None)
+            if turn is not None:
+                turn()
 
     def hang_up(self) -> None:
         self.channel.connectionLost(Failure(ConnectionDone()))
@@ -109,8 +152,15 @@ class Client:
         return read_answers(self.wire.value(), *methods)
 
 
+class SteppedClocks(Clocks):
+    """Both clocks from a Clock, of which the reactor's next turn can be had without any time going by."""
+
+    def turn(self) -> None:
+        self._timer.advance(0)  # type: ignore[attr-defined]  # it is a Clock, see site_of
+
+
 def site_of(resource: Resource, clock: Clock, limits: HTTPLimits | None = None, **more: Any) -> SidecarSite:
-    return SidecarSite(resource, Clocks(clock, clock.seconds), limits or HTTPLimits(), **more)
+    return SidecarSite(resource, SteppedClocks(clock, clock.seconds), limits or HTTPLimits(), **more)
 
 
 def read_answers(data: bytes, *methods: str) -> list[Answered]:

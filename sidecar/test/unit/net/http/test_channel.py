@@ -11,8 +11,9 @@ from twisted.web import server
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from sidecar.net.http.channel import HELD_ENOUGH
+from sidecar.net.http.connection import HELD_ENOUGH
 from sidecar.net.http.limits import HTTPLimits
+from sidecar.net.reactor.turns import MOST
 from sidecar.test.doubles.clients.http import Client, Noted, Rendered, Wire, site_of
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -344,7 +345,27 @@ class Order(Case):
         first = self.leaf.requests[0]
         self.leaf._render = lambda request: b""
         first.answer(200, b"", b"")
+        self.clock.advance(0)
         self.assertEqual(len(held.answers()), 1000)
+
+    def test_takes_turns(self) -> None:
+        """Who sends a thousand requests in one packet has one of them answered, and then waits for everybody else."""
+        many, other = self.serve(), Client(self.site)
+        many.wire.protocol.dataReceived(GET * 1700)
+        self.assertEqual(len(many.answers()), 1)
+        other.wire.protocol.dataReceived(GET * 3)
+        self.assertEqual((len(many.answers()), len(other.answers())), (1, 1))
+        turns = 0
+        while self.clock.getDelayedCalls()[0].getTime() <= self.clock.seconds():
+            before = len(many.answers())
+            turn: Any = self.clock.getDelayedCalls()[0]
+            func = turn.func
+            turn.cancel()
+            func()
+            self.assertLessEqual(len(many.answers()) - before, MOST)
+            turns += 1
+        self.assertEqual((len(many.answers()), len(other.answers())), (1700, 3))
+        self.assertGreaterEqual(turns, 1700 // MOST)
 
     def test_close(self) -> None:
         """After the answer to a request that asks for it the connection closes, and nothing more is served."""
@@ -685,6 +706,7 @@ class BackPressure(Case):
         client.send(GET + GET)
         self.assertEqual(len(self.leaf.requests), 1)
         client.wire.producer.resumeProducing()
+        self.clock.advance(0)
         self.assertEqual(len(self.leaf.requests), 3)
         self.assertEqual(client.wire.producerState, "producing")
 
@@ -700,6 +722,7 @@ class BackPressure(Case):
         for count in (1, 2, 3):
             self.assertEqual(len(self.leaf.requests), count)
             client.wire.producer.resumeProducing()
+            self.clock.advance(0)
         self.assertEqual(len(client.answers()), 3)
 
     def test_push_producer(self) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
+from sidecar.net.errors import RequestRefused
+from sidecar.net.http.events import CHUNKED as IN_CHUNKS
+from sidecar.net.http.events import End, Head
 from sidecar.net.http.limits import HTTPLimits
-from sidecar.net.http.parser import RequestReader
-from sidecar.net.http.validation import Refused
+from sidecar.net.http.parser import RequestParser
 
 LIMITS = HTTPLimits(max_header=2048, max_body=1000)
 
@@ -258,20 +261,56 @@ TAKEN: dict[str, tuple[bytes, list[tuple[bytes, bytes, bytes, bool]]]] = {
 }
 
 
+@define(eq=False)
+class Told:
+    """What a parser told of the pieces that it was given: requests, and of the last one what is here.
+
+    The parser itself has no limit for bodies; that is here as it is where they are collected.
+    """
+
+    parser: RequestParser = field(factory=lambda: RequestParser(LIMITS))
+    requests: list[tuple[bytes, bytes, bytes, bool]] = field(factory=list)
+    heads: list[Head] = field(factory=list)
+    ends: list[End] = field(factory=list)
+    body: bytes = b""
+    rest: bytes = b""
+
+    def feed(self, data: bytes) -> None:
+        """:raises RequestRefused: what the parser raises, and that a body is larger than ``LIMITS`` has it."""
+        while True:
+            event, data = self.parser.next_event(data)
+            if event is None:
+                self.rest = data
+                return
+            if isinstance(event, Head):
+                if event.length > LIMITS.max_body:
+                    raise RequestRefused(413, "the body is announced too large")
+                self.heads.append(event)
+                self.body = b""
+                if event.upgrade:
+                    self.rest = data
+                    return
+            elif isinstance(event, End):
+                self.ends.append(event)
+                head = self.heads[-1]
+                self.requests.append((head.method, head.uri, self.body, head.persistent))
+            else:
+                assert event, "a piece of a body is never empty"
+                self.body += event
+                if len(self.body) > LIMITS.max_body:
+                    raise RequestRefused(413, "the body is too large")
+
+
 def read(pieces: list[bytes]) -> tuple[list[tuple[bytes, bytes, bytes, bool]], int]:
     """:returns: the requests, and the status of the refusal that ended them, or 0."""
-    reader = RequestReader(LIMITS)
-    found = []
+    told = Told()
     try:
         for piece in pieces:
-            while piece:
-                piece = reader.take(piece)
-                if reader.complete:
-                    found.append((reader.method, reader.uri, reader.body, reader.persistent))
-    except Refused as refused:
+            told.feed(piece)
+    except RequestRefused as refused:
         assert refused.detail
-        return found, refused.status
-    return found, 0
+        return told.requests, refused.status
+    return told.requests, 0
 
 
 def cut(data: bytes) -> list[list[bytes]]:
@@ -311,12 +350,12 @@ class Strictness(SynchronousTestCase):
 
 
 class Parts(SynchronousTestCase):
-    def taken(self, *pieces: bytes) -> RequestReader:
-        reader = RequestReader(LIMITS)
+    def taken(self, *pieces: bytes) -> Head:
+        told = Told()
         for piece in pieces:
-            self.assertEqual(reader.take(piece), b"")
-        self.assertTrue(reader.complete)
-        return reader
+            told.feed(piece)
+        self.assertEqual((len(told.requests), told.rest), (1, b""))
+        return told.heads[0]
 
     def test_fields(self) -> None:
         """Fields come as received and in order, and by lower-case name; space around values is not part of them."""
@@ -356,20 +395,33 @@ class Parts(SynchronousTestCase):
         self.assertEqual(read([head, head[:-6], head])[1], 400)
 
     def test_waiting_for_a_word(self) -> None:
-        """Somebody who expects 100-continue waits, unless the body came along."""
+        """Somebody who expects 100-continue says so; nobody else does."""
         head = POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
-        reader = RequestReader(LIMITS)
-        reader.take(head)
-        self.assertTrue(reader.wants_continue and reader.in_body)
-        reader = RequestReader(LIMITS)
-        reader.take(head + b"a")
-        self.assertFalse(reader.wants_continue)
+        self.assertTrue(self.taken(head, b"ab").expects_continue)
+        self.assertFalse(self.taken(SMALL).expects_continue)
 
     def test_upgrade(self) -> None:
         """What follows a request for another protocol is not read as HTTP."""
-        reader = RequestReader(LIMITS)
-        head = GET + HOST + b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
-        self.assertEqual(reader.take(head + b"\x81\x85frame"), b"\x81\x85frame")
-        self.assertTrue(reader.complete and reader.upgrade)
-        self.assertEqual(reader.take(SMALL), b"")  # it was not taken: HTTP goes on
-        self.assertTrue(reader.complete and not reader.upgrade)
+        told = Told()
+        told.feed(GET + HOST + b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n" + b"\x81\x85frame")
+        self.assertEqual((told.rest, told.heads[0].upgrade, told.ends), (b"\x81\x85frame", True, []))
+        told.feed(SMALL)  # it was not taken: HTTP goes on
+        self.assertEqual((len(told.requests), told.heads[1].upgrade), (1, False))
+
+    def test_events_come_as_soon_as_they_can(self) -> None:
+        """A head is told before its body is here, and a body piece by piece, with a length or in chunks."""
+        told = Told()
+        told.feed(POST + b"Content-Length: 4\r\n\r\n")
+        self.assertEqual((told.heads[0].length, told.requests), (4, []))
+        told.feed(b"ab")
+        self.assertEqual((told.body, told.ends), (b"ab", []))
+        told.feed(b"cd" + CHUNKED + b"2\r\nx")
+        self.assertEqual((len(told.requests), told.heads[1].length, told.body), (1, IN_CHUNKS, b"x"))
+        told.feed(b"y\r\n0\r\n\r\n")
+        self.assertEqual([request[2] for request in told.requests], [b"abcd", b"xy"])
+
+    def test_trailers(self) -> None:
+        """The fields after a body in chunks are told with its end, in order, as received; the next request has none."""
+        told = Told()
+        told.feed(CHUNKED + b"1\r\nx\r\n0\r\nX-Sum: 1 \r\nx-sum:2\r\n\r\n" + SMALL)
+        self.assertEqual([end.trailers for end in told.ends], [((b"X-Sum", b"1"), (b"x-sum", b"2")), ()])
