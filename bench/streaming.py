@@ -75,9 +75,8 @@ def main() -> int:
             peak = memory(server.pid, "VmHWM")
         finally:
             server.terminate()
-    print(
-        f"{counted / _MIB:.0f} of {size / _MIB:.0f} MiB there and back in {took:.1f} s, {counted / _MIB / took:.0f} MiB/s"
-    )
+    rate = counted / _MIB / took
+    print(f"{counted / _MIB:.0f} of {size / _MIB:.0f} MiB there and back in {took:.1f} s, {rate:.0f} MiB/s")
     print(f"resident: {before:.1f} MiB before, {peak:.1f} MiB at most")
     return 0 if counted == size else 1
 

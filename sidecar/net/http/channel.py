@@ -47,8 +47,6 @@ class HTTPChannel(ServerConnection):
         self._parser = RequestParser(site.limits)
         self._collector = BodyCollector(site)
 
-    # --- The connection -----------------------------------------------------------------------------------------------
-
     def connectionMade(self) -> None:
         site = self.site
         site.opened(self)
@@ -145,17 +143,20 @@ class HTTPChannel(ServerConnection):
             request.process()
             rest, self._held = self._held, b""
             return rest
-        if head.length:
-            self._collector.start(head)
         self._hand_over(request, states.HEADED)
+        if 0 <= head.length <= len(rest) and head.length <= self.site.limits.max_body:
+            request.body, rest = self._parser.whole_body(rest)  # nearly always: no need to make events of it
+            self._state = states.ANSWERING
+            request.process()
+        elif head.length:
+            self._collector.start(head)
         return rest
 
     def _hand_over(self, request: SlimRequest, move: str) -> None:
-        site = self.site
         self._state = TABLE[self._state][move]
         self.request = request
         self.deadline = NEVER
-        site.in_flight += 1
+        self.site.in_flight += 1
 
     def _pass_on(self, data: bytes, rest: bytes) -> bytes:
         """A piece of a body came that the resource takes as it comes. :returns: what is to be looked at of ``rest``."""
@@ -279,8 +280,6 @@ class HTTPChannel(ServerConnection):
             self.transport.write(head % (status_line(status), site.preamble, headers, len(body)) + body)
             self._close(linger=True)
         self._drop_request(Failure(ConnectionAborted(detail)))
-
-    # --- Time ---------------------------------------------------------------------------------------------------------
 
     def timed_out(self) -> None:
         """Called by the host when the deadline has passed."""

@@ -99,6 +99,15 @@ class RequestParser:
             return self._end(), data
         return self._chunk(data)
 
+    def whole_body(self, data: bytes) -> tuple[bytes, bytes]:
+        """All of the body at once, in place of its events; right after its head, where ``data`` has as much.
+
+        :returns: the body, and what follows it.
+        """
+        size, self._left = self._left, None
+        assert size is not None
+        return (data, b"") if size == len(data) else (data[:size], data[size:])
+
     def _end(self) -> End:
         chunked, self._chunked, self._left = self._chunked, None, None
         return END if chunked is None or not chunked.trailers else End(tuple(chunked.trailers))
