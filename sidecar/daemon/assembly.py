@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from sidecar.daemon import access, backends, exposure, listening
 from sidecar.daemon.appchecks import CheckMaker
 from sidecar.daemon.cmdline.kinds import node_id
 from sidecar.daemon.cmdline.settings import Settings, TcpPort
+from sidecar.daemon.datadir import KeptState
 from sidecar.daemon.facts import facts
 from sidecar.daemon.localapp import AppMaker
 from sidecar.daemon.localapps import LocalApps
@@ -70,13 +72,14 @@ class Daemon:
         awaited: the apps leave the registry, the port closes, calls in flight finish, WebSockets say goodbye, and only
         then does what they need go away.
     :ivar listener: our own port, bound already. :ivar certificates: its TLS, or None where it speaks none.
-    :ivar apps: the apps beside us.
+    :ivar kept: what survives a restart, the journal among it. :ivar apps: the apps beside us.
     """
 
     settings: Settings
     service: OrderedService
     listener: listening.BoundPort
     certificates: listening.ICertificates | None
+    kept: KeptState
     registry: IRegistry
     broker: IBroker
     selector: Selector
@@ -96,6 +99,7 @@ class Daemon:
 
         :raises ConfigError: something is no good, with the reason; everything stays as it was.
         """
+        settings = self.kept.with_ids(settings)
         change = self.apps.prepare(settings.apps)
         try:
             if self.certificates is not None and settings.tls.enabled:
@@ -124,7 +128,10 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     """
     policy = access.policy(settings.access, reactor)
     listener = exposure.open_port(settings, reactor)
-    registry = backends.registries(settings, reactor)
+    kept = KeptState.open(settings, os.environ, reactor)
+    settings = kept.with_ids(settings)
+    registry = backends.registries(settings, reactor, kept.store)
+    registry.watch(kept.journal)
     broker = backends.broker(settings, reactor, registry)
 
     chance = random.Random()
@@ -201,6 +208,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
 
     whole = OrderedService(reactor, settings.drain_timeout + PATIENCE)
     for part in (
+        *(() if kept.store is None else (kept.store,)),
         registry,
         broker,
         selector,
@@ -219,6 +227,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         service=whole,
         listener=listener,
         certificates=listener.certificates,
+        kept=kept,
         registry=registry,
         broker=broker,
         selector=selector,

@@ -21,14 +21,15 @@ from sidecar.redaction import redacted
 _SEAMS: dict[str, Any] = {REGISTRIES: IRegistry, BROKERS: IBroker}
 
 
-def registries(settings: Settings, reactor: Any) -> IRegistry:
+def registries(settings: Settings, reactor: Any, store: Any = None) -> IRegistry:
     """The registry of ``--registry=``: one engine's, or all of a list behind one face.
 
+    :param store: where the embedded one keeps what a restart is to find, None for nowhere.
     :raises ConfigError: there is no such kind, or it cannot be made from these settings.
     """
     most = settings.http.max_body
     built = tuple(
-        _build(REGISTRIES, "registry", evolve(engine, reactor=reactor, max_body=most))
+        _build(REGISTRIES, "registry", evolve(engine, reactor=reactor, max_body=most, store=store))
         for engine in settings.registry.engines
     )
     if len(built) == 1:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: Seconds after which an expiry is looked at again whose renewal is being written.
 _SOON = 1.0
 
+#: Who registers in this process, and goes with it: our own apps, and subscribers of the HTTP broker.
+UNKEPT = ("sidecar", "check", "drain", "broker")
+
 Key = tuple[str, str]
 
 
@@ -77,16 +80,18 @@ class MemoryRegistry(service.MultiService):
     def register(self, service: Service, ttl: float | None, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
         self._expire()
         cause = cause.asked_by(caller)
-        if self._store is None:
+        if self._store is None or cause.by in UNKEPT:
             self._put(service, ttl, cause)
+            self._forget(service)
             return succeed(None)
         return Deferred.fromCoroutine(self._register(self._store, service, ttl, cause))
 
     def deregister(self, service: Service, caller: Caller, cause: Cause = UNSAID) -> Deferred[None]:
         self._expire()
         cause = cause.asked_by(caller)
-        if self._store is None:
+        if self._store is None or cause.by in UNKEPT:
             self._drop(service, cause)
+            self._forget(service)
             return succeed(None)
         return Deferred.fromCoroutine(self._deregister(self._store, service, cause))
 
@@ -178,6 +183,11 @@ class MemoryRegistry(service.MultiService):
         with _Writing(self._writing, service):
             await store.write(*(store.file.deregistered(service.name, node.id) for node in service.nodes))
             self._drop(service, cause)
+
+    def _forget(self, service: Service) -> None:
+        """What this process registers itself is registered again by the next one; nothing older of it is to be kept."""
+        if self._store is not None:
+            self._store.note(*(self._store.file.deregistered(service.name, node.id) for node in service.nodes))
 
     def _restore(self, registrations: Iterable[StoredRegistration]) -> None:
         """Go on with what an earlier life of this sidecar kept."""

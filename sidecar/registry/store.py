@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
@@ -38,8 +38,12 @@ class StateStore(service.Service):
 
     log = Logger()
 
-    def __init__(self, reactor: Any, file: StateFile, restored: StoredState) -> None:
-        """:param reactor: to be told by from a thread. :param file: open already. :param restored: what it held."""
+    def __init__(
+        self, reactor: Any, file: StateFile, restored: StoredState, closed: Callable[[], object] = lambda: None
+    ) -> None:
+        """:param reactor: to be told by from a thread. :param file: open already. :param restored: what it held.
+        :param closed: called when the file is closed."""
+        self._closed = closed
         self._reactor = reactor
         self.file = file
         self.restored = restored
@@ -154,4 +158,5 @@ class StateStore(service.Service):
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()  # it has nothing left to do
+        self._closed()
         self._stopped.callback(None)

@@ -52,6 +52,7 @@ def flagged_app(given: Source) -> tuple[AppSettings, ...]:
         ttl=ttl,
         interval=interval,
         checks=(_check(given, url),) if url else (),
+        made_id=not given.text("server_id"),
     )
     return (app,)
 

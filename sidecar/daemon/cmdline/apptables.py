@@ -80,6 +80,7 @@ def _app(given: Source, table: ConfigTable, names: set[str]) -> AppSettings:
         interval=interval,
         endpoints=tuple(_endpoints(table)),
         checks=tuple(_check(one, names) for one in table.tables("check")),
+        made_id=not own_id,
     )
 
 

@@ -22,6 +22,7 @@ from sidecar.daemon.cmdline.settings import (
     LogSettings,
     RegistrySettings,
     Settings,
+    StateSettings,
     TcpPort,
     TlsSettings,
 )
@@ -42,6 +43,7 @@ def settings(given: Source, tables: tuple[ConfigTable, ...] = ()) -> Settings:
             socket_mode=given["socket_mode"],
             socket_group=given.text("socket_group"),
         ),
+        state=StateSettings(given.text("data_dir"), given["journal_entries"], given["journal_age"]),
         http=HttpSettings(
             channel=given["http_channel"],
             max_header=given["max_header"],

@@ -123,6 +123,27 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
         ),
     ),
     (
+        "What survives a restart",
+        (
+            Flag(
+                "data_dir",
+                parsers.text,
+                "",
+                "directory for registrations of the memory registry, ids, maintenance and the journal; none keeps"
+                " nothing (when not given: $STATE_DIRECTORY, else $XDG_STATE_HOME/microsidecar/ADDRESS_PORT)",
+                "DIR",
+            ),
+            Flag(
+                "journal_entries",
+                parsers.whole(0, 10_000_000),
+                "100000",
+                "changes of the registry that the journal holds",
+                "COUNT",
+            ),
+            Flag("journal_age", parsers.positive_duration, "7d", "how long the journal holds them", "DURATION"),
+        ),
+    ),
+    (
         "Who may do what",
         (
             Flag(

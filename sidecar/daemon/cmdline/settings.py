@@ -193,6 +193,7 @@ class AppSettings:
 
     :ivar name: the service that it is a node of.
     :ivar id: the node id, made already: ``<name>-<uuid>`` unless a flag gave it.
+    :ivar made_id: whether nobody gave it.
     :ivar host: where the app listens: a name or an IP literal without brackets.
     :ivar advertise: ``(host, port)`` to put into the registry instead, or None.
     :ivar protocol: ``jsonrpc``: the app speaks the envelope itself; ``http``: we translate on a port of our own.
@@ -215,6 +216,20 @@ class AppSettings:
     interval: float | None = None
     endpoints: tuple[Endpoint, ...] = ()
     checks: tuple[CheckSettings, ...] = ()
+    made_id: bool = False
+
+
+@frozen
+class StateSettings:
+    """What survives a restart.
+
+    :ivar data_dir: the directory that was named, "" for the default one, ``none`` for none.
+    :ivar journal_entries: changes that the journal holds. :ivar journal_age: seconds for which it holds them.
+    """
+
+    data_dir: str = ""
+    journal_entries: int = 100_000
+    journal_age: float = 7 * 86_400.0
 
 
 @frozen
@@ -250,6 +265,7 @@ class Settings:
     registry: RegistrySettings = RegistrySettings()
     broker: BrokerSettings = BrokerSettings()
     apps: tuple[AppSettings, ...] = ()
+    state: StateSettings = StateSettings()
     log: LogSettings = LogSettings()
     cors: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()

@@ -104,6 +104,8 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     path = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH", ""))))
     # The machine may have a sidecar of its own, with a file of settings.
     ours["MICRO_CONFIG"] = "none"
+    # What one test's daemon keeps is no other's business.
+    ours["MICRO_DATA_DIR"] = "none"
     return {**ours, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(extra or {})}
 
 

@@ -265,4 +265,4 @@ class AppTests(SynchronousTestCase):
         options = Options({})
         options.parseOptions([f"--config={path}"])
         (app,) = options.settings.apps
-        self.assertEqual(app, AppSettings("a", app.id, host="127.0.0.1", port=1))
+        self.assertEqual(app, AppSettings("a", app.id, host="127.0.0.1", port=1, made_id=True))
