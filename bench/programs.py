@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -90,7 +92,15 @@ def sidecar(*flags: str, env: dict[str, str] | None = None) -> Program:
     port = free_port()
     micro = str(Path(sys.executable).with_name("micro"))  # of the environment that the bench runs in
     command = [micro, "sidecar", f"--port={port}", *flags]
-    return Program("microsidecar", command, port, env)
+    return Program("microsidecar", command, port, {"XDG_STATE_HOME": _state_home(), **(env or {})})
+
+
+@cache
+def _state_home() -> str:
+    """A directory for what sidecars keep, removed at the end."""
+    home = tempfile.mkdtemp(prefix="bench-state-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return home
 
 
 def stock(backend: int) -> Program:
