@@ -38,10 +38,15 @@ class Authority:
     def ca_file(self) -> str:
         return _write(self.home / "ca.pem", self.certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, days: float = 1.0) -> tuple[str, str]:
-        """:param days: until it expires; negative for one that has. :returns: paths of the chain and of its key."""
+    def issue(self, name: str, days: float = 1.0, uris: tuple[str, ...] = ()) -> tuple[str, str]:
+        """:param days: until it expires; negative for one that has. :param uris: further names of whom it is for.
+        :returns: paths of the chain and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names: list[x509.GeneralName] = [
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            *map(x509.UniformResourceIdentifier, uris),
+        ]
         certificate = (
             _builder(name, self.certificate.subject, key, days)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
