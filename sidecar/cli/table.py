@@ -201,6 +201,16 @@ COMMANDS: tuple[Command, ...] = (
         " Where something in the files is no good nothing changes, and it is said where.",
     ),
     Command(
+        "repair",
+        "",
+        "save what can be read of a data directory that the sidecar says is damaged",
+        "state:repair",
+        (Option("data_dir", "the directory", "DIR", env="MICRO_DATA_DIR"), _OUTPUT),
+        details="Writes a new file in place of the damaged one, which is kept beside it.",
+        examples=("micro repair --data_dir /var/lib/microsidecar",),
+        local=True,
+    ),
+    Command(
         "check-config",
         "",
         "read the settings of a sidecar and say what is wrong with them",

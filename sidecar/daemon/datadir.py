@@ -83,7 +83,7 @@ def open_store(settings: Settings, environ: Mapping[str, str], reactor: Any) -> 
     if directory is None:
         return None
     try:
-        lock = _lock(directory.path)
+        held = lock(directory.path)
     except DirectoryUnusable as error:
         if not directory.named:
             log.warn("Nothing survives a restart: {why}; see --data_dir", why=str(error))
@@ -99,11 +99,11 @@ def open_store(settings: Settings, environ: Mapping[str, str], reactor: Any) -> 
         file.open()
         restored = file.read()
     except ConfigError:
-        os.close(lock)
+        os.close(held)
         raise
     for said in restored.skipped:
         log.warn("{path}: left out: {why}", path=str(file.path), why=said)
-    return StateStore(reactor, file, restored, lambda: os.close(lock))
+    return StateStore(reactor, file, restored, lambda: os.close(held))
 
 
 @define(eq=False)
@@ -150,7 +150,7 @@ def machine_id() -> str:
         return ""
 
 
-def _lock(path: Path) -> int:
+def lock(path: Path) -> int:
     """Make the directory and take its lock.
 
     :returns: the descriptor that holds it until it is closed. :raises DirectoryUnusable: with the reason.

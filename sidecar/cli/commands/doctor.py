@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ from sidecar.cli.arguments import Wrong
 from sidecar.cli.doctor import app, backends, certificates, port, process, sidecar
 from sidecar.cli.doctor.diagnosis import Diagnosis, as_data, report
 from sidecar.cli.invocation import Invocation, coloured
+from sidecar.daemon import datadir
 from sidecar.daemon.cmdline.options import Options, TextAsked
 from sidecar.daemon.cmdline.settings import Settings
 
@@ -42,7 +44,8 @@ def examine(settings: Settings) -> Iterator[Diagnosis]:
         for file, key in ((engine.ca_file, ""), (engine.cert_file, engine.key_file)):
             if file:
                 yield from certificates.examine(f"{role} certificate", file, key)
-    yield from process.examine(getattr(settings, "data_dir", "") or "")
+    directory = datadir.place(settings, os.environ)
+    yield from process.examine(str(directory.path) if directory is not None and directory.named else "")
 
 
 def _settings(passed: list[str], environ: dict[str, str]) -> Settings:

@@ -102,3 +102,27 @@ class Restarts(TestCase):
         self.assertEqual(self.names(self.daemon(data_dir="none")), [])
         found: Any = Path(self.home)
         self.assertFalse(found.exists())
+
+    def test_repaired(self) -> None:
+        """A damaged file is told at start, with how to go on; what can be read of it is there when that was done."""
+        daemon = self.daemon()
+        for number in range(300):
+            self.assertEqual(self.register(daemon, f"s{number:03}"), 200)
+        used = run("micro", ["repair", f"--data_dir={self.home}"])
+        self.assertEqual((used.returncode, b"is used by another sidecar" in used.stderr), (1, True))
+        daemon.signal()
+        daemon.wait()
+        path = Path(self.home) / "state.sqlite"
+        with path.open("r+b") as file:
+            file.seek(path.stat().st_size // 2 // 4096 * 4096)
+            file.write(b"\xff" * 4096)
+        refused = run("micro", ["sidecar", f"--port={self.port}", f"--data_dir={self.home}"])
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn(b"is damaged", refused.stderr)
+        self.assertIn(b"micro repair --data_dir", refused.stderr)
+        done = run("micro", ["repair", f"--data_dir={self.home}"])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(b"registrations", done.stdout)
+        self.assertGreater(len(self.names(self.daemon())), 30)
+        nothing = run("micro", ["repair", f"--data_dir={self.home}/nowhere"])
+        self.assertEqual(nothing.returncode, 3)
