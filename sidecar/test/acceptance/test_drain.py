@@ -90,7 +90,7 @@ class DrainTests(SynchronousTestCase):
         caller = connect(self.daemon.port)
         self.addCleanup(caller.close)
         form = b"service=foo&method=Say.Hello&request=1"
-        caller.sendall(b"POST /rpc HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(form) + form)
+        caller.sendall(b"POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(form) + form)
         self.assertTrue(self.arrived.acquire(timeout=PATIENCE))
         self.daemon.signal()
         self.assertEqual(self.daemon.wait(PATIENCE), 0)
