@@ -1,10 +1,15 @@
 """The promises, as tests. Mirrors the tree."""
 
+import os
 import sys
 
 from sidecar.test import plan
 
 plan.announce(sys.argv)
+
+if os.path.basename(sys.argv[0]) == "workertrial.py":
+    # trial -j hands its workers the whole of its path. What tests start has one of its own, such as another Python's.
+    os.environ.pop("PYTHONPATH", None)
 
 try:
     from hypothesis import HealthCheck, settings

@@ -7,8 +7,8 @@ from typing import Final
 from attrs import define, field
 
 #: The least that is waited, in seconds, and how many times the slowest connection known. An app whose queue of new
-#: connections is full for a moment (five, in Python's ``http.server``) drops the first packet; the kernel sends the next
-#: one after a second, and that one counts.
+#: connections is full for a moment (five, in Python's ``http.server``) drops the first packet; the kernel sends another
+#: after a second, and that one counts.
 LEAST: Final = 1.2
 TIMES: Final = 20.0
 #: What a slow connection counts for after each quicker one.
@@ -21,8 +21,8 @@ _MOST: Final = 16_384
 class ConnectTimes:
     """Remembers the slowest of the last connections to each address.
 
-    An address that always connected in a millisecond is given up after little more than a second: it is gone, and another
-    can be tried. One that is slow now and then, or was given up too soon, is waited for.
+    An address that always connected in a millisecond is given up after little more than a second: it is gone, and
+    another can be tried. One that is slow now and then, or was given up too soon, is waited for.
 
     :ivar most: seconds to wait where nothing is known, and at most.
     """
