@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from sidecar.cli.connecting import HttpConnection, HttpsConnection
-from sidecar.cli.table import FAULT, NOT_FOUND, TIMED_OUT, UNAVAILABLE, USAGE
+from sidecar.cli.exits import FAULT, NOT_FOUND, TIMED_OUT, UNAVAILABLE, USAGE
 from sidecar.redaction import redacted
 
 #: Bytes of the largest answer to read.
@@ -98,6 +98,10 @@ class Api:
         if split.scheme not in ("http", "https") or not self.host:
             raise Failed(f"--proxy_address={self.address}: write host:port or https://host:port", code=USAGE)
         self.path = split.path.rstrip("/")
+
+    def patience(self, seconds: float) -> None:
+        """Wait longer for answers, by this many seconds."""
+        self._timeout += seconds
 
     def registry(self, service: str | None = None) -> Any:
         """:returns: the names of all services, or a service, one object a version."""

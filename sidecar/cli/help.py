@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable
 
 from sidecar.cli import table
+from sidecar.cli.exits import EXIT_CODES
 
 _WIDTH = 100
 
@@ -25,7 +26,7 @@ def overview() -> str:
         *_columns([(spelled(option), described(option)) for option in table.COMMON]),
         "",
         "Exit codes:",
-        *_columns([(str(code), meaning) for code, meaning in table.EXIT_CODES]),
+        *_columns([(str(code), meaning) for code, meaning in EXIT_CODES]),
     ]
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from sidecar.cli import output
 from sidecar.cli.api import Api, Failed, Trust
 from sidecar.cli.arguments import Arguments, Wrong
-from sidecar.cli.table import FAULT, NOT_FOUND, USAGE
+from sidecar.cli.exits import FAULT, NOT_FOUND, USAGE
 
 
 @dataclass

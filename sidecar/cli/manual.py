@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sidecar import __version__
 from sidecar.cli import help, table
+from sidecar.cli.exits import EXIT_CODES
 
 
 def micro() -> str:
@@ -30,7 +31,7 @@ def micro() -> str:
             parts.append(_indented(command.options))
         parts += [f".br\nExample: {_text(example)}" for example in command.examples]
     parts += [".SH FLAGS\nEvery command takes these.", *_listed(table.COMMON)]
-    parts += [".SH EXIT STATUS", *(f".TP\n.B {code}\n{_text(_sentence(told))}" for code, told in table.EXIT_CODES)]
+    parts += [".SH EXIT STATUS", *(f".TP\n.B {code}\n{_text(_sentence(told))}" for code, told in EXIT_CODES)]
     parts.append(".SH ENVIRONMENT\n.B NO_COLOR\nkeeps colours from the output.")
     parts.append(".SH SEE ALSO\nmicrosidecar(8)")
     return "\n".join(parts) + "\n"

@@ -11,8 +11,9 @@ from sidecar import __version__
 from sidecar.cli import arguments, help
 from sidecar.cli.api import Failed
 from sidecar.cli.arguments import Wrong
+from sidecar.cli.exits import BROKEN_PIPE, INTERRUPTED, USAGE
 from sidecar.cli.invocation import Invocation, complain, say
-from sidecar.cli.table import BROKEN_PIPE, INTERRUPTED, USAGE, Command
+from sidecar.cli.table import Command
 
 
 def main(given: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:

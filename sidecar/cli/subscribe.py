@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from sidecar.cli.api import Api, Failed
+from sidecar.cli.exits import BROKEN_PIPE, FAULT, UNAVAILABLE
 from sidecar.cli.output import visible
-from sidecar.cli.table import BROKEN_PIPE, FAULT, UNAVAILABLE
 from sidecar.net.client.resolver import CachingResolver
 from sidecar.websocket.client import Ended, ListeningClient, listen
 

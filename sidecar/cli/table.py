@@ -4,19 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: What a script can rely on: the exit codes of every client command.
-EXIT_CODES: tuple[tuple[int, str], ...] = (
-    (0, "it worked"),
-    (1, "the service answered an error of its own, or the sidecar refused"),
-    (2, "the command line makes no sense"),
-    (3, "there is no such service, topic, app or file"),
-    (4, "not reachable: no sidecar, no node, or nobody answered for it"),
-    (124, "it took longer than allowed"),
-    (130, "interrupted"),
-    (141, "whoever read the output closed it"),
-)
-OK, FAULT, USAGE, NOT_FOUND, UNAVAILABLE, TIMED_OUT, INTERRUPTED, BROKEN_PIPE = (code for code, _ in EXIT_CODES)
-
 
 @dataclass(frozen=True)
 class Option:
@@ -88,6 +75,8 @@ _ROLES = ("read", "register", "call", "publish", "subscribe", "admin")
 _TOKENS = Option("file", "the file of the tokens", "FILE", env="MICRO_AUTH_TOKENS")
 _COUNT = Option("count", "leave after this many", "N", "0")
 _FOLLOW = Option("follow", "connect again when the connection ends", short="f")
+
+WAIT = Option("wait", "wait this long for it", "DURATION")
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -192,6 +181,23 @@ COMMANDS: tuple[Command, ...] = (
         ),
         passes=True,
     ),
+    Command(
+        "drain",
+        "[APP]",
+        "take the apps out of the registry, and say when it is safe to stop",
+        "operations:drain",
+        (Option("timeout", "how long to wait for calls under way", "DURATION", "30s"),),
+        details="Waits --drain_delay of the sidecar for the news to spread, then for calls under way. Exits with 124 "
+        "when some are still under way in the end. `micro maint off` brings the apps back.",
+    ),
+    Command(
+        "maint",
+        "on|off [APP]",
+        "keep apps out of the registry, or let them in again",
+        "operations:maintenance",
+        (Option("reason", "why, for all who look", "TEXT"),),
+    ),
+    Command("ready", "[APP]", "whether calls should come", "operations:ready", (WAIT,)),
     Command(
         "reload",
         "",

@@ -11,14 +11,14 @@ from typing import Any
 
 from attrs import define
 from twisted.application import service
-from twisted.internet.defer import Deferred
 
 from sidecar.daemon import access, backends, exposure, listening
 from sidecar.daemon.appchecks import CheckMaker
 from sidecar.daemon.cmdline.kinds import node_id
 from sidecar.daemon.cmdline.settings import Settings, TcpPort
 from sidecar.daemon.datadir import KeptState
-from sidecar.daemon.facts import facts
+from sidecar.daemon.facts import away, facts
+from sidecar.daemon.leave import Drain, Pause
 from sidecar.daemon.localapp import AppMaker
 from sidecar.daemon.localapps import LocalApps
 from sidecar.errors import ConfigError
@@ -47,6 +47,7 @@ from sidecar.web.cors import BrowserPolicy, CorsPolicy
 from sidecar.web.health import CheckResource, HealthResource
 from sidecar.web.observe.explain import ExplainResource, NodeMemory
 from sidecar.web.observe.metrics import MetricsResource
+from sidecar.web.operations.leaving import DrainResource, LiveResource, MaintenanceResource, ReadyResource
 from sidecar.web.operations.reload import ReloadResource
 from sidecar.web.registry import RegistryResource
 from sidecar.web.rpc import RpcResource
@@ -201,12 +202,16 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         more={
             "/ticket": access.tickets(policy, reactor),
             "/metrics": MetricsResource(call_metrics, changes, known, lambda: recorder.totals),
+            "/drain": DrainResource(apps, reactor, settings.drain_delay, lambda: site.in_flight),
+            "/maintenance": MaintenanceResource(apps),
+            "/health/live": LiveResource(),
+            "/health/ready": ReadyResource(apps, lambda: site.draining, partial(away, registry)),
             "/explain": ExplainResource(registry, selector, call_metrics, memory, settings.client.selector),
         },
     )
     site = SidecarSite(root, reactor, limits, settings.http.channel, recorder, settings.log.access)
 
-    whole = OrderedService(reactor, settings.drain_timeout + PATIENCE)
+    whole = OrderedService(reactor, settings.drain_timeout + settings.drain_delay + PATIENCE)
     for part in (
         *(() if kept.store is None else (kept.store,)),
         registry,
@@ -219,6 +224,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         sockets,
         Drain(site.drain, settings.drain_timeout),
         listener.service(site),
+        Pause(reactor, settings.drain_delay),
         apps,
     ):
         service.IService(part).setServiceParent(whole)
@@ -249,18 +255,6 @@ def _names(settings: Settings) -> tuple[str, ...]:
     where = settings.listen.where
     listened = [where.host] if isinstance(where, TcpPort) and where.host else []
     return (*settings.hosts, *machine_names(), *listened, *advertised)
-
-
-@define(eq=False, slots=False)
-class Drain(service.Service):
-    """Stopping means waiting for the calls in flight. :ivar patience: seconds."""
-
-    drain: Callable[[float], Deferred[None]]
-    patience: float
-
-    def stopService(self) -> Deferred[None]:
-        super().stopService()
-        return self.drain(self.patience)
 
 
 def _limits(settings: Settings) -> HTTPLimits:

@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from sidecar.daemon import activation, listening
+from sidecar.daemon import listening
 from sidecar.daemon.cmdline.settings import Settings, TcpPort
+from sidecar.daemon.systemd import activation
 from sidecar.errors import ConfigError, UnsafeSetting
 
 

@@ -46,3 +46,9 @@ def facts(
 def _state(backend: IRegistry | IBroker) -> dict[str, object]:
     state = backend.state()
     return {**asdict(state), "stale": state.stale_since is not None}
+
+
+def away(registry: IRegistry) -> tuple[str, ...]:
+    """What is wrong with the registry and keeps nobody from being called."""
+    state = registry.state()
+    return () if state.connected else (f"{state.kind} is away, answering from memory: {state.detail}",)

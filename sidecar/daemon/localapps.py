@@ -14,6 +14,7 @@ from sidecar.daemon.localapp import LocalApp
 from sidecar.health.heartbeat import Heartbeats
 from sidecar.interfaces import IAppHealth
 from sidecar.lifecycle import OrderedService
+from sidecar.model import Cause, Reason
 
 #: Makes an app of its settings, in place of the one before, if there was one.
 Make = Callable[[AppSettings, LocalApp | None], LocalApp]
@@ -85,6 +86,38 @@ class LocalApps(OrderedService):
     def _name(self) -> None:
         self.health_by_name.clear()
         self.health_by_name.update({app.name: app.registrar for app in self.apps})
+
+    # --- On an operator's word ----------------------------------------------------------------------------------------
+
+    def names(self) -> tuple[str, ...]:
+        """Of all apps."""
+        return tuple(app.name for app in self.apps)
+
+    def _named(self, name: str | None) -> tuple[LocalApp, ...]:
+        return tuple(app for app in self.apps if name is None or app.name == name)
+
+    def leave(self, name: str | None, reason: Reason, why: str) -> None:
+        """Take an app (None: all) out of the registry until it is let in again. :param why: in words."""
+        for app in self._named(name):
+            app.registrar.keep_out(Cause(reason, why, "drain" if reason == "drained" else "operator"))
+
+    def come_back(self, name: str | None) -> None:
+        """Let an app (None: all) into the registry again."""
+        for app in self._named(name):
+            app.registrar.let_in()
+
+    def away(self) -> dict[str, str]:
+        """The apps that are kept out of the registry, each with why."""
+        return {app.name: app.registrar.kept_out for app in self.apps if app.registrar.kept_out}
+
+    def not_ready(self, name: str | None) -> str:
+        """Why an app (None: any) cannot be called, "" where it can."""
+        for app in self._named(name):
+            if app.registrar.kept_out:
+                return f"{app.name} is kept out: {app.registrar.kept_out}"
+            if app.registrar.healthy() is False:
+                return f"{app.name}: {app.registrar.explain()}"
+        return ""
 
     def heartbeats(self) -> Mapping[str, Heartbeats]:
         """The checks that wait for an app to say how it is, by name."""

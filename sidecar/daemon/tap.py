@@ -18,7 +18,7 @@ from sidecar.daemon import exposure
 from sidecar.daemon.cmdline import options
 from sidecar.daemon.cmdline.sources import printable
 from sidecar.daemon.signals import Signals
-from sidecar.daemon.systemd import Notifier
+from sidecar.daemon.systemd.notify import Notifier
 from sidecar.errors import ConfigError, UnsafeSetting
 from sidecar.net.reactor.epoll import ensure
 from sidecar.redaction import redacted

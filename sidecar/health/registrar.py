@@ -67,10 +67,9 @@ class Registrar(service.Service):
         :param before: the registrar of the same node that goes, and leaves it registered: what its checks found counts
             until ours have found something."""
         self._warnings = warnings
-        #: Why the registry will never take the app as it is, "" while it may.
-        self._refused = ""
-        #: Who has its id now, in words, "" while it is ours.
-        self._taken_over = ""
+        #: Why the registry will never take the app as it is, and who has its id now: "" while it may, and it is ours.
+        self._refused = self._taken_over = ""
+        self._kept_out: Cause | None = None
         self._watch: IWatch | None = None
         self._return: IDelayedCall | None = None
         self._registry = registry
@@ -116,7 +115,8 @@ class Registrar(service.Service):
         return self._explained
 
     def warnings(self) -> tuple[str, ...]:
-        return (*self._warnings, *filter(None, (self._refused, self._taken_over)))
+        kept_out = self.kept_out and f"kept out: {self.kept_out}"
+        return (*self._warnings, *filter(None, (self._refused, self._taken_over, kept_out)))
 
     def startService(self) -> None:
         super().startService()
@@ -164,14 +164,35 @@ class Registrar(service.Service):
                 "{id} could not be deregistered: {error}", id=self._id, error=str(error) or type(error).__name__
             )
 
+    def keep_out(self, cause: Cause) -> None:
+        """Have the app out of the registry, however well it is, until :meth:`let_in`."""
+        self._kept_out = self._cause = cause
+        self.log.info("Deregistering {id}: {why}", id=self._id, why=cause.detail)
+        self._want(False)
+
+    def let_in(self) -> None:
+        """Register the app again, if it is well."""
+        kept_out, self._kept_out = self._kept_out, None
+        if kept_out is None:
+            return
+        if self._checks is None or self._threshold.healthy:
+            self._cause = Cause("restored", "it is let in again", "sidecar")
+            self._want(True)
+
+    @property
+    def kept_out(self) -> str:
+        """Why the app is kept out of the registry, "" where it is not."""
+        return "" if self._kept_out is None else self._kept_out.detail
+
     def _want(self, wanted: bool) -> None:
+        wanted = wanted and self._kept_out is None
         self._wanted = wanted
         if self._taken_over:
             return  # what is there is somebody else's
         if self._reconciling is None and self._registered != wanted:
-            reconciling = self._reconciling = Deferred.fromCoroutine(self._reconcile())
+            self._reconciling = Deferred.fromCoroutine(self._reconcile())
             # After the assignment: where the registry answers at once, this runs at once.
-            reconciling.addBoth(self._reconciled)
+            self._reconciling.addBoth(self._reconciled)
 
     async def _reconcile(self) -> None:
         backoff, failed, said = Backoff(FIRST_RETRY, LAST_RETRY, self._random), False, ""
@@ -239,7 +260,7 @@ class Registrar(service.Service):
             self.log.error("{why}", why=self._taken_over)
 
     def invalidated(self, name: str) -> None:
-        """What is known of the app's service may be outdated: whoever asks next hears of it."""
+        """Whoever asks next hears of it."""
 
     def _come_back(self) -> None:
         if self._wanted:
@@ -270,9 +291,9 @@ class Registrar(service.Service):
                 self.log.warn("Deregistering {id}: {why}", id=self._id, why=result.detail)
             self._cause = Cause("check failed", result.detail, "check")
             self._want(False)
-        else:
-            self._checks.schedule.relax()
-            self.log.info("Registering {id}: {why}", id=self._id, why=result.detail)
-            if before is False:
-                self._cause = Cause("check passed", result.detail, "check")
-            self._want(True)
+            return
+        self._checks.schedule.relax()
+        self.log.info("Registering {id}: {why}", id=self._id, why=result.detail)
+        if before is False:
+            self._cause = Cause("check passed", result.detail, "check")
+        self._want(True)

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 from sidecar.cli import output
 from sidecar.cli.api import Failed
+from sidecar.cli.exits import FAULT
 from sidecar.cli.invocation import Invocation, not_found, say
-from sidecar.cli.table import FAULT
 
 
 def list_services(invocation: Invocation) -> int:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from sidecar.cli import output
 from sidecar.cli.api import Failed
 from sidecar.cli.arguments import Wrong
+from sidecar.cli.exits import USAGE
 from sidecar.cli.invocation import Invocation, not_found, say
-from sidecar.cli.table import USAGE
 from sidecar.errors import ConfigError
 from sidecar.web.access import grants, tokenfile
 from sidecar.wire import durations

@@ -72,6 +72,7 @@ def settings(given: Source, tables: tuple[ConfigTable, ...] = ()) -> Settings:
         cors=given["sidecar_cors"] or (),
         hosts=given["sidecar_hosts"] or (),
         enable_stats=given["enable_stats"],
+        drain_delay=given["drain_delay"],
         drain_timeout=given["drain_timeout"],
     )
 

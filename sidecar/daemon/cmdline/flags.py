@@ -114,6 +114,13 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
             ),
             _switch("enable_stats", "serve the stats dashboard on /stats"),
             Flag(
+                "drain_delay",
+                parsers.duration(),
+                "0s",
+                "time between leaving the registry and closing the port, for the news to spread",
+                "DURATION",
+            ),
+            Flag(
                 "drain_timeout",
                 parsers.duration(),
                 "10s",

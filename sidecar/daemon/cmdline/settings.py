@@ -254,6 +254,7 @@ class Settings:
     :ivar apps: the apps beside us; flags name one at most, the configuration file more.
     :ivar cors: Origins that browsers may call from besides our own host; ``*`` among them means every one.
     :ivar hosts: names by which our ports may be asked, besides those of this machine; ``*`` among them means every one.
+    :ivar drain_delay: seconds between leaving the registry and closing the port, for the news to spread.
     :ivar drain_timeout: seconds that calls in flight may take to finish once we were told to stop.
     """
 
@@ -270,4 +271,5 @@ class Settings:
     cors: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     enable_stats: bool = False
+    drain_delay: float = 0.0
     drain_timeout: float = 10.0

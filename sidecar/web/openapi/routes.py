@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sidecar.web.openapi.operations import OPERATIONS
 from sidecar.web.openapi.route import Parameter, Route
 
 #: What a name in a query may hold: anything but control characters.
@@ -226,6 +227,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         answers={"application/json": _ref("Stats"), "text/html": {"type": "string"}},
         errors={404: "--enable_stats is not given"},
     ),
+    *OPERATIONS,
     Route(
         "GET",
         "/metrics",

@@ -108,6 +108,8 @@ Answers = Callable[[str, Mapping[str, str], bytes], tuple[int, bytes]]
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    #: Callers come at once, by the hundred: with 5, which is what stands otherwise, the kernel drops most of them.
+    request_queue_size = 256
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: a caller that is gone is nothing to tell of."""

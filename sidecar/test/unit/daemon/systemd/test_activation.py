@@ -7,7 +7,7 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.daemon import activation
+from sidecar.daemon.systemd import activation
 
 
 class Passed(SynchronousTestCase):

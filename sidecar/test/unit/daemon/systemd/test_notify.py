@@ -8,7 +8,7 @@ import socket
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.daemon.systemd import Notifier, watchdog_interval
+from sidecar.daemon.systemd.notify import Notifier, watchdog_interval
 
 
 class Notifications(SynchronousTestCase):
