@@ -46,7 +46,8 @@ class Package(SynchronousTestCase):
                 set -eux
                 ip link set lo up
                 rm -f /usr/sbin/policy-rc.d
-                find / -xdev -name '*microsidecar*' -not -path '/proc/*' -not -path '/srv/*' -not -path '/var/tmp/*' | sort >/before
+                find / -xdev -name '*microsidecar*' -not -path '/proc/*' -not -path '/srv/*' \
+                    -not -path '/var/tmp/*' | sort >/before
                 dpkg -i /opt/microsidecar.deb
                 for i in $(seq 40); do systemctl is-active microsidecar && break; sleep 0.5; done
                 curl -sf -m 10 http://127.0.0.1:8081/health
@@ -58,8 +59,9 @@ class Package(SynchronousTestCase):
                 systemctl show -p User -p ActiveState microsidecar
                 dpkg --purge microsidecar
                 systemctl is-active microsidecar && exit 1
-                find / -xdev -name '*microsidecar*' -not -path '/proc/*' -not -path '/srv/*' -not -path '/var/tmp/*' -not -path '/var/log/*' \
-                    -not -path '/sys/*' -not -path '/run/*' | sort >/after
+                find / -xdev -name '*microsidecar*' -not -path '/proc/*' -not -path '/srv/*' \
+                    -not -path '/var/tmp/*' -not -path '/var/log/*' -not -path '/sys/*' -not -path '/run/*' |\
+                    sort >/after
                 echo "left: $(comm -13 /before /after | xargs)."
                 """,
                 seconds=240,
