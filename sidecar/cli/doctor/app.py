@@ -76,7 +76,7 @@ def _not_there(subject: str, where: str, refused: str) -> Diagnosis:
     """Nobody is where the app should be: name those who might be it."""
     others = [one for one in network.listeners() if one.pid not in (0, os.getpid()) and one.port != 0]
     users = [one for one in others if "sidecar" not in one.program and "micro " not in one.program]
-    users.sort(key=lambda one: -one.pid)  # what was started last is the likeliest
+    users.sort(key=lambda one: -network.started(one.pid))  # what was started last is the likeliest
     if users:
         fix = f"start the app there, or name where it is; these listen here: {', '.join(map(str, users[:8]))}"
         return fault(

@@ -122,6 +122,18 @@ def listeners() -> list[Socket]:
     return sorted(found, key=lambda one: (one.port, one.host))
 
 
+def started(pid: int) -> int:
+    """:returns: when a process was started, in the kernel's ticks since boot; 0 where it is gone.
+
+    Not its number: those begin anew at some size.
+    """
+    try:
+        # After the program's name, which may hold anything.
+        return int(Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def _listening(table: Path) -> Iterator[tuple[str, tuple[str, int]]]:
     try:
         lines = table.read_text().splitlines()[1:]
