@@ -10,6 +10,7 @@ from twisted.web.resource import IResource
 
 from sidecar.daemon.assembly import assemble
 from sidecar.daemon.cmdline.settings import ListenSettings, Settings, TcpPort
+from sidecar.test.doubles.programs.process import not_installed
 from sidecar.web.openapi import document, routes
 from sidecar.web.resource import MethodResource
 
@@ -46,6 +47,8 @@ class Documents(SynchronousTestCase):
 
 
 class Routes(SynchronousTestCase):
+    skip = not_installed()  # the whole daemon is assembled, with backends by name
+
     def test_the_tree_and_the_table_agree(self) -> None:
         """Every path that is served, with every method, is in the table; and nothing else is."""
         served: dict[str, set[str]] = {}
