@@ -23,7 +23,7 @@ class Canned(Protocol):
 
 
 class ProbeTests(TestCase):
-    async def finding(self, answer: bytes, timeout: float = 30.0) -> CheckResult:
+    async def checked(self, answer: bytes, timeout: float = 30.0) -> CheckResult:
         factory: Any = Factory.forProtocol(Canned)
         factory.answer = answer
         port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
@@ -35,37 +35,37 @@ class ProbeTests(TestCase):
 
     async def test_any_2xx_is_healthy(self) -> None:
         """200, and 204 without a body, are good answers."""
-        self.assertTrue((await self.finding(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")).healthy)
-        self.assertTrue((await self.finding(b"HTTP/1.1 204 No Content\r\n\r\n")).healthy)
+        self.assertTrue((await self.checked(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")).healthy)
+        self.assertTrue((await self.checked(b"HTTP/1.1 204 No Content\r\n\r\n")).healthy)
 
     async def test_other_statuses_are_not(self) -> None:
         """A redirect is not followed; it, 404 and 500 are failures that name the status."""
         for status in (b"302 Found\r\nLocation: http://127.0.0.1:1/", b"404 Not Found", b"500 Oops"):
-            finding = await self.finding(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
-            self.assertFalse(finding.healthy)
-            self.assertIn(status[:3].decode(), finding.detail)
+            result = await self.checked(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+            self.assertFalse(result.healthy)
+            self.assertIn(status[:3].decode(), result.detail)
 
     async def test_a_stalled_body_is_a_failure(self) -> None:
         """Headers in time are not enough."""
-        finding = await self.finding(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this", timeout=0.5)
-        self.assertFalse(finding.healthy)
-        self.assertIn(self.url, finding.detail)
+        result = await self.checked(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this", timeout=0.5)
+        self.assertFalse(result.healthy)
+        self.assertIn(self.url, result.detail)
 
     async def test_silence_is_a_failure(self) -> None:
         """An app that accepts and says nothing is unhealthy once the time is over."""
-        self.assertFalse((await self.finding(b"", timeout=0.5)).healthy)
+        self.assertFalse((await self.checked(b"", timeout=0.5)).healthy)
 
     async def test_nonsense_is_a_failure(self) -> None:
         """What is no HTTP is no health."""
-        self.assertFalse((await self.finding(b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n", timeout=5.0)).healthy)
+        self.assertFalse((await self.checked(b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n", timeout=5.0)).healthy)
 
     async def test_nobody_there_is_a_failure(self) -> None:
         """A refused connection says so."""
         agent = Fetcher(reactor)
         self.addCleanup(agent.close)
-        finding = await Probe(agent, "http://127.0.0.1:1/", 30.0).check()
-        self.assertFalse(finding.healthy)
-        self.assertIn("127.0.0.1:1", finding.detail)
+        result = await Probe(agent, "http://127.0.0.1:1/", 30.0).check()
+        self.assertFalse(result.healthy)
+        self.assertIn("127.0.0.1:1", result.detail)
 
     async def test_a_login_in_the_url(self) -> None:
         """User and password go along as they should."""
@@ -84,9 +84,9 @@ class ProbeTests(TestCase):
         """What is found says nothing of a user, a password or a query."""
         agent = Fetcher(reactor)
         self.addCleanup(agent.close)
-        finding = await Probe(agent, "http://u:hidden@127.0.0.1:1/ok?token=hidden", 30.0).check()
-        self.assertIn("127.0.0.1:1/ok", finding.detail)
-        self.assertNotIn("hidden", finding.detail)
+        result = await Probe(agent, "http://u:hidden@127.0.0.1:1/ok?token=hidden", 30.0).check()
+        self.assertIn("127.0.0.1:1/ok", result.detail)
+        self.assertNotIn("hidden", result.detail)
 
     async def test_can_be_cancelled(self) -> None:
         """Stopping does not wait for an app that hangs."""

@@ -7,16 +7,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from sidecar.health.threshold import Threshold
 
 
-class JudgementTests(SynchronousTestCase):
-    def verdicts(self, findings: str, rise: int, fall: int) -> str:
-        judgement, verdicts = Threshold(rise, fall), ""
-        for finding in findings:
-            judgement = judgement.found(finding == "+")
-            verdicts += {None: "?", True: "+", False: "-"}[judgement.healthy]
+class ThresholdTests(SynchronousTestCase):
+    def verdicts(self, results: str, rise: int, fall: int) -> str:
+        threshold, verdicts = Threshold(rise, fall), ""
+        for result in results:
+            threshold = threshold.found(result == "+")
+            verdicts += {None: "?", True: "+", False: "-"}[threshold.healthy]
         return verdicts
 
-    def test_one_finding_is_enough_by_default(self) -> None:
-        """With rise and fall of 1 each finding is the verdict."""
+    def test_one_result_is_enough_by_default(self) -> None:
+        """With rise and fall of 1 each result is the verdict."""
         self.assertEqual(self.verdicts("+--+-", 1, 1), "+--+-")
 
     def test_failures_in_a_row_make_it_unhealthy(self) -> None:
@@ -28,6 +28,6 @@ class JudgementTests(SynchronousTestCase):
         self.assertEqual(self.verdicts("-+-++", 2, 1), "----+")
 
     def test_no_verdict_before_there_is_reason_for_one(self) -> None:
-        """At start nothing is known until one side has its findings in a row."""
+        """At start nothing is known until one side has its results in a row."""
         self.assertEqual(self.verdicts("+-+-++", 2, 2), "?????+")
         self.assertEqual(self.verdicts("+--", 2, 2), "??-")

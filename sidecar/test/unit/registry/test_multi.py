@@ -18,7 +18,7 @@ from sidecar.test.contracts.registry import RegistryContract
 from sidecar.test.doubles.watcher import RecordingWatcher
 
 
-class Shaky(MemoryRegistry):
+class Unreliable(MemoryRegistry):
     """A memory registry whose engine can be away. :ivar refuses: raised for every request while it is set."""
 
     refuses: Exception | None = None
@@ -58,7 +58,7 @@ class Contract(RegistryContract, TestCase):
 class Several(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.first, self.second = Shaky(self.clock), Shaky(self.clock)
+        self.first, self.second = Unreliable(self.clock), Unreliable(self.clock)
         self.both = MultiRegistry((self.first, self.second), self.clock)
         self.both.startService()
         self.addCleanup(self.both.stopService)

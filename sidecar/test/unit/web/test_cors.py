@@ -1,4 +1,4 @@
-"""Which pages may talk to us."""
+"""Which pages may ask us."""
 
 from __future__ import annotations
 

@@ -26,11 +26,11 @@ class StatsTests(SynchronousTestCase):
         self.recorder.startService()
         self.addCleanup(self.recorder.stopService)
         facts = {"registry": lambda: {"kind": "memory", "detail": "</script><img src=x onerror=alert(1)>"}}
-        self.room = StatsResource(self.recorder, facts)
+        self.resource = StatsResource(self.recorder, facts)
 
     def get(self, **headers: str) -> Heard:
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Asking(self.room, self.clock).ask("GET", "/stats", headers=fields)
+        return Asking(self.resource, self.clock).ask("GET", "/stats", headers=fields)
 
     def test_document(self) -> None:
         """The JSON has the original's shape, with true status classes."""

@@ -21,7 +21,7 @@ class Open:
         request.setHeader(b"Access-Control-Allow-Origin", b"*")  # type: ignore[attr-defined]  # a twisted request
 
 
-def room(text: bytes) -> MethodResource:
+def answering(text: bytes) -> MethodResource:
     return MethodResource({"GET": lambda request: Answer(text)})
 
 
@@ -29,16 +29,16 @@ class TreeTests(SynchronousTestCase):
     def setUp(self) -> None:
         tree = build_tree(
             cors=Open(),
-            registry=room(b"registry"),
+            registry=answering(b"registry"),
             rpc=MethodResource({"POST": lambda request: Answer(b"rpc")}),
-            broker=room(b"broker"),
-            health=room(b"health"),
-            stream=room(b"stream"),
+            broker=answering(b"broker"),
+            health=answering(b"health"),
+            stream=answering(b"stream"),
         )
         self.ask = Asking(tree).ask
 
     def test_paths(self) -> None:
-        """Each room is on its path, with a slash at the end or without, escaped or in absolute form."""
+        """Each resource is on its path, with a slash at the end or without, escaped or in absolute form."""
         for target, body in (
             ("/registry", b"registry"),
             ("/registry/", b"registry"),

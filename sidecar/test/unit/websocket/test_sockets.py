@@ -72,8 +72,8 @@ class OverSockets(TestCase):
         self.sockets.startService()
         self.pubsub = PubSubSessions(self.broker, self.reactor, self.sockets, bounds)
         cors = CorsPolicy()
-        room = BrokerResource(self.broker, self.pubsub, cors, 1 << 22)
-        site = SidecarSite(RootResource({"/broker": room}, cors), self.reactor, HTTPLimits(), channel)
+        resource = BrokerResource(self.broker, self.pubsub, cors, 1 << 22)
+        site = SidecarSite(RootResource({"/broker": resource}, cors), self.reactor, HTTPLimits(), channel)
         self.tls = tls
         endpoint: Any
         if tls:

@@ -105,7 +105,7 @@ class GoBroker(Resource):
         return b""
 
 
-class Flavours(TestCase):
+class Dialects(TestCase):
     timeout = 60
 
     def setUp(self) -> None:
