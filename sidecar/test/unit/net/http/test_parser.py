@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from typing import Any
+
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -137,6 +141,11 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "another protocol": (b"GET / RTSP/1.0\r\n" + HOST + b"\r\n", 400),
     "NUL in the target": (b"GET /\0 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "high byte in the target": (b"GET /\xff HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "half a character in the target": (b"GET /\xc3 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "half a surrogate in the target": (b"GET /\xed\xa0\x80 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "UTF-8 in the method": (b"G\xc3\xb6T / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "UTF-8 in the version": (b"GET / HTTP/1.\xc3\xb6\r\n" + HOST + b"\r\n", 400),
+    "NUL beside UTF-8 in the target": (b"GET /\xc3\xb6\0 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "fragment in the target": (b"GET /a#b HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "target without slash": (b"GET a HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "target of another scheme": (b"GET ftp://a/ HTTP/1.1\r\n" + HOST + b"\r\n", 400),
@@ -222,6 +231,22 @@ TAKEN: dict[str, tuple[bytes, list[tuple[bytes, bytes, bytes, bool]]]] = {
     "lower-case method": (b"get / HTTP/1.1\r\n" + HOST + b"\r\n", [(b"get", b"/", b"", True)]),
     "an odd method": (b"1-!~ / HTTP/1.1\r\n" + HOST + b"\r\n", [(b"1-!~", b"/", b"", True)]),
     "query": (b"GET /a?b=c&d=%20 HTTP/1.1\r\n" + HOST + b"\r\n", [(b"GET", b"/a?b=c&d=%20", b"", True)]),
+    "UTF-8 in the target": (
+        "GET /grüße/東京?q=ö HTTP/1.1\r\n".encode() + HOST + b"\r\n" + SMALL,
+        [(b"GET", "/grüße/東京?q=ö".encode(), b"", True), (b"GET", b"/", b"", True)],
+    ),
+    "UTF-8 in an absolute target": (
+        "GET http://b/ö HTTP/1.1\r\n".encode() + HOST + b"\r\n",
+        [(b"GET", "/ö".encode(), b"", True)],
+    ),
+    "UTF-8 for a method of one's own": (
+        "BREW /ö HTTP/1.1\r\n".encode() + HOST + b"\r\n",
+        [(b"BREW", "/ö".encode(), b"", True)],
+    ),
+    "a method that begins like CONNECT": (
+        b"CONNECTx / HTTP/1.1\r\n" + HOST + b"\r\n",
+        [(b"CONNECTx", b"/", b"", True)],
+    ),
     "absolute target": (b"GET http://b:80/x?y HTTP/1.1\r\n" + HOST + b"\r\n", [(b"GET", b"/x?y", b"", True)]),
     "absolute target without path": (b"GET http://b HTTP/1.1\r\n" + HOST + b"\r\n", [(b"GET", b"/", b"", True)]),
     "absolute target with only a query": (
@@ -425,3 +450,50 @@ class Parts(SynchronousTestCase):
         told = Told()
         told.feed(CHUNKED + b"1\r\nx\r\n0\r\nX-Sum: 1 \r\nx-sum:2\r\n\r\n" + SMALL)
         self.assertEqual([end.trailers for end in told.ends], [((b"X-Sum", b"1"), (b"x-sum", b"2")), ()])
+
+
+class Linear(SynchronousTestCase):
+    """Twice the bytes are at most twice the work, however they are cut and whatever they hold."""
+
+    def work(self, pieces: list[bytes]) -> int:
+        """Calls that it takes to read, ours and C's: what is done again for each byte shows as such."""
+        calls = 0
+
+        def count(frame: Any, event: str, arg: Any) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            read(pieces)
+        finally:
+            sys.setprofile(before)
+        return calls
+
+    def assert_linear(self, make: Callable[[int], list[bytes]]) -> None:
+        self.assertLess(self.work(make(800)), 2.2 * self.work(make(400)))
+
+    def test_chunks_of_empty_lines(self) -> None:
+        """A chunked body of nothing but empty lines, each of which could be its end."""
+        self.assert_linear(lambda n: [CHUNKED + b"%x\r\n" % n + b"\r\n" * (n // 2) + b"\r\n0\r\n\r\n"])
+
+    def test_small_chunks(self) -> None:
+        """Chunks of a byte."""
+        self.assert_linear(lambda n: [CHUNKED + b"1\r\nx\r\n" * n + b"0\r\n\r\n"])
+
+    def test_header_in_pieces(self) -> None:
+        """A header that comes byte by byte."""
+        self.assert_linear(lambda n: [bytes([byte]) for byte in GET + HOST + b"X: " + b"y" * n + b"\r\n\r\n"])
+
+    def test_empty_lines_before(self) -> None:
+        """Empty lines before a request."""
+        self.assert_linear(lambda n: [b"\r\n" * n + SMALL])
+
+    def test_body_in_pieces(self) -> None:
+        """A body that comes byte by byte."""
+        self.assert_linear(lambda n: [POST + b"Content-Length: %d\r\n\r\n" % n, *[b"x"] * n])
+
+    def test_pipelined(self) -> None:
+        """Requests in one piece."""
+        self.assert_linear(lambda n: [SMALL * n])
