@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.test.doubles.certificates import authority
 from sidecar.test.doubles.programs.daemon import Daemon, run, running_daemon, script
-from sidecar.test.doubles.programs.process import free_port
+from sidecar.test.doubles.programs.process import default_signals, free_port
 
 #: A short while, for something that has to happen on a loaded machine.
 PATIENCE = 30.0
@@ -240,6 +240,7 @@ class HangupTests(ProcessTests):
         pid, terminal = pty.fork()
         if pid == 0:
             try:
+                default_signals()
                 with log.open("wb") as file:
                     os.dup2(file.fileno(), 2)
                 os.execv(program, ["microsidecar", "--port=0"])
@@ -249,7 +250,16 @@ class HangupTests(ProcessTests):
         os.kill(pid, signal.SIGHUP)
         self.soon(lambda: "Received SIGHUP: reading files again" in log.read_text(), "the reload")
         os.close(terminal)
-        self.assertEqual(os.waitpid(pid, 0)[1], 0, log.read_text())
+        ended: list[int] = []
+
+        def has_ended() -> bool:
+            found, status = os.waitpid(pid, os.WNOHANG)
+            ended.extend([status] if found else [])
+            return bool(ended)
+
+        self.addCleanup(lambda: None if ended else os.kill(pid, signal.SIGKILL))
+        self.soon(has_ended, "the end")
+        self.assertEqual(ended, [0], log.read_text())
         self.assertIn("the terminal was closed", log.read_text())
         self.assertIn("Stopped", log.read_text())
 

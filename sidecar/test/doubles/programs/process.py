@@ -149,7 +149,7 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=interruptible,
+            preexec_fn=default_signals,
         )
     program = Program(process, log, place, home is None)
     deadline = time.monotonic() + patience
@@ -162,9 +162,10 @@ def start(
     return program
 
 
-def interruptible() -> None:
-    """A shell has what it starts in the background ignore SIGINT, and so would all that this process starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def default_signals() -> None:
+    """What a shell starts in the background ignores SIGINT, and with nohup SIGHUP; what tests start does not."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def start_etcd(port: int, home: Path | None = None) -> Program:

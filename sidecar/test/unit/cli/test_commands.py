@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.test.doubles.certificates import authority
 from sidecar.test.doubles.programs.daemon import environment, run, running_daemon, script
-from sidecar.test.doubles.programs.process import free_port, interruptible
+from sidecar.test.doubles.programs.process import default_signals, free_port
 
 RESULTS = {
     "Debug.Health": {"status": "ok"},
@@ -219,7 +219,7 @@ class CommandTests(SynchronousTestCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment(),
-            preexec_fn=interruptible,
+            preexec_fn=default_signals,
         )
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
@@ -269,7 +269,7 @@ class FarewellTests(SynchronousTestCase):
                 [script("micro"), f"--proxy_address=127.0.0.1:{daemon.port}", "subscribe", "news"],
                 stderr=subprocess.PIPE,
                 env=environment(),
-                preexec_fn=interruptible,
+                preexec_fn=default_signals,
             )
             assert process.stderr is not None
             process.stderr.readline()
@@ -293,7 +293,7 @@ class FarewellTests(SynchronousTestCase):
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     env=environment(),
-                    preexec_fn=interruptible,
+                    preexec_fn=default_signals,
                 )
                 assert done.stderr is not None
                 self.assertIn(b"subscribed", done.stderr.readline())
