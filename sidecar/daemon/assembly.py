@@ -222,8 +222,9 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         streams,
         recorder,
         sockets,
-        Drain(site.drain, settings.drain_timeout),
+        Drain((site.drain, apps.drain), settings.drain_timeout),
         listener.service(site),
+        apps.ports,
         Pause(reactor, settings.drain_delay),
         apps,
     ):
@@ -265,6 +266,7 @@ def _limits(settings: Settings) -> HTTPLimits:
         header_timeout=http.header_timeout,
         body_timeout=http.body_timeout,
         idle_timeout=http.idle_timeout,
+        max_connections=http.max_connections,
     )
 
 

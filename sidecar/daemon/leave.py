@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define
 from twisted.application import service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 
@@ -25,11 +25,11 @@ class Pause(service.Service):
 
 @define(eq=False, slots=False)
 class Drain(service.Service):
-    """Stopping means waiting for the calls in flight. :ivar patience: seconds."""
+    """Stopping means waiting for the calls in flight, on all ports at once. :ivar patience: seconds."""
 
-    drain: Callable[[float], Deferred[None]]
+    drains: tuple[Callable[[float], Deferred[None]], ...]
     patience: float
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        return self.drain(self.patience)
+        return gatherResults([drain(self.patience) for drain in self.drains]).addCallback(lambda _: None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import define, evolve, frozen
 from twisted.application import service
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from sidecar.daemon.appchecks import CheckMaker
@@ -42,7 +43,7 @@ class LocalApp:
     :ivar heartbeats: the checks that wait for the app to say how it is, by name.
     :ivar states: what its checks found.
     :ivar listener: the port of ours that is registered for it, None where it has none.
-    :ivar served: the app behind that port. :ivar inbound: what answers there.
+    :ivar served: the app behind that port. :ivar inbound: what answers there. :ivar site: its connections.
     """
 
     settings: AppSettings
@@ -52,15 +53,15 @@ class LocalApp:
     listener: BoundPort | None = None
     served: App | None = None
     inbound: service.Service | None = None
+    site: SidecarSite | None = None
 
     @property
     def name(self) -> str:
         return self.settings.name
 
-    @property
-    def services(self) -> tuple[service.Service, ...]:
-        """What runs for it, to start in this order and stop in reverse."""
-        return (self.registrar,) if self.inbound is None else (self.inbound, self.registrar)
+    def drain(self, patience: float) -> Deferred[None]:
+        """Let the calls on the port that we answer at for it finish. :param patience: seconds to wait at most."""
+        return succeed(None) if self.site is None else self.site.drain(patience)
 
     def status(self) -> str:
         """:returns: how it is, in a few words."""
@@ -117,11 +118,11 @@ class AppMaker:
         if listener is None:
             return LocalApp(app, registrar, heartbeats, states)
         if before is not None and keeps_port:
-            return LocalApp(app, registrar, heartbeats, states, listener, before.served, before.inbound)
+            return LocalApp(app, registrar, heartbeats, states, listener, before.served, before.inbound, before.site)
         real = Node(app.id, here(app.host), app.port, app.metadata)
         served = App(app.name, real, DeferredTransport(self.plain, self.reactor), registrar)
-        inbound = listener.service(_inbound(served, self.limits, self.browsers, self.reactor))
-        return LocalApp(app, registrar, heartbeats, states, listener, served, inbound)
+        site, factory = _inbound(served, self.limits, self.browsers, self.reactor)
+        return LocalApp(app, registrar, heartbeats, states, listener, served, listener.service(factory), site)
 
     def _listener(self, app: AppSettings) -> BoundPort:
         return bind(ListenSettings(app.inbound), None, self.reactor)
@@ -170,11 +171,11 @@ def _listens_alike(before: AppSettings, app: AppSettings) -> bool:
     return kept(before) == kept(app)
 
 
-def _inbound(served: App, limits: HTTPLimits, browsers: BrowserPolicy, reactor: Any) -> Any:
-    """Answers go-micro calls for the app, over HTTP/1.1 and HTTP/2 on one port."""
-    from sidecar.net.http2.server import SwitchFactory
+def _inbound(served: App, limits: HTTPLimits, browsers: BrowserPolicy, reactor: Any) -> tuple[SidecarSite, Any]:
+    """Answers go-micro calls for the app, over HTTP/1.1 and HTTP/2 on one port, both by the limits of one site."""
+    from sidecar.net.http2.switch import SwitchFactory
     from sidecar.web.appserver import AppServerResource
 
     resource = AppServerResource(served, limits.max_body, browsers)
-    http1: Any = SidecarSite(resource, reactor, limits)
-    return SwitchFactory(http1, lambda: resource.grpc(reactor, limits.idle_timeout))
+    site: Any = SidecarSite(resource, reactor, limits)
+    return site, SwitchFactory(site, lambda: resource.grpc(site))

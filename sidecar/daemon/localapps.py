@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import define
 from twisted.application import service
+from twisted.internet.defer import Deferred, gatherResults
 from zope.interface import implementer
 
 from sidecar.daemon.cmdline.settings import AppSettings
@@ -28,6 +29,9 @@ class LocalApps(OrderedService):
         """:param patience: seconds that one of them may take to leave."""
         super().__init__(clock, patience)
         self._make = make
+        #: The ports at which we answer for apps: a part of its own, since they stay open until the news has spread that
+        #: the apps have left, and what they took is answered then.
+        self.ports = OrderedService(clock, patience)
         self._apps: dict[str, LocalApp] = {}
         #: What knows of an app how it is, by the name of its service. Changes as apps come and go.
         self.health_by_name: dict[str, IAppHealth] = {}
@@ -62,21 +66,32 @@ class LocalApps(OrderedService):
         if before is not None:
             before.registrar.hand_over()
             self._disown(before.registrar)
-            if before.inbound is not None and before.inbound is not app.inbound:
-                self._disown(before.inbound)
+            if before.inbound is not app.inbound:
+                self._close(before)
             if app.served is not None:
                 app.served.health = app.registrar
-        for each in app.services:
-            if each.parent is None:
-                each.setServiceParent(self)
+        if app.inbound is not None and app.inbound.parent is None:
+            app.inbound.setServiceParent(self.ports)
+        app.registrar.setServiceParent(self)
         self._name()
 
     def remove(self, app: LocalApp) -> None:
         """Let an app go: it leaves the registry."""
         del self._apps[app.settings.id]
-        for each in reversed(app.services):
-            self._disown(each)
+        self._disown(app.registrar)
+        self._close(app)
         self._name()
+
+    def drain(self, patience: float) -> Deferred[None]:
+        """Let what is under way at the ports of all apps finish. :param patience: seconds to wait at most."""
+        draining = gatherResults([app.drain(patience) for app in self.apps])
+        return draining.addCallback(lambda _: None)
+
+    def _close(self, app: LocalApp) -> None:
+        """Take nothing more at the port at which we answer for an app."""
+        if app.inbound is not None:
+            self._disown(app.inbound)
+            app.drain(self._patience)
 
     def _disown(self, one: service.Service) -> None:
         stopping: Any = one.disownServiceParent()

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 import orjson
 from attrs import define
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 
 from sidecar import problems
 from sidecar.errors import CallerError, SidecarError
 from sidecar.interfaces import IAppHealth
 from sidecar.model import Call, Fault, Node, Reply
-from sidecar.net.http2.server import Http2Answer, Http2ServerConnection
+from sidecar.net.http.server import Host
+from sidecar.net.http2.exchanges import Http2Answer
+from sidecar.net.http2.server import Http2ServerConnection
 from sidecar.rpc.dialects.bynode import DeferredTransport
 from sidecar.web.cors import BrowserPolicy
 from sidecar.web.params import body
@@ -104,9 +105,9 @@ class AppServerResource(MethodResource):
             payload, headers=tuple((k.encode("latin-1"), v.encode("latin-1")) for k, v in {**echoed, **own}.items())
         )
 
-    def grpc(self, clock: IReactorTime, idle: float) -> Http2ServerConnection:
-        """A connection that serves the same app over gRPC. :param idle: seconds without a call before it closes."""
-        return Http2ServerConnection(clock, self._serve_grpc, self._max_body + 5, idle, self._refuse_stream)
+    def grpc(self, site: Host) -> Http2ServerConnection:
+        """A connection that serves the same app over gRPC. :param site: whose limits it keeps."""
+        return Http2ServerConnection(site, self._serve_grpc, self._max_body + 5, self._refuse_stream)
 
     def _refuse_stream(self, fields: dict[str, str], raw: bytes | bytearray, idle: bool) -> Http2Answer | None:
         """A call is one message and the end of the request. Whoever sends a second one, or lets us wait for the end,

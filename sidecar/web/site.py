@@ -32,6 +32,9 @@ LAST_CALL = 0.1
 #: Connections beyond the limit that are told so; more are just closed.
 TOLD_AT_ONCE = 256
 
+#: Idle connections that make room at once for new ones: who looks for one looks through all.
+CLOSED_AT_ONCE = 64
+
 _JSON = b"Content-Type: application/json\r\n"
 
 
@@ -71,6 +74,7 @@ class SidecarSite(server.Site):
         self._fast = channel == "fast"
         self.later = Turns(clock).add
         self._channels: set[Any] = set()
+        self._leaving: set[Any] = set()  # idle ones that make room, and are not gone yet
         self._sweeping: IDelayedCall | None = None
         self._last_call: Any = None  # while draining: when idle connections are closed
         self._drained: list[Deferred[None]] = []
@@ -83,11 +87,31 @@ class SidecarSite(server.Site):
     def buildProtocol(self, addr: IAddress | None) -> Any:
         if not self._fast:
             return super().buildProtocol(addr)
+        return HTTPChannel(self) if self.admits() else None
+
+    def admits(self) -> bool:
+        """Whether one more connection is taken. It is told where there are too many (``full``), unless even those that
+        are being told so are too many."""
         most = self.limits.max_connections
-        self.full = len(self._channels) >= most
-        if len(self._channels) >= most + TOLD_AT_ONCE:
-            return None  # even those that are being told so are too many
-        return HTTPChannel(self)
+        if len(self._channels) - len(self._leaving) >= most:
+            self._close_idlest()
+        self.full = len(self._channels) - len(self._leaving) >= most
+        return len(self._channels) < most + TOLD_AT_ONCE
+
+    def _close_idlest(self) -> None:
+        """Close some of the connections that idle for longest, of the peer that has most of them.
+
+        So one client that opens all that there may be keeps nobody out.
+        """
+        idle: dict[object, list[Any]] = {}
+        for channel in self._channels:
+            if channel.idle and channel not in self._leaving:
+                idle.setdefault(getattr(channel.transport.getPeer(), "host", None), []).append(channel)
+        most = max(idle.values(), key=len, default=[])
+        most.sort(key=lambda channel: channel.deadline)  # all idle for the same time, so who ends first began first
+        for channel in most[:CLOSED_AT_ONCE]:
+            self._leaving.add(channel)
+            channel.close_if_idle()
 
     # --- What channels tell and ask ---------------------------------------------------------------------------------
 
@@ -99,6 +123,7 @@ class SidecarSite(server.Site):
 
     def closed(self, channel: Connection) -> None:
         self._channels.discard(channel)
+        self._leaving.discard(channel)
         if not self._channels and self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None

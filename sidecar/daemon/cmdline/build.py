@@ -48,6 +48,7 @@ def settings(given: Source, tables: tuple[ConfigTable, ...] = ()) -> Settings:
             channel=given["http_channel"],
             max_header=given["max_header"],
             max_body=given["max_body"],
+            max_connections=given["max_connections"],
             max_nodes=given["max_nodes"],
             max_endpoints=given["max_endpoints"],
             max_values=given["max_values"],

@@ -427,6 +427,13 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
         (
             Flag("max_header", parsers.size(1024), "16KiB", "request line and headers", "SIZE"),
             Flag("max_body", parsers.size(1024), "4MiB", "body of a request, and of a service's answer", "SIZE"),
+            Flag(
+                "max_connections",
+                parsers.whole(1, 1_000_000),
+                "10000",
+                "connections open at once on one port; idle ones make room for new ones",
+                "COUNT",
+            ),
             Flag("max_nodes", parsers.whole(1, 100_000), "1000", "nodes of one registration", "COUNT"),
             Flag("max_endpoints", parsers.whole(1, 100_000), "1000", "endpoints of one registration", "COUNT"),
             Flag("max_values", parsers.whole(1, 10_000_000), "30000", "JSON values in one registration", "COUNT"),

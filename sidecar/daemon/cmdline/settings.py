@@ -88,6 +88,7 @@ class HttpSettings:
     channel: Literal["fast", "stock"] = "fast"
     max_header: int = 16 * 1024
     max_body: int = 4 * 1024 * 1024
+    max_connections: int = 10_000
     max_nodes: int = 1000
     max_endpoints: int = 1000
     max_values: int = 30_000

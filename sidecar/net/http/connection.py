@@ -167,8 +167,13 @@ class ServerConnection(Protocol):
         if self._state not in (states.CLOSING, states.GONE):
             self._close()
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is asked that has no answer yet."""
+        return self._state == states.IDLE
+
     def close_if_idle(self) -> None:
-        """Close now, if nothing is asked that has no answer yet."""
+        """Close now, if it is."""
         if self._state == states.IDLE:
             self._close()
 

@@ -32,9 +32,13 @@ class Connection(Protocol):
     """A channel, as its site sees it.
 
     :ivar deadline: when the site's sweep is to call :meth:`timed_out`, by its ``now``.
+    :ivar idle: nothing is asked that has no answer yet.
     """
 
     deadline: float
+
+    @property
+    def idle(self) -> bool: ...
 
     def timed_out(self) -> None:
         """The deadline has passed."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer, ITCPTransport
 from twisted.internet.task import Clock
@@ -129,9 +130,11 @@ class Noted:
 class Client:
     """A connection to a site over a :class:`Wire`."""
 
-    def __init__(self, site: SidecarSite) -> None:
+    def __init__(self, site: SidecarSite, host: str = "192.168.1.1") -> None:
+        """:param host: the address that it comes from."""
         self._site: Any = site
         self.wire: Any = Wire()
+        self.wire.peerAddr = IPv4Address("TCP", host, 54321)
         self.channel: Any = site.buildProtocol(None)
         self.wire.protocol = self.channel
         self.channel.makeConnection(self.wire)

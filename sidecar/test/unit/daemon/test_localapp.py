@@ -34,7 +34,7 @@ class Registered(TestCase):
         browsers: Any = None
         maker = AppMaker(("memory",), registry, CheckMaker(reactor, plain), plain, HTTPLimits(), browsers, reactor)
         app = maker.make(parse(given).apps[0])
-        for service in app.services:
+        for service in (app.inbound, app.registrar):
             await_started: Any = service
             await_started.startService()
             self.addCleanup(await_started.stopService)

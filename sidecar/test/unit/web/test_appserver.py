@@ -26,7 +26,8 @@ from sidecar.model import Call, Fault, Node, Reply
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.net.http.hosts import AllowedHosts
 from sidecar.net.http.limits import HTTPLimits
-from sidecar.net.http2.server import UNBEGUN, UNENDED, SwitchFactory
+from sidecar.net.http2.exchanges import UNBEGUN, UNENDED
+from sidecar.net.http2.switch import SwitchFactory
 from sidecar.rpc.dialects.bynode import DeferredTransport
 from sidecar.rpc.dialects.grpc import GrpcTransport
 from sidecar.rpc.dialects.mucp import MucpTransport
@@ -186,8 +187,8 @@ class Served(TestCase):
         self.app = FakeApp()
         app = App("srv", Node("srv-1", "127.0.0.1", 9), DeferredTransport(self.app, reactor))
         resource = AppServerResource(app, 1 << 20, BROWSERS)
-        http1: Any = SidecarSite(resource, reactor, HTTPLimits())
-        factory: Any = SwitchFactory(http1, lambda: resource.grpc(reactor, 60.0))
+        site: Any = SidecarSite(resource, reactor, HTTPLimits())
+        factory: Any = SwitchFactory(site, lambda: resource.grpc(site))
         listening: Any = reactor
         self.port = listening.listenTCP(0, factory, interface="127.0.0.1")
         self.node = Node("srv-1", "127.0.0.1", self.port.getHost().port)
@@ -300,7 +301,7 @@ class Streams(SynchronousTestCase):
         self.app = FakeApp()
         app = App("srv", Node("srv-1", "127.0.0.1", 9), DeferredTransport(self.app, self.clock))
         resource = AppServerResource(app, 1 << 20)
-        self.server = resource.grpc(self.clock, 60.0)
+        self.server = resource.grpc(SidecarSite(resource, self.clock, HTTPLimits()))
         self.client = _Client()
         self.client_wire, self.server_wire = StringTransport(), StringTransport()
         self.client.makeConnection(self.client_wire)

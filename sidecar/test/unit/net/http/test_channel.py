@@ -15,6 +15,7 @@ from sidecar.net.http.connection import HELD_ENOUGH
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.reactor.turns import MOST
 from sidecar.test.doubles.clients.http import Client, Noted, Rendered, Wire, site_of
+from sidecar.web.site import CLOSED_AT_ONCE
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 OLD = b"GET /a HTTP/1.0\r\n\r\n"
@@ -489,16 +490,35 @@ class Refusals(Case):
 
     def test_too_many_connections(self) -> None:
         """One connection too many is told so; when one has left there is room again."""
-        clients = [self.serve(), *(Client(self.site) for _ in range(2))]
+        clients = [self.serve(asleep), *(Client(self.site) for _ in range(2))]
+        for client in clients:
+            client.send(GET)
         self.assertRefused(Client(self.site), 503)
-        clients[0].send(GET)
+        self.leaf.requests[0].answer(200, b"", b"")
         self.assertEqual(clients[0].answers()[0].status, 200)
         self.wait(3)
         for _ in range(2):
             clients.pop().hang_up()
         one_more = Client(self.site)
         one_more.send(GET)
+        self.leaf.requests[-1].answer(200, b"", b"")
         self.assertEqual(one_more.answers()[0].status, 200)
+
+    def test_idle_connections_close_idlest(self) -> None:
+        """Connections that ask nothing are closed for new ones, first those of the peer that has most of them, and of
+        these the one that idles for longest; what is being answered stays."""
+        busy = self.serve(asleep, HTTPLimits(max_connections=2 + CLOSED_AT_ONCE, header_timeout=60))
+        busy.send(GET)
+        other = Client(self.site, "10.0.0.2")
+        idle = []
+        for _ in range(CLOSED_AT_ONCE):
+            self.wait(0.25)
+            idle.append(Client(self.site))
+        late = [Client(self.site), Client(self.site)]
+        late[1].send(GET)
+        self.assertEqual(len(self.leaf.requests), 2)
+        self.assertTrue(all(client.wire.disconnecting for client in idle))
+        self.assertFalse(any(client.wire.closing for client in (busy, other, *late)))
 
 
 class Continue(Case):

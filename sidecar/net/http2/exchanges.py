@@ -1,0 +1,243 @@
+"""The exchanges of one HTTP/2 connection of a server: a request is collected, served whole, and answered as the peer's
+windows allow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import h2.errors
+import h2.events
+import h2.exceptions
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sidecar.net.http.server import Host
+from sidecar.net.http2.floods import FloodMeter
+from sidecar.net.http2.state import ServerState
+from sidecar.net.http2.stream import Headers
+
+#: Seconds without a byte after which a request that has not ended is asked about: without any body yet, and with some.
+UNBEGUN, UNENDED = 1.0, 0.25
+
+_CALM: Final = h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+_CANCEL: Final = h2.errors.ErrorCodes.CANCEL
+
+
+@frozen
+class Http2Answer:
+    """:ivar body: "" for a trailers-only answer, whose status then stands in ``trailers`` alone."""
+
+    headers: Headers
+    body: bytes
+    trailers: Headers
+
+
+#: Told of a request that has not ended, the headers, the body so far and whether no more came for a while: an answer
+#: where it is never to be served, however it goes on.
+Refuse = Callable[[dict[str, str], "bytes | bytearray", bool], "Http2Answer | None"]
+
+#: Serves one request: headers in lower case, body; the Deferred is cancelled when the peer resets the stream.
+Serve = Callable[[dict[str, str], bytes], "Deferred[Http2Answer]"]
+
+
+@define(eq=False)
+class _Exchange:
+    """:ivar since: when it began, or its answer last got on. :ivar counted: its bytes that the site counts."""
+
+    headers: dict[str, str]
+    since: float
+    body: bytearray = field(factory=bytearray)
+    serving: Deferred[Any] | None = None
+    waiting: IDelayedCall | None = None
+    unsent: memoryview = field(factory=lambda: memoryview(b""))
+    trailers: Headers = ()
+    counted: int = 0
+
+
+@define(eq=False)
+class Exchanges:
+    """Those that are open, by the number of their stream. The site counts them, and the bytes that they keep.
+
+    :ivar max_body: bytes of the largest request.
+    :ivar refuse: asked about requests that have not ended, None where all are waited for.
+    :ivar ended: called when one is over.
+    """
+
+    log = Logger()
+
+    _site: Host
+    _h2: ServerState
+    _meter: FloodMeter
+    _serve: Serve
+    _max_body: int
+    _refuse: Refuse | None
+    _flush: Callable[[], None]
+    _ended: Callable[[], None]
+    _open: dict[int, _Exchange] = field(factory=dict, init=False)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    # --- What the peer says -------------------------------------------------------------------------------------------
+
+    def begin(self, event: h2.events.RequestReceived) -> None:
+        """The header of a request is here."""
+        headers = {str(name): str(value) for name, value in event.headers}
+        begun = self._open[event.stream_id] = _Exchange(headers, self._site.now)
+        self._site.in_flight += 1
+        self._wait(event.stream_id, begun, UNBEGUN)
+
+    def took(self, event: h2.events.DataReceived) -> None:
+        """A piece of its body is."""
+        self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        exchange = self._open.get(event.stream_id)
+        if exchange is None:
+            return
+        exchange.body += event.data
+        self._wait(event.stream_id, exchange, UNENDED)
+        if len(exchange.body) > self._max_body or not self._count(exchange, len(exchange.body)):
+            self._reset(event.stream_id, _CALM)
+
+    def complete(self, id: int) -> None:
+        """All of it is: serve it."""
+        exchange = self._open.get(id)
+        if exchange is None:
+            return
+        self._stop_waiting(exchange)
+        body = bytes(exchange.body)
+        exchange.body.clear()
+        self._count(exchange, 0)
+        exchange.serving = self._serve(exchange.headers, body)
+        exchange.serving.addCallbacks(self._answer, self._failed, callbackArgs=(id,), errbackArgs=(id,))
+
+    def widened(self, id: int) -> None:
+        """The peer takes more of an answer (0: of all)."""
+        for each in [id] if id else list(self._open):
+            exchange = self._open.get(each)
+            if exchange is not None and exchange.unsent:
+                self._pump(each, exchange)
+
+    def end(self, id: int, answered: bool = False) -> None:
+        """An exchange is over. :param answered: in full; what was being served else is cancelled."""
+        exchange = self._open.pop(id, None)
+        if exchange is None:
+            return
+        self._stop_waiting(exchange)
+        self._count(exchange, 0)
+        if answered:
+            self._meter.answered()
+        elif exchange.serving is not None:
+            exchange.serving.cancel()
+        self._site.in_flight -= 1
+        if self._site.draining:
+            self._site.answered()
+        self._ended()
+
+    def end_all(self) -> None:
+        """Nobody is left to answer."""
+        for id in list(self._open):
+            self.end(id)
+
+    def look(self) -> None:
+        """End those of which the request, or the peer's taking of the answer, has stood still for too long."""
+        limits = self._site.limits
+        for id, exchange in list(self._open.items()):
+            passed = self._site.now - exchange.since
+            if exchange.serving is None:
+                if passed > limits.body_timeout + len(exchange.body) / limits.body_rate:
+                    self._reset(id, _CANCEL)
+            elif exchange.unsent and passed > limits.idle_timeout:
+                self._reset(id, _CANCEL)
+
+    def _count(self, exchange: _Exchange, size: int) -> bool:
+        """Have the site count what an exchange keeps. :returns: whether that is within the limit."""
+        self._site.buffered += size - exchange.counted
+        exchange.counted = size
+        return self._site.buffered <= self._site.limits.max_buffered
+
+    def _reset(self, id: int, code: h2.errors.ErrorCodes) -> None:
+        with contextlib.suppress(h2.exceptions.ProtocolError):  # it is closed already
+            self._h2.reset_stream(id, code)
+        self.end(id)
+
+    # --- Requests that do not end -------------------------------------------------------------------------------------
+
+    def judge_unended(self) -> None:
+        """Ask about those of which something came."""
+        if self._refuse is not None:
+            for id, exchange in list(self._open.items()):
+                if exchange.serving is None and exchange.body:
+                    self._judge(id, exchange, False)
+
+    def _wait(self, id: int, exchange: _Exchange, seconds: float) -> None:
+        if self._refuse is None:
+            return
+        self._stop_waiting(exchange)
+        clock: Any = self._site.clock
+        exchange.waiting = clock.callLater(seconds, self._waited, id, exchange)
+
+    def _stop_waiting(self, exchange: _Exchange) -> None:
+        if exchange.waiting is not None and exchange.waiting.active():
+            exchange.waiting.cancel()
+        exchange.waiting = None
+
+    def _waited(self, id: int, exchange: _Exchange) -> None:
+        self._judge(id, exchange, True)
+        self._flush()
+
+    def _judge(self, id: int, exchange: _Exchange, idle: bool) -> None:
+        """Answer a request that is never to be served before it ends, and ask its sender to send no more."""
+        answer = self._refuse(exchange.headers, exchange.body, idle) if self._refuse is not None else None
+        if answer is None or self._open.get(id) is not exchange or exchange.serving is not None:
+            return
+        with contextlib.suppress(h2.exceptions.ProtocolError):  # the peer closed the stream meanwhile
+            self._h2.send_headers(id, [*answer.headers, *answer.trailers], end_stream=True)
+            self._h2.reset_stream(id, h2.errors.ErrorCodes.NO_ERROR)
+        self.end(id, answered=True)
+
+    # --- What we say ------------------------------------------------------------------------------------------------
+
+    def _answer(self, answer: Http2Answer, id: int) -> None:
+        exchange = self._open.get(id)
+        if exchange is None:
+            return
+        try:
+            if answer.body:
+                self._h2.send_headers(id, answer.headers)
+                exchange.since = self._site.now
+                exchange.unsent, exchange.trailers = memoryview(answer.body), answer.trailers
+                self._pump(id, exchange)
+                if exchange.unsent and not self._count(exchange, len(exchange.unsent)):
+                    self._reset(id, _CALM)
+            else:
+                self._h2.send_headers(id, [*answer.headers, *answer.trailers], end_stream=True)
+                self._flush()
+                self.end(id, answered=True)
+        except h2.exceptions.ProtocolError:
+            self.end(id)  # the peer closed the stream while we worked: nobody is left to hear
+        self._flush()
+
+    def _failed(self, failure: Failure, id: int) -> None:
+        if id in self._open:
+            self.log.failure("an exchange over HTTP/2 was not answered", failure)
+            self._reset(id, h2.errors.ErrorCodes.INTERNAL_ERROR)
+            self._flush()
+
+    def _pump(self, id: int, exchange: _Exchange) -> None:
+        while exchange.unsent:
+            window = min(self._h2.local_flow_control_window(id), self._h2.max_outbound_frame_size)
+            if window <= 0:
+                return
+            self._h2.send_data(id, bytes(exchange.unsent[:window]))
+            exchange.unsent = exchange.unsent[window:]
+            exchange.since = self._site.now
+            self._meter.sent()
+        self._h2.send_headers(id, exchange.trailers, end_stream=True)
+        self._flush()
+        self.end(id, answered=True)
