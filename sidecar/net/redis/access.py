@@ -98,7 +98,7 @@ class RedisAccess:
         """:raises InvalidSetting: redis-py is missing, or an address, a certificate or a credential is no good."""
         if find_spec("redis") is None:
             raise InvalidSetting(
-                "the Redis library is not installed; install it by: pip install 'redis>=5.0.4'"
+                "the Redis library is not installed; install it by: pip install 'redis>=5.1'"
                 " (or install the sidecar with it: the extra is microsidecar[redis])"
             )
         if options.token or options.credentials_file:

@@ -484,7 +484,7 @@ class Missing(SynchronousTestCase):
         """The line that installs the library itself stands in the error, with the extra's name."""
         for library, factory, line, extra in (
             ("pika", build, "pip install 'pika>=1.3'", "microsidecar[rabbitmq]"),
-            ("redis", redis_broker.build, "pip install 'redis>=5.0.4'", "microsidecar[redis]"),
+            ("redis", redis_broker.build, "pip install 'redis>=5.1'", "microsidecar[redis]"),
         ):
             self.patch(sys, "modules", {**sys.modules, library: None})
             error = self.assertRaises((ConfigError, InvalidSetting), factory, BackendOptions(Clock()))
