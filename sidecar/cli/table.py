@@ -146,13 +146,6 @@ COMMANDS: tuple[Command, ...] = (
         examples=("micro subscribe -f news",),
     ),
     Command(
-        "watch",
-        "[SERVICE]",
-        "print what comes and goes in the registry, as it happens",
-        "journal:watch",
-        (_OUTPUT, _COUNT),
-    ),
-    Command(
         "log",
         "[SERVICE]",
         "what came and went in the registry, when and why",
@@ -164,8 +157,6 @@ COMMANDS: tuple[Command, ...] = (
             _OUTPUT,
         ),
     ),
-    Command("tap", "[SERVICE]", "print calls as they pass", "live:tap", (_OUTPUT, _COUNT)),
-    Command("top", "", "services and nodes by rate, errors and latency, kept fresh", "live:top", (_COUNT,)),
     Command(
         "doctor",
         "",

@@ -47,6 +47,7 @@ from sidecar.web.cors import BrowserPolicy, CorsPolicy
 from sidecar.web.health import CheckResource, HealthResource
 from sidecar.web.observe.explain import ExplainResource, NodeMemory
 from sidecar.web.observe.metrics import MetricsResource
+from sidecar.web.operations.journal import JournalResource
 from sidecar.web.operations.leaving import DrainResource, LiveResource, MaintenanceResource, ReadyResource
 from sidecar.web.operations.reload import ReloadResource
 from sidecar.web.registry import RegistryResource
@@ -161,7 +162,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     engines = tuple(engine.kind for engine in settings.registry.engines)
     checks = CheckMaker(reactor, grpc)
     maker = AppMaker(engines, registry, checks, plain, limits, browsers, reactor)
-    apps = LocalApps(maker.make, reactor, settings.drain_timeout + PATIENCE)
+    apps = LocalApps(maker.make, reactor, settings.drain_timeout + PATIENCE, kept.maintained(), kept.maintain)
     apps.prepare(settings.apps).commit()
     recorder = StatsRecorder(reactor)
     changes = RegistryMetrics()
@@ -202,6 +203,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         more={
             "/ticket": access.tickets(policy, reactor),
             "/metrics": MetricsResource(call_metrics, changes, known, lambda: recorder.totals),
+            "/journal": JournalResource(kept.journal, partial(wall, reactor)),
             "/drain": DrainResource(apps, reactor, settings.drain_delay, lambda: site.in_flight),
             "/maintenance": MaintenanceResource(apps),
             "/health/live": LiveResource(),

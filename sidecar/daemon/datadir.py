@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, frozen
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from sidecar.daemon.cmdline.settings import AppSettings, EndpointPort, Settings
 from sidecar.errors import ConfigError, UnsafeSetting
+from sidecar.model import Cause
 from sidecar.registry.journal import Journal, JournalEntry
 
 if TYPE_CHECKING:
@@ -127,6 +129,18 @@ class KeptState:
             journal.restore(store.restored.entries, store.restored.before, store.restored.began)
             journal.keep = partial(_keep, store)
         return cls(store, journal, machine_id())
+
+    def maintained(self) -> dict[str, Cause]:
+        """The apps that were in maintenance when we stopped, each with why."""
+        if self.store is None:
+            return {}
+        return {one.name: Cause("maintenance", one.detail, one.by) for one in self.store.restored.maintenance}
+
+    def maintain(self, causes: Mapping[str, Cause | None]) -> Deferred[None]:
+        """Have a restart find which apps are in maintenance, and why; None: no more.
+
+        :returns: fires when it would. :raises StorageFailed: it would not."""
+        return succeed(None) if self.store is None or not causes else self.store.maintain(causes)
 
     def with_ids(self, settings: Settings) -> Settings:
         """``settings``, each app whose id was made up with the one that it had before."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from attrs import define
 from twisted.application import service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from zope.interface import implementer
 
 from sidecar.daemon.cmdline.settings import AppSettings
@@ -19,20 +20,34 @@ from sidecar.model import Cause, Reason
 
 #: Makes an app of its settings, in place of the one before, if there was one.
 Make = Callable[[AppSettings, LocalApp | None], LocalApp]
+#: Has a restart find apps in maintenance, each with why; None: no more.
+Keep = Callable[[Mapping[str, "Cause | None"]], Deferred[None]]
 
 
 @implementer(IAppHealth)
 class LocalApps(OrderedService):
     """All apps beside us. Together they are healthy when each one is."""
 
-    def __init__(self, make: Make, clock: Any, patience: float) -> None:
-        """:param patience: seconds that one of them may take to leave."""
+    def __init__(
+        self,
+        make: Make,
+        clock: Any,
+        patience: float,
+        out: Mapping[str, Cause] = MappingProxyType({}),
+        keep: Keep = lambda causes: succeed(None),
+    ) -> None:
+        """:param patience: seconds that one of them may take to leave.
+        :param out: the apps that stay out of the registry from the start, by name. :param keep: told which those are
+            that a restart is to find so."""
         super().__init__(clock, patience)
         self._make = make
         #: The ports at which we answer for apps: a part of its own, since they stay open until the news has spread that
         #: the apps have left, and what they took is answered then.
         self.ports = OrderedService(clock, patience)
         self._apps: dict[str, LocalApp] = {}
+        #: Why apps stay out of the registry on somebody's word, by name: apps are made anew by a reload, this stays.
+        self._out = dict(out)
+        self._keep = keep
         #: What knows of an app how it is, by the name of its service. Changes as apps come and go.
         self.health_by_name: dict[str, IAppHealth] = {}
 
@@ -72,6 +87,8 @@ class LocalApps(OrderedService):
                 app.served.health = app.registrar
         if app.inbound is not None and app.inbound.parent is None:
             app.inbound.setServiceParent(self.ports)
+        if app.name in self._out:
+            app.registrar.keep_out(self._out[app.name])
         app.registrar.setServiceParent(self)
         self._name()
 
@@ -111,13 +128,23 @@ class LocalApps(OrderedService):
     def _named(self, name: str | None) -> tuple[LocalApp, ...]:
         return tuple(app for app in self.apps if name is None or app.name == name)
 
-    def leave(self, name: str | None, reason: Reason, why: str) -> None:
-        """Take an app (None: all) out of the registry until it is let in again. :param why: in words."""
-        for app in self._named(name):
-            app.registrar.keep_out(Cause(reason, why, "drain" if reason == "drained" else "operator"))
+    async def leave(self, name: str | None, reason: Reason, why: str) -> None:
+        """Take an app (None: all) out of the registry until it is let in again: for maintenance, after a restart too.
 
-    def come_back(self, name: str | None) -> None:
-        """Let an app (None: all) into the registry again."""
+        :param why: in words. :raises StorageFailed: a restart would not find it; nothing was done."""
+        cause = Cause(reason, why, "drain" if reason == "drained" else "operator")
+        if reason == "maintenance":
+            await self._keep({app.name: cause for app in self._named(name)})
+        for app in self._named(name):
+            self._out[app.name] = cause
+            app.registrar.keep_out(cause)
+
+    async def come_back(self, name: str | None) -> None:
+        """Let an app (None: all) into the registry again. :raises StorageFailed: as for :meth:`leave`."""
+        gone = [each for each in self._out if name is None or each == name]
+        await self._keep({each: None for each in gone if self._out[each].reason == "maintenance"})
+        for each in gone:
+            self._out.pop(each, None)
         for app in self._named(name):
             app.registrar.let_in()
 

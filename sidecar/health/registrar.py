@@ -122,7 +122,8 @@ class Registrar(service.Service):
         super().startService()
         self._watch = self._registry.watch(self)
         if self._checks is None:
-            self.log.info("Registering {id}", id=self._id)
+            if self._kept_out is None:
+                self.log.info("Registering {id}", id=self._id)
             self._want(True)
         else:
             self.log.info("Starting sidecar healthchecker")

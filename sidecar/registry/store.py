@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
@@ -15,8 +15,10 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
 from sidecar.errors import StorageFailed
+from sidecar.model import Cause
 from sidecar.registry.storefile import StateFile, Write
-from sidecar.registry.storerecords import StoredState
+from sidecar.registry.storerecords import StoredMaintenance, StoredState
+from sidecar.waiting import wall
 
 #: Writes that one transaction takes at most.
 MAX_BATCH = 1000
@@ -89,6 +91,20 @@ class StateStore(service.Service):
         """Have ``writes`` done some time soon; those that fail are tried again with later ones."""
         # Before the start it waits in the queue for the thread.
         self._queue.put(_Job(writes))
+
+    def maintain(self, causes: Mapping[str, Cause | None]) -> Deferred[None]:
+        """Keep why services are in maintenance, by name; None: they are no more.
+
+        :returns: fires when a restart would find it. :raises StorageFailed: none was kept."""
+        now = wall(self._reactor)
+        return self.write(
+            *(
+                self.file.released(name, "")
+                if cause is None
+                else self.file.maintained(StoredMaintenance(name, "", now, cause.detail, cause.by))
+                for name, cause in causes.items()
+            )
+        )
 
     def app_id(self, name: str, address: str, machine: str, fresh: str) -> str:
         """The id that the app of this name at this address on this machine had, or ``fresh`` from now on."""

@@ -47,7 +47,7 @@ class Package(SynchronousTestCase):
                 ip link set lo up
                 rm -f /usr/sbin/policy-rc.d
                 find / -xdev -name '*microsidecar*' -not -path '/proc/*' -not -path '/srv/*' \
-                    -not -path '/var/tmp/*' | sort >/before
+                    -not -path '/var/tmp/machine-*' | sort >/before
                 dpkg -i /opt/microsidecar.deb
                 for i in $(seq 40); do systemctl is-active microsidecar && break; sleep 0.5; done
                 curl -sf -m 10 http://127.0.0.1:8081/health
@@ -60,7 +60,7 @@ class Package(SynchronousTestCase):
                 dpkg --purge microsidecar
                 systemctl is-active microsidecar && exit 1
                 find / -xdev -name '*microsidecar*' -not -path '/proc/*' -not -path '/srv/*' \
-                    -not -path '/var/tmp/*' -not -path '/var/log/*' -not -path '/sys/*' -not -path '/run/*' |\
+                    -not -path '/var/tmp/machine-*' -not -path '/var/log/*' -not -path '/sys/*' -not -path '/run/*' |\
                     sort >/after
                 echo "left: $(comm -13 /before /after | xargs)."
                 """,

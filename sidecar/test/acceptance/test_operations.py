@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -100,3 +102,58 @@ class Operations(SynchronousTestCase):
             code, said = self.micro(daemon, *words)
             self.assertEqual(code, 3, said)
             self.assertIn("foo", said)
+
+    def test_maintenance_stays(self) -> None:
+        """Through a reload that makes the app anew, and a kill and a start; then it is let in, and stays that."""
+        home = Path(self.mktemp()).absolute()
+        home.mkdir()
+        config = home / "sidecar.toml"
+
+        def configure(metadata: str) -> None:
+            config.write_text(
+                f'[[app]]\nname = "foo"\naddress = "127.0.0.1:{self.app.port}"\nmetadata = {{ zone = "{metadata}" }}\n'
+            )
+
+        configure("a")
+        flags = [f"--config={config}", f"--data_dir={home / 'state'}"]
+        daemon = running_daemon(flags)
+        self.addCleanup(daemon.stop)
+        until(lambda: self.known(daemon), 30)
+        self.assertEqual(self.micro(daemon, "maint", "on", "foo", "--reason=new disk")[0], 0)
+        until(lambda: not self.known(daemon), 30)
+        configure("b")
+        self.assertEqual(self.micro(daemon, "reload")[0], 0)
+        self.assertEqual(daemon.request("GET", "/maintenance").json, {"away": {"foo": "new disk"}})
+        daemon.signal(signal.SIGKILL)
+        daemon.wait(30)
+
+        daemon = running_daemon(flags)
+        self.addCleanup(daemon.stop)
+        self.assertEqual(daemon.request("GET", "/maintenance").json, {"away": {"foo": "new disk"}})
+        self.assertFalse(self.known(daemon))
+        self.assertEqual(daemon.request("GET", "/health/ready").status, 503)
+        self.assertEqual(self.micro(daemon, "maint", "off")[0], 0)
+        until(lambda: self.known(daemon), 30)
+        daemon.signal(signal.SIGKILL)
+        daemon.wait(30)
+
+        daemon = running_daemon(flags)
+        self.addCleanup(daemon.stop)
+        until(lambda: self.known(daemon), 30)
+        self.assertEqual(daemon.request("GET", "/maintenance").json, {"away": {}})
+
+    def test_journal(self) -> None:
+        """`micro log` says in words when an app came, left and came back, and why."""
+        daemon = self.daemon()
+        self.assertEqual(self.micro(daemon, "maint", "on", "foo", "--reason=new disk")[0], 0)
+        until(lambda: not self.known(daemon), 30)
+        self.assertEqual(self.micro(daemon, "maint", "off")[0], 0)
+        until(lambda: self.known(daemon), 30)
+        code, said = self.micro(daemon, "log", "foo")
+        came, left, back = said.splitlines()
+        self.assertEqual(code, 0)
+        self.assertIn("came: registered", came)
+        self.assertTrue(left.endswith("left: maintenance; new disk (by operator)"), left)
+        self.assertIn("came: restored", back)
+        self.assertEqual(self.micro(daemon, "log", "foo", "--reason=maintenance"), (0, left + "\n"))
+        self.assertEqual(self.micro(daemon, "log", "--since=never")[0], 1)

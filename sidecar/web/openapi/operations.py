@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from sidecar.model import Reason
 from sidecar.web.openapi.route import Parameter, Route
 
 _OBJECT: Final[dict[str, Any]] = {"application/json": {"type": "object"}}
@@ -63,6 +64,23 @@ OPERATIONS: Final[tuple[Route, ...]] = (
         parameters=(_APP,),
         answers=_OBJECT,
         errors=_UNKNOWN,
+    ),
+    Route(
+        "GET",
+        "/journal",
+        "journal",
+        "What came, altered and went in the registry, when and why",
+        "The oldest first; of the newest where there are more than `limit`.",
+        role="read",
+        parameters=(
+            Parameter("service", "of one service alone", example="greeter"),
+            Parameter("since", "only what is newer: a duration such as 1h, or a date of RFC 3339", example="1h"),
+            Parameter("reason", "only what happened for this reason", schema={"enum": list(get_args(Reason))}),
+            Parameter(
+                "limit", "how many at most; 100 unless given", schema={"type": "integer", "minimum": 1}, example="10"
+            ),
+        ),
+        answers={"application/json": {"type": "array", "items": {"type": "object"}}},
     ),
     Route(
         "GET",

@@ -29,11 +29,13 @@ class IApps(Protocol):
     def names(self) -> tuple[str, ...]:
         """Of all apps."""
 
-    def leave(self, name: str | None, reason: Reason, why: str) -> None:
-        """Take an app (None: all) out of the registry. :param reason: drained or maintenance. :param why: in words."""
+    async def leave(self, name: str | None, reason: Reason, why: str) -> None:
+        """Take an app (None: all) out of the registry. :param reason: drained or maintenance. :param why: in words.
 
-    def come_back(self, name: str | None) -> None:
-        """End what :meth:`leave` began."""
+        :raises StorageFailed: a restart would not find it."""
+
+    async def come_back(self, name: str | None) -> None:
+        """End what :meth:`leave` began. :raises StorageFailed: a restart would not find it."""
 
     def away(self) -> dict[str, str]:
         """The apps that are out of the registry on somebody's word, each with why."""
@@ -80,7 +82,7 @@ class DrainResource(LeavingResource):
             except ValueError as error:
                 raise BadRequest(f"timeout: {error}") from None
         deadline = self._clock.seconds() + min(patience, LONGEST_DRAIN)
-        self._apps.leave(name, "drained", "an operator drains it")
+        await self._apps.leave(name, "drained", "an operator drains it")
         await deferLater(self._clock, min(self._delay, patience))
         # This request is under way itself.
         while self._under_way() > 1:
@@ -89,8 +91,8 @@ class DrainResource(LeavingResource):
             await deferLater(self._clock, _LOOK)
         return of_json({"status": "ok", "drained": sorted(self._apps.away())})
 
-    def _undo(self, request: Request) -> Answer:
-        self._apps.come_back(self._named(query(request.uri).expect("app")))
+    async def _undo(self, request: Request) -> Answer:
+        await self._apps.come_back(self._named(query(request.uri).expect("app")))
         return of_json({"status": "ok"})
 
 
@@ -103,14 +105,14 @@ class MaintenanceResource(LeavingResource):
     def _tell(self, request: Request) -> Answer:
         return of_json({"away": self._apps.away()})
 
-    def _begin(self, request: Request) -> Answer:
+    async def _begin(self, request: Request) -> Answer:
         asked = query(request.uri).expect("app", "reason")
         reason = (asked.one("reason") or "maintenance")[:_LONGEST_REASON]
-        self._apps.leave(self._named(asked), "maintenance", reason)
+        await self._apps.leave(self._named(asked), "maintenance", reason)
         return of_json({"status": "ok", "away": self._apps.away()})
 
-    def _end(self, request: Request) -> Answer:
-        self._apps.come_back(self._named(query(request.uri).expect("app")))
+    async def _end(self, request: Request) -> Answer:
+        await self._apps.come_back(self._named(query(request.uri).expect("app")))
         return of_json({"status": "ok", "away": self._apps.away()})
 
 
