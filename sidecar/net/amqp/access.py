@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import Any
+from urllib.parse import unquote
 
 from attrs import field, frozen
 from twisted.web.client import URI
 
 from sidecar.net.client.endpoints import ClientEndpoints
 from sidecar.net.client.tls import TrustOptions, TrustPolicy
+from sidecar.net.enginesettings import EngineOptions, no_address, read_url
 from sidecar.net.errors import InvalidSetting
 
 DEFAULT_PORT = 5672
@@ -47,54 +47,12 @@ def parse_address(text: str, tls: bool = False) -> AmqpAddress:
     :param tls: whether TLS is asked for in any case.
     :raises InvalidSetting: it is none of these.
     """
-    shown = text.rpartition("@")[2]  # what stands before may be a password
-    try:
-        parts: SplitResult = urlsplit(text if "://" in text else f"amqp://{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise InvalidSetting(f"RabbitMQ address {shown!r}: {error}; give host:port") from None
-    if parts.scheme not in ("amqp", "amqps"):
-        raise InvalidSetting(
-            f"RabbitMQ address {shown!r}: {parts.scheme}:// is not spoken here; use amqp:// or amqps://"
-        )
-    if not host or parts.query or parts.fragment or "/" in parts.path[1:] or not host.isascii():
-        raise InvalidSetting(f"RabbitMQ address {shown!r} is not host:port, such as 127.0.0.1:{DEFAULT_PORT}")
-    if port == 0:
-        raise InvalidSetting(f"RabbitMQ address {shown!r}: 0 is not a port to connect to")
-    secure = tls or parts.scheme == "amqps"
-    return AmqpAddress(
-        host,
-        port or (TLS_PORT if secure else DEFAULT_PORT),
-        secure,
-        unquote(parts.path[1:]) or "/",
-        unquote(parts.username or ""),
-        unquote(parts.password or ""),
-    )
-
-
-class AmqpOptions(Protocol):
-    """What is asked of whoever wants a connection; the names are those of the flags."""
-
-    @property
-    def reactor(self) -> Any: ...
-    @property
-    def addresses(self) -> Sequence[str]: ...
-    @property
-    def username(self) -> str: ...
-    @property
-    def password(self) -> str: ...
-    @property
-    def token(self) -> str: ...
-    @property
-    def credentials_file(self) -> str: ...
-    @property
-    def tls(self) -> bool: ...
-    @property
-    def ca_file(self) -> str: ...
-    @property
-    def cert_file(self) -> str: ...
-    @property
-    def key_file(self) -> str: ...
+    url = read_url("RabbitMQ", text, ("amqp", "amqps"), DEFAULT_PORT)
+    if "/" in url.path[1:] or not url.host.isascii():
+        raise no_address("RabbitMQ", text, DEFAULT_PORT)
+    secure = tls or url.scheme == "amqps"
+    port = url.port or (TLS_PORT if secure else DEFAULT_PORT)
+    return AmqpAddress(url.host, port, secure, unquote(url.path[1:]) or "/", url.username, url.password)
 
 
 @frozen
@@ -110,7 +68,7 @@ class AmqpAccess:
     password: str = field(default="", repr=False)
 
     @classmethod
-    def from_options(cls, options: AmqpOptions) -> AmqpAccess:
+    def from_options(cls, options: EngineOptions) -> AmqpAccess:
         """:raises InvalidSetting: an address or a certificate cannot be used, or a credential is of no use here."""
         if options.token or options.credentials_file:
             raise InvalidSetting("RabbitMQ takes a user name and a password, no token and no credentials file")

@@ -10,11 +10,11 @@ import ssl
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import Any
 
 from attrs import field, frozen
 
+from sidecar.net.enginesettings import NO_PATH, EngineOptions, no_address, read_url
 from sidecar.net.errors import InvalidSetting
 
 DEFAULT_PORT = 4222
@@ -53,29 +53,10 @@ def parse_address(text: str) -> NatsAddress:
 
     :raises InvalidSetting: it is none of these.
     """
-    try:
-        parts: SplitResult = urlsplit(text if "://" in text else f"nats://{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise InvalidSetting(f"NATS address {_shown(text)!r}: {error}; give host:port") from None
-    if parts.scheme not in ("nats", "tls"):
-        raise InvalidSetting(
-            f"NATS address {_shown(text)!r}: {parts.scheme}:// is not spoken here; use nats:// or tls://"
-        )
-    if not host or parts.path not in ("", "/") or parts.query:
-        raise InvalidSetting(f"NATS address {_shown(text)!r} is not host:port, such as 127.0.0.1:{DEFAULT_PORT}")
-    return NatsAddress(
-        host,
-        DEFAULT_PORT if port is None else port,
-        parts.scheme,
-        unquote(parts.username or ""),
-        unquote(parts.password or ""),
-    )
-
-
-def _shown(text: str) -> str:
-    """``text`` without what stands before an ``@``, which may be a password."""
-    return text.rpartition("@")[2]
+    url = read_url("NATS", text, ("nats", "tls"), DEFAULT_PORT)
+    if url.path not in NO_PATH:
+        raise no_address("NATS", text, DEFAULT_PORT)
+    return NatsAddress(url.host, url.port or DEFAULT_PORT, url.scheme, url.username, url.password)
 
 
 def require_library() -> None:
@@ -91,29 +72,6 @@ def require_library() -> None:
         )
 
 
-class NatsOptions(Protocol):
-    """What a user can say of NATS servers. See :class:`NatsServers`."""
-
-    @property
-    def addresses(self) -> tuple[str, ...]: ...
-    @property
-    def username(self) -> str: ...
-    @property
-    def password(self) -> str: ...
-    @property
-    def token(self) -> str: ...
-    @property
-    def credentials_file(self) -> str: ...
-    @property
-    def tls(self) -> bool: ...
-    @property
-    def ca_file(self) -> str: ...
-    @property
-    def cert_file(self) -> str: ...
-    @property
-    def key_file(self) -> str: ...
-
-
 @frozen
 class NatsServers:
     """The NATS servers to connect to, and what each of them is shown of us.
@@ -123,11 +81,11 @@ class NatsServers:
     :ivar addresses: in the order to try.
     """
 
-    options: NatsOptions
+    options: EngineOptions
     addresses: tuple[NatsAddress, ...] = (NatsAddress("127.0.0.1"),)
 
     @classmethod
-    def from_options(cls, options: NatsOptions) -> NatsServers:
+    def from_options(cls, options: EngineOptions) -> NatsServers:
         """:raises InvalidSetting: nats-py is missing, or an address, a certificate or the credentials are no good."""
         require_library()
         servers = cls(options, tuple(map(parse_address, options.addresses)) or (NatsAddress("127.0.0.1"),))

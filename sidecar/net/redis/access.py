@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import Any
 
 from attrs import field, frozen
 
+from sidecar.net.enginesettings import EngineOptions, no_address, read_url
 from sidecar.net.errors import InvalidSetting
 
 DEFAULT_PORT = 6379
@@ -35,51 +34,13 @@ def parse_address(text: str, tls: bool = False) -> RedisAddress:
     :param tls: whether TLS is asked for in any case.
     :raises InvalidSetting: it is none of these.
     """
-    shown = text.rpartition("@")[2]  # what stands before may be a password
-    try:
-        parts: SplitResult = urlsplit(text if "://" in text else f"redis://{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise InvalidSetting(f"Redis address {shown!r}: {error}; give host:port") from None
-    if parts.scheme not in ("redis", "rediss"):
-        raise InvalidSetting(
-            f"Redis address {shown!r}: {parts.scheme}:// is not spoken here; use redis:// or rediss://"
-        )
+    url = read_url("Redis", text, ("redis", "rediss"), DEFAULT_PORT)
     # A number of a database may stand there, as in redis://host/0; messages know none.
-    if not host or parts.query or parts.fragment or (not parts.path.strip("/").isdecimal() and parts.path.strip("/")):
-        raise InvalidSetting(f"Redis address {shown!r} is not host:port, such as 127.0.0.1:{DEFAULT_PORT}")
-    if port == 0:
-        raise InvalidSetting(f"Redis address {shown!r}: 0 is not a port to connect to")
-    return RedisAddress(
-        host,
-        port or DEFAULT_PORT,
-        tls or parts.scheme == "rediss",
-        unquote(parts.username or ""),
-        unquote(parts.password or ""),
-    )
-
-
-class RedisOptions(Protocol):
-    """What is asked of whoever wants a connection; the names are those of the flags."""
-
-    @property
-    def addresses(self) -> Sequence[str]: ...
-    @property
-    def username(self) -> str: ...
-    @property
-    def password(self) -> str: ...
-    @property
-    def token(self) -> str: ...
-    @property
-    def credentials_file(self) -> str: ...
-    @property
-    def tls(self) -> bool: ...
-    @property
-    def ca_file(self) -> str: ...
-    @property
-    def cert_file(self) -> str: ...
-    @property
-    def key_file(self) -> str: ...
+    database = url.path.strip("/")
+    if database and not database.isdecimal():
+        raise no_address("Redis", text, DEFAULT_PORT)
+    secure = tls or url.scheme == "rediss"
+    return RedisAddress(url.host, url.port or DEFAULT_PORT, secure, url.username, url.password)
 
 
 @frozen
@@ -94,7 +55,7 @@ class RedisAccess:
     key_file: str = ""
 
     @classmethod
-    def from_options(cls, options: RedisOptions) -> RedisAccess:
+    def from_options(cls, options: EngineOptions) -> RedisAccess:
         """:raises InvalidSetting: redis-py is missing, or an address, a certificate or a credential is no good."""
         if find_spec("redis") is None:
             raise InvalidSetting(
