@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,8 @@ def not_installed() -> str | None:
         metadata.distribution("microsidecar")
     except metadata.PackageNotFoundError:
         return NOT_INSTALLED
-    return None
+    # A build leaves metadata in the checkout that it was made from; commands come with an installation alone.
+    return None if (Path(sys.executable).parent / "micro").exists() else NOT_INSTALLED
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
