@@ -147,7 +147,8 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     plain = PlainHttpTransport(reactor, *sizes)
     dialects = Dialects(MucpTransport(reactor, *sizes), {"grpc": grpc, "http": plain})
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
-    calls, call_metrics, memory = CallCounters(), CallMetrics(), NodeMemory(partial(wall, reactor))
+    date = partial(wall, reactor)
+    calls, call_metrics, memory = CallCounters(), CallMetrics(date), NodeMemory(date)
     observers = (calls, call_metrics, memory)
     any_address = settings.client.any_address
     client = Client(selector, dialects, reactor, chance, any_address, observers, settings.client.retry_share)
@@ -168,7 +169,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     changes = RegistryMetrics()
     for watcher in (changes, memory):
         registry.watch(watcher)
-    known = facts(registry, broker, selector, calls, streams, pubsub, apps)
+    known = facts(registry, broker, selector, calls, dialects, streams, pubsub, apps)
     if policy is not None:
         known["access"] = policy.stats
 
@@ -202,8 +203,8 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         access=policy,
         more={
             "/ticket": access.tickets(policy, reactor),
-            "/metrics": MetricsResource(call_metrics, changes, known, lambda: recorder.totals),
-            "/journal": JournalResource(kept.journal, partial(wall, reactor)),
+            "/metrics": MetricsResource(call_metrics, changes, known, recorder),
+            "/journal": JournalResource(kept.journal, date),
             "/drain": DrainResource(apps, reactor, settings.drain_delay, lambda: site.in_flight),
             "/maintenance": MaintenanceResource(apps),
             "/health/live": LiveResource(),
@@ -211,6 +212,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
             "/explain": ExplainResource(registry, selector, call_metrics, memory, settings.client.selector),
         },
     )
+    recorder.routes = frozenset(path.encode("ascii") for path in root.by_path())
     site = SidecarSite(root, reactor, limits, settings.http.channel, recorder, settings.log.access)
 
     whole = OrderedService(reactor, settings.drain_timeout + settings.drain_delay + PATIENCE)

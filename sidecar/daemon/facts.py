@@ -8,6 +8,7 @@ from attrs import asdict
 
 from sidecar.daemon.localapps import LocalApps
 from sidecar.interfaces import IBroker, IRegistry
+from sidecar.rpc.dialects.bynode import Dialects
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
 from sidecar.stats.calls import CallCounters
@@ -19,6 +20,7 @@ def facts(
     broker: IBroker,
     selector: Selector,
     calls: CallCounters,
+    dialects: Dialects,
     streams: Streams,
     pubsub: PubSubSessions,
     apps: LocalApps,
@@ -37,6 +39,7 @@ def facts(
             "retried": calls.retried,
             "streams": streams.open_streams,
         },
+        "pools": lambda: asdict(dialects.occupancy),
         "ejected": lambda: [asdict(each) for each in selector.ejected()],
         "websockets": pubsub.stats,
         "app": apps.stats,

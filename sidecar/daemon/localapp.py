@@ -70,7 +70,7 @@ class LocalApp:
 
     def stats(self) -> dict[str, object]:
         """What /stats shows of it."""
-        return {"healthy": self.registrar.healthy(), "explanation": self.registrar.explain()}
+        return {"name": self.name, "healthy": self.registrar.healthy(), "explanation": self.registrar.explain()}
 
 
 @frozen

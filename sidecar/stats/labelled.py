@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 from zope.interface import implementer
 
 from sidecar.interfaces import ICallObserver, IWatcher
@@ -19,21 +19,41 @@ OTHER: Final = "other"
 BUCKETS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
+@frozen
+class Exemplar:
+    """One call that stands for others. :ivar labels: by which its log lines are found. :ivar at: since the epoch."""
+
+    labels: Mapping[str, str]
+    seconds: float
+    at: float
+
+
 @define(eq=False)
 class ServiceNumbers:
-    """What is counted of one service. :ivar buckets: calls by how long they took, not cumulative."""
+    """What is counted of one service.
+
+    :ivar failures: attempts that were not answered well. :ivar buckets: calls by how long they took, not cumulative.
+    :ivar exemplars: the last call of each bucket.
+    """
 
     outcomes: dict[Outcome, int] = field(factory=dict)
+    failures: dict[Outcome, int] = field(factory=dict)
     retries: int = 0
     buckets: list[int] = field(factory=lambda: [0] * (len(BUCKETS) + 1))
     seconds: float = 0.0
+    exemplars: dict[int, Exemplar] = field(factory=dict)
 
 
 @implementer(ICallObserver)
 @define(eq=False)
 class CallMetrics:
-    """Counts calls by service and outcome, and how long they took."""
+    """Counts calls by service and outcome, and how long they took.
 
+    :ivar exemplify: whether calls are kept as examples: once somebody has asked for them. :ivar wall: the date.
+    """
+
+    wall: Callable[[], float]
+    exemplify: bool = False
     _services: dict[str, ServiceNumbers] = field(factory=dict)
     detailed = False
 
@@ -54,15 +74,24 @@ class CallMetrics:
         """Told at the end."""
 
     def attempted(self, call: Call, attempt: Attempt) -> None:
+        if attempt.outcome is Outcome.ANSWERED:
+            return  # told only where somebody else wants details; the call's own end counts it
+        numbers = self.of(call.service)
+        numbers.failures[attempt.outcome] = numbers.failures.get(attempt.outcome, 0) + 1
         if attempt.next in ("retry", "wait"):
-            self.of(call.service).retries += 1
+            numbers.retries += 1
 
     def ended(self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float) -> None:
         numbers = self._services.get(call.service) or self.of(call.service)
         outcomes = numbers.outcomes
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        numbers.buckets[bisect_left(BUCKETS, seconds)] += 1
+        bucket = bisect_left(BUCKETS, seconds)
+        numbers.buckets[bucket] += 1
         numbers.seconds += seconds
+        if self.exemplify:
+            labels = _labels(call)
+            if labels:
+                numbers.exemplars[bucket] = Exemplar(labels, seconds, self.wall())
 
     def quantile(self, service: str, share: float) -> float | None:
         """:returns: seconds within which this share of the calls were over, by bucket; None without any call."""
@@ -91,3 +120,11 @@ class RegistryMetrics:
 
     def invalidated(self, name: str) -> None:
         """Nothing has changed for sure."""
+
+
+def _labels(call: Call) -> dict[str, str]:
+    """What finds a call again: its request id, where it is short enough for an exemplar (128 letters in all)."""
+    for name, value in call.metadata.items():
+        if name.lower() == "x-request-id" and len(value) <= 100:
+            return {"request_id": value}
+    return {}

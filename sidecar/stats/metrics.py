@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -11,9 +11,27 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as Sample
 
 from sidecar import __version__
-from sidecar.stats.labelled import BUCKETS, CallMetrics, RegistryMetrics
+from sidecar.model import Outcome
+from sidecar.stats.families import FAMILIES, Family
+from sidecar.stats.labelled import BUCKETS, OTHER, CallMetrics, RegistryMetrics, ServiceNumbers
+
+#: The values of one family, each after those of its labels.
+Values: TypeAlias = Iterable[tuple[tuple[str, ...], float]]
+
+#: What of the numbers of ``/stats`` is a metric of its own.
+_OF_WEBSOCKETS: Final = {
+    "microsidecar_websockets": "connections",
+    "microsidecar_websockets_refused_total": "refused",
+    "microsidecar_websockets_shed_total": "shed",
+    "microsidecar_broker_published_total": "published",
+    "microsidecar_broker_failed_total": "failed",
+    "microsidecar_broker_delivered_total": "delivered",
+    "microsidecar_broker_dropped_total": "dropped",
+    "microsidecar_broker_slow_total": "closed",
+}
 
 
 class SidecarCollector(Collector):
@@ -24,78 +42,98 @@ class SidecarCollector(Collector):
         calls: CallMetrics,
         registry: RegistryMetrics,
         facts: Mapping[str, Callable[[], Any]],
-        answers: Callable[[], Mapping[int, int]],
+        answers: Callable[[], Mapping[tuple[bytes, int], int]],
+        started: float,
     ) -> None:
-        """:param facts: what ``/stats`` tells. :param answers: HTTP answers by the first digit of their status."""
-        self._calls = calls
+        """:param facts: what ``/stats`` tells. :param answers: HTTP answers by route and first digit of their status.
+        :param started: seconds since the epoch."""
+        self.calls = calls
         self._registry = registry
         self._facts = facts
         self._answers = answers
+        self._started = started
 
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("microsidecar_build", "Which microsidecar this is.", {"version": __version__})
-        yield from self._of_calls()
-        yield from self._of_backends()
-        answers = CounterMetricFamily(
-            "microsidecar_http_responses", "HTTP answers by the class of their status.", labels=["code"]
-        )
-        for code, count in sorted(self._answers().items()):
-            answers.add_metric([f"{code}xx"], count)
-        yield answers
-        yield from self._of_pubsub()
-        yield from self._of_apps()
+        values = self._values()
+        for family in FAMILIES:
+            if family.kind == "info":
+                yield InfoMetricFamily(family.name.removesuffix("_info"), family.help, {"version": __version__})
+            elif family.kind == "histogram":
+                yield self._durations(family)
+            else:
+                metric = _KINDS[family.kind](family.name, family.help, labels=family.labels)
+                for labels, value in values[family.name]:
+                    metric.add_metric(labels, value)
+                yield metric
 
-    def _of_calls(self) -> Iterator[Metric]:
-        total = CounterMetricFamily("microsidecar_calls", "Calls by how they ended.", labels=["service", "outcome"])
-        retries = CounterMetricFamily("microsidecar_call_retries", "Attempts after the first.", labels=["service"])
-        took = HistogramMetricFamily("microsidecar_call_duration_seconds", "How long calls took.", labels=["service"])
-        for service, numbers in list(self._calls.known().items()):
-            for outcome, count in numbers.outcomes.items():
-                total.add_metric([service, outcome.value.replace(" ", "_")], count)
-            retries.add_metric([service], numbers.retries)
-            seen, buckets = 0, []
-            for bound, count in zip((*BUCKETS, None), numbers.buckets, strict=True):
+    def _values(self) -> dict[str, Values]:
+        known = self.calls.known()
+        calls, pools, sockets = (self._facts[name]() for name in ("calls", "pools", "websockets"))
+        auth = self._facts["access"]() if "access" in self._facts else {}
+        return {
+            "microsidecar_start_time_seconds": [((), self._started)],
+            "microsidecar_calls_total": [
+                ((service, _word(outcome)), count)
+                for service, numbers in known.items()
+                for outcome, count in numbers.outcomes.items()
+            ],
+            "microsidecar_call_attempts_total": [
+                ((service, _word(outcome)), count)
+                for service, numbers in known.items()
+                for outcome, count in _attempts(numbers).items()
+            ],
+            "microsidecar_call_retries_total": [((service,), numbers.retries) for service, numbers in known.items()],
+            "microsidecar_calls_in_flight": [((), calls["in_flight"])],
+            "microsidecar_streams_open": [((), calls["streams"])],
+            "microsidecar_ejected_nodes": [((), len(self._facts["ejected"]()))],
+            "microsidecar_pool_connections": [
+                (("idle",), pools["idle"]),
+                (("busy",), pools["open"] - pools["idle"]),
+                (("connecting",), pools["connecting"]),
+            ],
+            "microsidecar_pool_waiting": [((), pools["waiting"])],
+            "microsidecar_registry_changes_total": [
+                ((action, reason.replace(" ", "_")), count) for (action, reason), count in self._registry.counts.items()
+            ],
+            **self._of_backends(),
+            "microsidecar_http_responses_total": [
+                ((route.decode("ascii") or OTHER, f"{digit}xx"), count)
+                for (route, digit), count in sorted(self._answers().items())
+            ],
+            **{name: [((), sockets[fact])] for name, fact in _OF_WEBSOCKETS.items()},
+            "microsidecar_app_healthy": [
+                ((name,), 0 if healthy is False else 1) for name, healthy in _apps(self._facts["app"]())
+            ],
+            "microsidecar_auth_refused_total": [((reason,), count) for reason, count in auth.items()],
+        }
+
+    def _of_backends(self) -> dict[str, Values]:
+        states = {role: self._facts[role]() for role in ("registry", "broker")}
+        by = {role: (role, state["kind"]) for role, state in states.items()}
+        return {
+            "microsidecar_backend_connected": [(by[role], int(state["connected"])) for role, state in states.items()],
+            "microsidecar_backend_stale": [(by[role], int(state["stale"])) for role, state in states.items()],
+            "microsidecar_backend_stale_seconds": [
+                (by[role], max(0.0, self.calls.wall() - state["stale_since"]) if state["stale"] else 0.0)
+                for role, state in states.items()
+            ],
+        }
+
+    def _durations(self, family: Family) -> Metric:
+        metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+        for service, numbers in self.calls.known().items():
+            seen: float = 0
+            buckets: list[Any] = []
+            for index, (bound, count) in enumerate(zip((*BUCKETS, None), numbers.buckets, strict=True)):
                 seen += count
-                buckets.append(("+Inf" if bound is None else f"{bound:g}", seen))
-            took.add_metric([service], buckets, numbers.seconds)
-        yield from (total, retries, took)
-        calls = self._facts["calls"]()
-        yield GaugeMetricFamily("microsidecar_calls_in_flight", "Calls under way.", calls["in_flight"])
-        yield GaugeMetricFamily("microsidecar_streams_open", "Streams of services that are open.", calls["streams"])
-        yield GaugeMetricFamily(
-            "microsidecar_ejected_nodes", "Addresses that get no calls.", len(self._facts["ejected"]())
-        )
+                found = numbers.exemplars.get(index)
+                example = None if found is None else Sample(dict(found.labels), found.seconds, found.at)
+                buckets.append(("+Inf" if bound is None else f"{bound:g}", seen, example))
+            metric.add_metric([service], buckets, numbers.seconds)
+        return metric
 
-    def _of_backends(self) -> Iterator[Metric]:
-        changes = CounterMetricFamily(
-            "microsidecar_registry_changes", "Nodes that came, altered or went.", labels=["action", "reason"]
-        )
-        for (action, reason), count in self._registry.counts.items():
-            changes.add_metric([action, reason.replace(" ", "_")], count)
-        yield changes
-        connected = GaugeMetricFamily(
-            "microsidecar_backend_connected", "Whether an engine answers.", labels=["role", "kind"]
-        )
-        stale = GaugeMetricFamily(
-            "microsidecar_backend_stale", "Whether reads are answered from memory.", labels=["role", "kind"]
-        )
-        for role in ("registry", "broker"):
-            state = self._facts[role]()
-            connected.add_metric([role, state["kind"]], int(bool(state["connected"])))
-            stale.add_metric([role, state["kind"]], int(bool(state["stale"])))
-        yield from (connected, stale)
 
-    def _of_pubsub(self) -> Iterator[Metric]:
-        for name, value in _numbers(self._facts["websockets"]()):
-            yield GaugeMetricFamily(f"microsidecar_pubsub_{name}", f"WebSockets: {name.replace('_', ' ')}.", value)
-
-    def _of_apps(self) -> Iterator[Metric]:
-        healthy = GaugeMetricFamily(
-            "microsidecar_app_healthy", "Whether the app is found well, 1 where it is not checked.", labels=["app"]
-        )
-        for name, healthy_now in _apps(self._facts["app"]()):
-            healthy.add_metric([name], 0 if healthy_now is False else 1)
-        yield healthy
+_KINDS: Final[Mapping[str, Any]] = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
 
 def exposition(collector: SidecarCollector) -> Callable[[str], tuple[bytes, str]]:
@@ -106,29 +144,28 @@ def exposition(collector: SidecarCollector) -> Callable[[str], tuple[bytes, str]
 
     def write(accept: str) -> tuple[bytes, str]:
         encode, content_type = choose_encoder(accept)
+        if content_type.startswith("application/openmetrics-text"):
+            # The other form has no place for examples, so nobody pays for them before.
+            collector.calls.exemplify = True
         return encode(registry), content_type
 
     return write
 
 
-def _numbers(facts: Any, prefix: str = "") -> Iterable[tuple[str, float]]:
-    if not isinstance(facts, Mapping):
-        return
-    for name, value in facts.items():
-        if isinstance(value, bool):
-            yield f"{prefix}{name}", int(value)
-        elif isinstance(value, (int, float)):
-            yield f"{prefix}{name}", value
+def _attempts(numbers: ServiceNumbers) -> dict[Outcome, int]:
+    """Attempts by outcome: a call that was answered had one attempt that was."""
+    answered = numbers.outcomes.get(Outcome.ANSWERED, 0)
+    return {**({Outcome.ANSWERED: answered} if answered else {}), **numbers.failures}
+
+
+def _word(outcome: Outcome) -> str:
+    return outcome.value.replace(" ", "_")
 
 
 def _apps(facts: Any) -> Iterable[tuple[str, bool | None]]:
+    """The apps of ``/stats``: one by itself, or several by their names."""
     if isinstance(facts, Mapping) and "healthy" in facts:
-        yield str(facts.get("name", "app")), facts["healthy"]
+        yield str(facts["name"]), facts["healthy"]
     elif isinstance(facts, Mapping):
         for name, one in facts.items():
-            if isinstance(one, Mapping):
-                yield str(name), one.get("healthy")
-    elif isinstance(facts, (list, tuple)):
-        for one in facts:
-            if isinstance(one, Mapping):
-                yield str(one.get("name", "app")), one.get("healthy")
+            yield str(name), one["healthy"]

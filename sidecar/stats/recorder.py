@@ -42,8 +42,10 @@ class StatsRecorder(service.Service):
         self._started = wall(clock)
         self._date = self._started - clock.seconds()
         self._counters = Counters(clock.seconds())
-        #: Answers since the start, by the first digit of their status.
-        self.totals: dict[int, int] = {}
+        #: Answers since the start, by their route and the first digit of their status.
+        self.totals: dict[tuple[bytes, int], int] = {}
+        #: Paths that are counted each for itself; all others together, by no path at all.
+        self.routes: frozenset[bytes] = frozenset()
         self._gc_pause = 0.0
         self._gc_began = 0.0
 
@@ -56,9 +58,15 @@ class StatsRecorder(service.Service):
         if self._collecting in gc.callbacks:
             gc.callbacks.remove(self._collecting)
 
-    def record(self, status: int, seconds: float) -> None:
-        """Count an answer. :param status: its HTTP status. :param seconds: that it took."""
-        self.totals[status // 100] = self.totals.get(status // 100, 0) + 1
+    @property
+    def started(self) -> float:
+        """Seconds since the epoch."""
+        return self._started
+
+    def record(self, status: int, seconds: float, path: bytes = b"") -> None:
+        """Count an answer. :param status: its HTTP status. :param seconds: it took. :param path: what was asked."""
+        key = (path if path in self.routes else b"", status // 100)
+        self.totals[key] = self.totals.get(key, 0) + 1
         self._counters.record(self._clock.seconds(), status, seconds)
 
     def snapshot(self) -> Snapshot:

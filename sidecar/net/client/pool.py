@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IConnector
 from twisted.internet.protocol import ClientFactory
@@ -25,6 +25,24 @@ class PoolWaiter(Protocol):
 
     def unreachable(self, error: Exception) -> None:
         """No connection could be made."""
+
+
+@frozen
+class PoolOccupancy:
+    """How pools stand. :ivar open: connections, those included that idle. :ivar waiting: calls that wait for one."""
+
+    idle: int = 0
+    open: int = 0
+    connecting: int = 0
+    waiting: int = 0
+
+    def __add__(self, other: PoolOccupancy) -> PoolOccupancy:
+        return PoolOccupancy(
+            self.idle + other.idle,
+            self.open + other.open,
+            self.connecting + other.connecting,
+            self.waiting + other.waiting,
+        )
 
 
 @define(eq=False)
@@ -104,6 +122,18 @@ class Pool:
     @property
     def connections(self) -> int:
         return len(self._all)
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def connecting(self) -> int:
+        return len(self._coming)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     @property
     def in_use(self) -> bool:

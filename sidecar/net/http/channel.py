@@ -234,7 +234,7 @@ class HTTPChannel(ServerConnection):
         if request is not None and not request.upgrade:
             request.transport.unregisterProducer()  # nobody asked for that, and we were still on it
         if site.recorder is not None and request is not None:
-            site.recorder.record(101, site.clock.seconds() - request.started)
+            site.recorder.record(101, site.clock.seconds() - request.started, request.path)
         self._count_out()
         self._leave()
         self.request = None
@@ -250,7 +250,7 @@ class HTTPChannel(ServerConnection):
         self.request = None
         site.in_flight -= 1
         if site.recorder is not None:
-            site.recorder.record(request.code, site.clock.seconds() - request.started)
+            site.recorder.record(request.code, site.clock.seconds() - request.started, request.path)
         if request.upgrade:
             self.transport.registerProducer(self, True)
         if self._state in (states.ANSWERING, states.OFFERED, states.STREAMING):

@@ -14,8 +14,8 @@ from sidecar.net.http.limits import HTTPLimits
 class Recorder(Protocol):
     """Keeps count of answers."""
 
-    def record(self, status: int, seconds: float) -> None:
-        """An answer was given. :param seconds: from the end of its request."""
+    def record(self, status: int, seconds: float, path: bytes = b"") -> None:
+        """An answer was given. :param seconds: from the end of its request. :param path: what was asked."""
 
 
 class BodyReceiver(Protocol):

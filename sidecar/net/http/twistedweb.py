@@ -67,7 +67,7 @@ class TwistedWebRequest(server.Request):
     def _taken_over(self, site: Any) -> None:
         """The connection speaks another protocol now (a WebSocket): no answer of ours will end this request."""
         if site.recorder is not None:
-            site.recorder.record(101, site.clock.seconds() - self.started)
+            site.recorder.record(101, site.clock.seconds() - self.started, self.path)
         self._count_out(site)
 
     def answer(self, status: int, headers: bytes | Sequence[tuple[bytes, bytes]], body: bytes) -> None:
@@ -92,7 +92,7 @@ class TwistedWebRequest(server.Request):
         if not already:
             site = channel.site
             if site.recorder is not None:
-                site.recorder.record(self.code, site.clock.seconds() - self.started)
+                site.recorder.record(self.code, site.clock.seconds() - self.started, self.path)
             self._count_out(site)
 
     def connectionLost(self, reason: Failure) -> None:

@@ -12,6 +12,8 @@ from zope.interface import implementer
 from sidecar.errors import CallTimeout, SidecarError
 from sidecar.interfaces import IExchange, IExchangeListener, ITransport
 from sidecar.model import Call, Node, Reply
+from sidecar.net.client.pool import PoolOccupancy
+from sidecar.rpc.dialects.pooled import PooledTransport
 
 
 @implementer(ITransport)
@@ -26,6 +28,12 @@ class Dialects(service.MultiService):
         for each in (mucp, *self._others.values()):
             if isinstance(each, service.Service):
                 each.setServiceParent(self)
+
+    @property
+    def occupancy(self) -> PoolOccupancy:
+        """How the pools of connections stand, of all transports that have one."""
+        pooled = [each.occupancy for each in (self._mucp, *self._others.values()) if isinstance(each, PooledTransport)]
+        return sum(pooled, PoolOccupancy())
 
     def exchange(self, node: Node, call: Call, timeout: float, listener: IExchangeListener) -> IExchange:
         protocol = node.metadata.get("protocol")

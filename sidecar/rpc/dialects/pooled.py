@@ -18,7 +18,7 @@ from sidecar.interfaces import IExchangeListener
 from sidecar.model import Node
 from sidecar.net.client.connection import ClientConnection
 from sidecar.net.client.connector import connect as connect_to
-from sidecar.net.client.pool import Pool
+from sidecar.net.client.pool import Pool, PoolOccupancy
 from sidecar.net.errors import MalformedAnswer, PoolExhausted
 from sidecar.rpc.dialects.connecterror import why_not
 from sidecar.rpc.dialects.connecttimes import ConnectTimes
@@ -160,6 +160,17 @@ class PooledTransport(service.Service, Generic[D]):
     def connections(self) -> int:
         """Connections that are open, to all nodes."""
         return sum(each.pool.connections for each in self._destinations.values())
+
+    @property
+    def occupancy(self) -> PoolOccupancy:
+        """How the pools of all nodes stand, together."""
+        pools = [each.pool for each in self._destinations.values()]
+        return PoolOccupancy(
+            idle=sum(pool.idle for pool in pools),
+            open=sum(pool.connections for pool in pools),
+            connecting=sum(pool.connecting for pool in pools),
+            waiting=sum(pool.waiting for pool in pools),
+        )
 
     def stopService(self) -> Deferred[None]:
         super().stopService()

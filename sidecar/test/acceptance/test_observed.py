@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sidecar.stats.families import FAMILIES
 from sidecar.test.doubles.clients.traffic import until
 from sidecar.test.doubles.programs.daemon import Daemon, running_daemon
 from sidecar.test.doubles.programs.process import free_port
@@ -96,7 +98,8 @@ class Observed(SynchronousTestCase):
             'microsidecar_calls_total{outcome="refused",service="dead"} 1.0',
             'microsidecar_call_duration_seconds_count{service="dead"} 1.0',
             'microsidecar_registry_changes_total{action="create",reason="registered"} 1.0',
-            'microsidecar_http_responses_total{code="5xx"} 1.0',
+            'microsidecar_call_attempts_total{outcome="refused",service="dead"} 2.0',
+            'microsidecar_http_responses_total{code="5xx",route="/rpc"} 1.0',
             'microsidecar_backend_connected{kind="memory",role="registry"} 1.0',
             "process_open_fds ",
         ):
@@ -104,6 +107,25 @@ class Observed(SynchronousTestCase):
         other = daemon.request("GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
         self.assertTrue(other.headers["content-type"].startswith("application/openmetrics-text"))
         self.assertTrue(other.body.endswith(b"# EOF\n"))
+
+    def test_every_family(self) -> None:
+        """What the table of metrics says is what a scrape has, kind by kind, and nothing else of ours."""
+        daemon = self.daemon("--server_name=app", f"--server_address=127.0.0.1:{free_port()}")
+        text = daemon.request("GET", "/metrics").body.decode()
+        told = set(re.findall(r"^# TYPE (microsidecar_\w+) (\w+)$", text, re.MULTILINE))
+        self.assertEqual(told, {(one.name, "gauge" if one.kind == "info" else one.kind) for one in FAMILIES})
+        self.assertIn('microsidecar_app_healthy{app="app"}', text)
+
+    def test_exemplars(self) -> None:
+        """Once somebody reads OpenMetrics, a bucket names a request by which log and receipt are found."""
+        daemon = self.daemon()
+        accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        self.assertNotIn(b"request_id", daemon.request("GET", "/metrics", headers=accept).body)
+        call = json.dumps({"service": "dead", "method": "A.B", "request": {}})
+        headers = {"Content-Type": "application/json", "X-Request-Id": "one-of-many"}
+        daemon.request("POST", "/rpc", call, headers)
+        text = daemon.request("GET", "/metrics", headers=accept).body.decode()
+        self.assertRegex(text, r'_bucket\{le="[\d.]+",service="dead"\} 1.0 # \{request_id="one-of-many"\} 0\.\d+ ')
 
     def test_promtool(self) -> None:
         """Prometheus' own tool finds no fault with the form and the names."""

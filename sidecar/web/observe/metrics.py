@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sidecar.stats.labelled import CallMetrics, RegistryMetrics
+from sidecar.stats.recorder import StatsRecorder
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request
 
@@ -18,11 +19,11 @@ class MetricsResource(MethodResource):
         calls: CallMetrics,
         registry: RegistryMetrics,
         facts: Mapping[str, Callable[[], Any]],
-        answers: Callable[[], Mapping[int, int]],
+        recorder: StatsRecorder,
     ) -> None:
-        """:param facts: what ``/stats`` tells. :param answers: HTTP answers by the first digit of their status."""
+        """:param facts: what ``/stats`` tells. :param recorder: counts HTTP answers."""
         super().__init__({"GET": self._tell})
-        self._sources = (calls, registry, facts, answers)
+        self._sources = (calls, registry, facts, lambda: recorder.totals, recorder.started)
         self._write: Callable[[str], tuple[bytes, str]] | None = None
 
     def _tell(self, request: Request) -> Answer:
