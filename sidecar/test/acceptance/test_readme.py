@@ -3,52 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from importlib.util import find_spec
-from pathlib import Path
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SkipTest
 
-from sidecar.test.doubles.programs.daemon import environment, running_daemon
-from sidecar.test.doubles.programs.process import accepts, checkout, free_port, missing, no_checkout
+from sidecar.test.doubles.programs.daemon import running_daemon
+from sidecar.test.doubles.programs.document import Document, Reader
+from sidecar.test.doubles.programs.process import checkout, missing, no_checkout
 
-README = checkout() / "README.rst"
-
-_BLOCK = re.compile(r"^\.\. code-block:: (\w+)\n((?:   +:.*\n)*)\n((?:    .*\n|\n)+)", re.MULTILINE)
+README = Document(checkout() / "README.rst")
 
 
-def blocks(kind: str) -> list[tuple[str, str]]:
-    """The code blocks of one kind: options and text, indentation removed."""
-    return [
-        (options, "\n".join(line[4:] for line in text.rstrip("\n").split("\n")))
-        for found, options, text in _BLOCK.findall(README.read_text("utf-8"))
-        if found == kind
-    ]
-
-
-def transcripts() -> list[tuple[str, str]]:
-    """Each ``$ command`` of the console blocks, with the output that follows it."""
-    found: list[tuple[str, str]] = []
-    for _, text in blocks("console"):
-        for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-            command, _, shown = part.partition("\n")
-            found.append((command, shown.strip("\n")))
-    return found
-
-
-def matches(shown: str, printed: str) -> bool:
-    """Whether ``printed`` is what was ``shown``, where ``...`` stands for anything."""
-    pattern = ".*".join(re.escape(part) for part in shown.split("..."))
-    return re.fullmatch(pattern, printed.strip("\n"), re.DOTALL) is not None
-
-
-class Readme(SynchronousTestCase):
+class Readme(Reader):
     """Everything runs in the order of the text, as a reader would."""
 
     def setUp(self) -> None:
@@ -60,41 +31,13 @@ class Readme(SynchronousTestCase):
 
     def source(self, name: str, language: str, lines: int) -> str:
         """A program of the README, which says how many lines it takes."""
-        (found,) = [text for options, text in blocks(language) if f":name: {name}\n" in options]
+        found = README.program(name, language)
         self.assertLessEqual(len([line for line in found.splitlines() if line.strip()]), lines)
         return found
 
-    def run_app(self, name: str, source: str, *command: str) -> int:
-        """Save a program and start it, on a port of its own, which is in the place of 9090. :returns: the port."""
-        port = free_port()
-        Path(self.home, name).write_text(source.replace("9090", str(port)))
-        words = [word.replace("9090", str(port)) for word in command]
-        log = Path(self.home, "log")
-        with log.open("wb") as output:
-            app = subprocess.Popen(words, cwd=self.home, stdout=output, stderr=output)
-        self.addCleanup(app.wait)
-        self.addCleanup(app.terminate)
-        while not accepts(port):
-            self.assertIsNone(app.poll(), log.read_text)
-            time.sleep(0.05)
-        return port
-
-    def sh(self, command: str, port: int) -> subprocess.CompletedProcess[str]:
-        """Run a command as a reader would who has activated the environment; the sidecar is at ``port``."""
-        env = environment({"MICRO_PROXY_ADDRESS": f"127.0.0.1:{port}"})
-        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        return subprocess.run(
-            ["bash", "-c", command.replace(":8081", f":{port}")],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, **env},
-            cwd=self.home,
-        )
-
     def assert_hello(self, port: int, msg: str = "Hello John") -> None:
         """The README's own call of Say.Hello is answered."""
-        (call,) = [command for command, _ in transcripts() if command.endswith("/rpc") and '"John"' in command]
+        (call,) = [command for command, _ in README.transcripts() if command.endswith("/rpc") and '"John"' in command]
         self.assertEqual(json.loads(self.sh(call, port).stdout), {"msg": msg})
 
     def test_transcripts(self) -> None:
@@ -103,16 +46,12 @@ class Readme(SynchronousTestCase):
             raise SkipTest("not installed: flask (pip install '.[dev]')")
         source = self.source("app.py", "python", 5)
         flask = [sys.executable, "-m", "flask", "--app", "app", "run", "--port", "9090"]
-        self.assertIn(" ".join(flask[2:]), README.read_text("utf-8").replace("``", ""))
+        self.assertIn(" ".join(flask[2:]), README.text.replace("``", ""))
         app = self.run_app("app.py", source, *flask)
         flags = ["--enable_stats", "--server_name=foo", f"--server_address=127.0.0.1:{app}", "--server_protocol=http"]
         with running_daemon(flags) as daemon:
-            self.assertGreater(len(transcripts()), 10)
-            for command, shown in transcripts():
-                done = self.sh(command, daemon.port)
-                self.assertTrue(
-                    matches(shown, done.stdout), f"{command}\nprinted: {done.stdout}{done.stderr}\nnot: {shown}"
-                )
+            self.assertGreater(len(README.transcripts()), 10)
+            self.assert_prints_what_it_shows(README, daemon.port)
 
     def test_express(self) -> None:
         """The app of five lines in Express."""
@@ -147,7 +86,7 @@ class Readme(SynchronousTestCase):
         """What the README says of JSON of any type holds of Flask."""
         if find_spec("flask") is None:
             raise SkipTest("not installed: flask (pip install '.[dev]')")
-        self.assertIn("request.get_json(force=True)", README.read_text("utf-8"))
+        self.assertIn("request.get_json(force=True)", README.text)
         source = (
             "from flask import Flask, request\napp = Flask(__name__)\n"
             "@app.post('/')\ndef answer():\n    call = request.get_json(force=True)\n"
@@ -163,8 +102,7 @@ class Readme(SynchronousTestCase):
         reason = missing("openssl")
         if reason is not None:
             raise SkipTest(reason)
-        (lines,) = [text for options, text in blocks("shell") if ":name: tls\n" in options]
-        make, serve, ask = lines.splitlines()
+        make, serve, ask = README.program("tls", "shell").splitlines()
         self.assertEqual(self.sh(make, 0).returncode, 0)
         flags = [word.replace("=", f"={self.home}/", 1) if ".pem" in word else word for word in serve.split()[2:]]
         with running_daemon([*flags, "--server_name=foo", "--server_address=127.0.0.1:9"]) as daemon:
