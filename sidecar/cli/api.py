@@ -18,6 +18,9 @@ from sidecar.redaction import redacted
 
 #: Bytes of the largest answer to read.
 MAX_ANSWER = 256 * 1024 * 1024
+#: Seconds in which a stream of events shows at least one sign of life.
+HEARTBEATS = 60.0
+
 
 #: Who speaks in an error JSON that is the sidecar's own, not a service's.
 _OURS = ("go.micro.sidecar", "go.micro.rpc", "go.micro.api", "go.micro.client")
@@ -142,6 +145,19 @@ class Api:
             connection.close()
         return self._judged(answer, text)
 
+    @contextmanager
+    def stream(self, where: str) -> Iterator[http.client.HTTPResponse]:
+        """A GET whose answer comes in pieces for as long as it is read. :raises Failed: there was no good answer."""
+        connection = self._connection(patient=True)
+        try:
+            answer = self._sent(connection, "GET", where, None, {"Accept": "text/event-stream"})
+            if answer.status != 200:
+                self._judged(answer, answer.read(MAX_ANSWER).decode("utf-8", "replace"))
+            with self._explained(where):
+                yield answer
+        finally:
+            connection.close()
+
     def _sent(
         self,
         connection: http.client.HTTPConnection,
@@ -193,12 +209,14 @@ class Api:
         receipt = headers.get("micro-receipt", "")
         raise Failed(said, text, _exit_code(answer.status, text), receipt)
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, patient: bool = False) -> http.client.HTTPConnection:
+        """:param patient: whether the answer may take for ever to end (heartbeats come meanwhile)."""
+        timeout = max(self._timeout, HEARTBEATS) if patient else self._timeout
         if self.unix:
-            return _UnixConnection(self.unix, self._timeout)
+            return _UnixConnection(self.unix, timeout)
         if self.secure:
-            return HttpsConnection(self.host, self.port, timeout=self._timeout, context=self.trust.context())
-        return HttpConnection(self.host, self.port, timeout=self._timeout)
+            return HttpsConnection(self.host, self.port, timeout=timeout, context=self.trust.context())
+        return HttpConnection(self.host, self.port, timeout=timeout)
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -12,10 +12,10 @@ from typing import Any
 from attrs import define
 from twisted.application import service
 
-from sidecar.daemon import access, backends, exposure, listening
+from sidecar.daemon import access, backends, exposure, limits, listening
 from sidecar.daemon.appchecks import CheckMaker
 from sidecar.daemon.cmdline.kinds import node_id
-from sidecar.daemon.cmdline.settings import Settings, TcpPort
+from sidecar.daemon.cmdline.settings import Settings
 from sidecar.daemon.datadir import KeptState
 from sidecar.daemon.facts import away, facts
 from sidecar.daemon.leave import Drain, Pause
@@ -24,11 +24,8 @@ from sidecar.daemon.localapps import LocalApps
 from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.lifecycle import OrderedService
-from sidecar.model import CallPolicy
 from sidecar.net.client.connector import connect
-from sidecar.net.http.hosts import AllowedHosts, machine_names
-from sidecar.net.http.limits import HTTPLimits
-from sidecar.pubsub.outbox import OutboxLimits
+from sidecar.net.http.hosts import AllowedHosts
 from sidecar.rpc.client import Client
 from sidecar.rpc.dialects.bynode import Dialects
 from sidecar.rpc.dialects.grpc import CONNECT, GrpcTransport
@@ -44,6 +41,7 @@ from sidecar.stats.recorder import StatsRecorder
 from sidecar.waiting import wall
 from sidecar.web.broker import BrokerResource
 from sidecar.web.cors import BrowserPolicy, CorsPolicy
+from sidecar.web.events.longanswers import LongAnswers
 from sidecar.web.health import CheckResource, HealthResource
 from sidecar.web.observe.explain import ExplainResource, NodeMemory
 from sidecar.web.observe.metrics import MetricsResource
@@ -59,7 +57,6 @@ from sidecar.web.tree import RootResource, build_tree
 from sidecar.websocket.sessions.pubsub import PubSubSessions
 from sidecar.websocket.sessions.stream import StreamSessions
 from sidecar.websocket.sockets import WebSockets
-from sidecar.wire.fields import RegistrationLimits
 
 #: Seconds that one part may take to stop, beyond the drain's own patience.
 PATIENCE = 5.0
@@ -137,13 +134,13 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     broker = backends.broker(settings, reactor, registry)
 
     chance = random.Random()
-    limits = _limits(settings)
+    bounds = limits.http(settings)
     # A call that meets a black hole has to have time left to go elsewhere.
     connect_timeout = min(CONNECT, settings.client.request_timeout / 2)
     dial = partial(connect, rules=settings.client.rules)
     pool = (settings.client.pool_size, settings.client.pool_ttl, settings.client.max_waiting)
-    sizes = (limits.max_body, *pool, connect_timeout, dial)
-    grpc = GrpcTransport(reactor, limits.max_body, connect_timeout=connect_timeout, connect=dial)
+    sizes = (bounds.max_body, *pool, connect_timeout, dial)
+    grpc = GrpcTransport(reactor, bounds.max_body, connect_timeout=connect_timeout, connect=dial)
     plain = PlainHttpTransport(reactor, *sizes)
     dialects = Dialects(MucpTransport(reactor, *sizes), {"grpc": grpc, "http": plain})
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
@@ -152,17 +149,17 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     observers = (calls, call_metrics, memory)
     any_address = settings.client.any_address
     client = Client(selector, dialects, reactor, chance, any_address, observers, settings.client.retry_share)
-    mucp_streams = MucpStreams(reactor, limits.max_body, secrets.token_hex(6), settings.client.request_timeout, dial)
+    mucp_streams = MucpStreams(reactor, bounds.max_body, secrets.token_hex(6), settings.client.request_timeout, dial)
     streams = Streams(selector, reactor, mucp_streams, {"grpc": GrpcStreams(grpc)}, any_address)
 
-    sockets = _websockets(settings, reactor)
-    bounds = OutboxLimits(settings.broker.outbox, settings.broker.outbox_messages, settings.broker.slow)
-    pubsub = PubSubSessions(broker, reactor, sockets, bounds)
+    lasting = LongAnswers(reactor, settings.broker.max_connections, lambda: sockets.connections)
+    sockets = limits.websockets(settings, reactor, lambda: lasting.open)
+    pubsub = PubSubSessions(broker, reactor, sockets, limits.outbox(settings))
     cors = CorsPolicy(settings.cors)
-    browsers = BrowserPolicy(AllowedHosts(_names(settings)), cors)
+    browsers = BrowserPolicy(AllowedHosts(limits.names(settings)), cors)
     engines = tuple(engine.kind for engine in settings.registry.engines)
     checks = CheckMaker(reactor, grpc)
-    maker = AppMaker(engines, registry, checks, plain, limits, browsers, reactor)
+    maker = AppMaker(engines, registry, checks, plain, bounds, browsers, reactor)
     apps = LocalApps(maker.make, reactor, settings.drain_timeout + PATIENCE, kept.maintained(), kept.maintain)
     apps.prepare(settings.apps).commit()
     recorder = StatsRecorder(reactor)
@@ -173,29 +170,28 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     if policy is not None:
         known["access"] = policy.stats
 
-    most = RegistrationLimits(settings.http.max_nodes, settings.http.max_endpoints, settings.http.max_values)
     root = build_tree(
         cors=cors,
         browsers=browsers,
         registry=RegistryResource(
             registry,
-            limits.max_body,
+            bounds.max_body,
             partial(node_id, engines=engines),
-            most,
+            limits.registration(settings),
             settings.client.rules,
             access.ownership(policy, reactor),
         ),
         rpc=RpcResource(
             client,
-            _policy(settings),
-            limits.max_body,
+            limits.policy(settings),
+            bounds.max_body,
             apps.health_by_name,
             settings.client.selector,
             reactor.seconds,
             settings.log.access == "all",
         ),
         stream=StreamResource(StreamSessions(streams, sockets), cors),
-        broker=BrokerResource(broker, pubsub, cors, limits.max_body),
+        broker=BrokerResource(broker, pubsub, cors, bounds.max_body),
         health=HealthResource(apps, apps.health_by_name),
         check=CheckResource(apps.heartbeats),
         reload=None if reload is None else ReloadResource(reload),
@@ -205,7 +201,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
             "/ticket": access.tickets(policy, reactor),
             "/metrics": MetricsResource(call_metrics, changes, known, recorder),
             "/journal": JournalResource(kept.journal, date),
-            "/drain": DrainResource(apps, reactor, settings.drain_delay, lambda: site.in_flight),
+            "/drain": DrainResource(apps, reactor, settings.drain_delay, lambda: site.under_way),
             "/maintenance": MaintenanceResource(apps),
             "/health/live": LiveResource(),
             "/health/ready": ReadyResource(apps, lambda: site.draining, partial(away, registry)),
@@ -213,7 +209,9 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         },
     )
     recorder.routes = frozenset(path.encode("ascii") for path in root.by_path())
-    site = SidecarSite(root, reactor, limits, settings.http.channel, recorder, settings.log.access)
+    site = SidecarSite(
+        root, reactor, bounds, settings.http.channel, recorder, settings.log.access, lambda: lasting.open
+    )
 
     whole = OrderedService(reactor, settings.drain_timeout + settings.drain_delay + PATIENCE)
     for part in (
@@ -227,6 +225,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         recorder,
         sockets,
         Drain((site.drain, apps.drain), settings.drain_timeout),
+        lasting,
         listener.service(site),
         apps.ports,
         Pause(reactor, settings.drain_delay),
@@ -251,40 +250,4 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         root=root,
         site=site,
         apps=apps,
-    )
-
-
-def _names(settings: Settings) -> tuple[str, ...]:
-    """The names by which the API's port may be asked: ours, the machine's, and those that a flag gives us."""
-    advertised = [app.advertise[0] for app in settings.apps if app.advertise is not None]
-    where = settings.listen.where
-    listened = [where.host] if isinstance(where, TcpPort) and where.host else []
-    return (*settings.hosts, *machine_names(), *listened, *advertised)
-
-
-def _limits(settings: Settings) -> HTTPLimits:
-    http = settings.http
-    return HTTPLimits(
-        max_header=http.max_header,
-        max_body=http.max_body,
-        header_timeout=http.header_timeout,
-        body_timeout=http.body_timeout,
-        idle_timeout=http.idle_timeout,
-        max_connections=http.max_connections,
-    )
-
-
-def _policy(settings: Settings) -> CallPolicy:
-    return CallPolicy(settings.client.request_timeout, settings.client.retries, settings.client.retry)
-
-
-def _websockets(settings: Settings, reactor: Any) -> WebSockets:
-    broker = settings.broker
-    return WebSockets(
-        reactor,
-        max_message=broker.max_message,
-        max_connections=broker.max_connections,
-        max_incomplete=broker.max_incomplete,
-        ping_interval=broker.ping_interval,
-        ping_timeout=broker.ping_timeout,
     )

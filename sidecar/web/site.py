@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
@@ -56,13 +57,17 @@ class SidecarSite(server.Site):
         channel: Literal["fast", "stock"] = "fast",
         recorder: Recorder | None = None,
         access: AccessMode = "off",
+        lasting: Callable[[], int] = lambda: 0,
     ) -> None:
         """:param recorder: told the status and the seconds of each answer; of a WebSocket, 101 when it opens.
-        :param access: which answers the access log tells of."""
+        :param access: which answers the access log tells of.
+        :param lasting: how many answers last as long as their callers like: they have a limit of their own, and like
+        WebSockets take nobody the place of a connection."""
         super().__init__(resource, TwistedWebRequest, reactor=clock, timeout=limits.idle_timeout)
         self.clock = clock
         self.limits = limits
         self.recorder = recorder
+        self._lasting = lasting
         self.request_ids = RequestIds()
         self.access_log = None if access == "off" else AccessLog(access)
         self.in_flight = 0
@@ -80,6 +85,11 @@ class SidecarSite(server.Site):
         self._drained: list[Deferred[None]] = []
 
     @property
+    def under_way(self) -> int:
+        """Requests that are being answered and will be soon: those that last as long as their callers like left out."""
+        return self.in_flight - self._lasting()
+
+    @property
     def connections(self) -> int:
         """How many are open; WebSockets are not ours any more."""
         return len(self._channels)
@@ -92,7 +102,7 @@ class SidecarSite(server.Site):
     def admits(self) -> bool:
         """Whether one more connection is taken. It is told where there are too many (``full``), unless even those that
         are being told so are too many."""
-        most = self.limits.max_connections
+        most = self.limits.max_connections + self._lasting()
         if len(self._channels) - len(self._leaving) >= most:
             self._close_idlest()
         self.full = len(self._channels) - len(self._leaving) >= most

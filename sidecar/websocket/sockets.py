@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.application import service
@@ -40,14 +41,17 @@ class WebSockets(service.Service):
         max_incomplete: int = 64 * 1024 * 1024,
         ping_interval: float = 25.0,
         ping_timeout: float = 25.0,
+        others: Callable[[], int] = lambda: 0,
     ) -> None:
         """:param max_message: bytes of the largest message that is taken; a larger one ends the connection with 1009.
         :param ping_interval: seconds between pings. :param ping_timeout: seconds after a ping in which something has to
         come from the peer.
-        :param max_incomplete: bytes of messages that have not come whole, of all WebSockets together."""
+        :param max_incomplete: bytes of messages that have not come whole, of all WebSockets together.
+        :param others: how many subscriptions there are that are no WebSockets, and count among them."""
         self._clock = clock
         self._max_message = max_message
         self._max_connections = max_connections
+        self._others = others
         self._heartbeat: Heartbeat[WebSocketConnection] = Heartbeat(ping_interval, ping_timeout)
         self._timer: IDelayedCall | None = None
         self._connections: dict[WebSocketConnection, None] = {}  # a set in the order of coming
@@ -70,9 +74,10 @@ class WebSockets(service.Service):
         """
         if self._stopping is not None:
             raise ShuttingDown("the sidecar is stopping: no WebSocket is opened any more")
-        if len(self._connections) >= self._max_connections:
+        there = len(self._connections) + self._others()
+        if there >= self._max_connections:
             self.refused += 1
-            raise Overloaded(f"{len(self._connections)} WebSockets are open, which is the limit: try again later")
+            raise Overloaded(f"{there} WebSockets and watches are open, which is the limit: try again later")
 
     def upgrade(self, request: Any, session: Session) -> int:
         """Open a WebSocket for a request that :func:`sidecar.wire.ws.handshake.problem` finds nothing wrong with.

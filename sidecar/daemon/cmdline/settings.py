@@ -136,7 +136,7 @@ class BrokerSettings:
     :ivar outbox: bytes that may wait for one subscriber.
     :ivar outbox_messages: messages that may wait for one subscriber.
     :ivar max_message: bytes of the largest message that a subscriber may send.
-    :ivar max_connections: WebSockets open at once.
+    :ivar max_connections: WebSockets, watches and requests that wait for a change, open at once.
     :ivar max_incomplete: bytes of messages that have not come whole, of all WebSockets together.
     :ivar ping_interval: seconds between pings.
     :ivar ping_timeout: seconds to wait for the pong before the peer is dropped.

@@ -249,7 +249,7 @@ class HTTPChannel(ServerConnection):
         linger = self._state == states.STREAMING
         self.request = None
         site.in_flight -= 1
-        if site.recorder is not None:
+        if site.recorder is not None and request.started >= 0:
             site.recorder.record(request.code, site.clock.seconds() - request.started, request.path)
         if request.upgrade:
             self.transport.registerProducer(self, True)

@@ -23,11 +23,13 @@ has these besides, in any order and at the same time:
     have the body told to a receiver as it comes; ``pause_body()`` and ``resume_body()`` are its back-pressure;
 ``begin(status, headers)``, ``write(data)``, ``finish(trailers)``
     an answer in pieces; ``registerProducer`` tells when to stop writing, as everywhere in Twisted;
+``count_begun()``
+    records an answer in pieces when it has begun, for one that lasts as long as its client likes;
 ``on_lost``
     also called when the rest of the body cannot come: it is malformed, or stalls.
 
-``sidecar.net.http.twistedweb`` gives requests of twisted.web's own channel the first six of these, so resources that
-want whole bodies and answer at once need not know which serves them. It has no streaming.
+``sidecar.net.http.twistedweb`` gives requests of twisted.web's own channel the first six of these, and answers in
+pieces, so resources that want whole bodies need not know which serves them. It has no streaming.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ class SlimRequest(AnsweringRequest):
     """One request on an :class:`~sidecar.net.http.channel.HTTPChannel`.
 
     :ivar started: when the request was handed to its resource, by the site's clock; only while answers are recorded.
+        Below zero where the answer was recorded already.
     """
 
     started: float = 0.0
@@ -140,6 +143,13 @@ class SlimRequest(AnsweringRequest):
             waiting, self.notifications = self.notifications, []
             for one in waiting:
                 one.errback(reason)
+
+    def count_begun(self) -> None:
+        """Record the answer that has just begun, as one that takes as long as its client likes: not its end."""
+        site = self.site
+        if self.channel is not None and site.recorder is not None:
+            site.recorder.record(self.code, site.clock.seconds() - self.started, self.path)
+        self.started = -1.0
 
     # --- A body that is taken as it comes -----------------------------------------------------------------------------
 

@@ -73,17 +73,31 @@ class TwistedWebRequest(server.Request):
     def answer(self, status: int, headers: bytes | Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         if self.finished or self._disconnected:
             return
+        if status not in BODILESS:
+            self.setHeader(b"Content-Length", b"%d" % len(body))
+        self._head(status, headers)
+        self.write(body)
+        self.finish()
+
+    def begin(self, status: int, headers: bytes | Sequence[tuple[bytes, bytes]] = b"") -> None:
+        if not self.finished and not self._disconnected:
+            self._head(status, headers)
+            self.write(b"")
+
+    def _head(self, status: int, headers: bytes | Sequence[tuple[bytes, bytes]]) -> None:
         self.setResponseCode(status)
         for line in header_block(headers).split(b"\r\n")[:-1]:
             name, _, value = line.partition(b": ")
             self.responseHeaders.addRawHeader(name, value)
-        if status not in BODILESS:
-            self.setHeader(b"Content-Length", b"%d" % len(body))
         if self.channel.site.draining:
             self.setHeader(b"Connection", b"close")
             self.channel.persistent = 0
-        self.write(body)
-        self.finish()
+
+    def count_begun(self) -> None:
+        site = self.channel.site
+        if site.recorder is not None:
+            site.recorder.record(self.code, site.clock.seconds() - self.started, self.path)
+        self.started = -1.0
 
     def finish(self) -> None:
         channel, already = self.channel, self.finished
@@ -91,7 +105,7 @@ class TwistedWebRequest(server.Request):
         super().finish()
         if not already:
             site = channel.site
-            if site.recorder is not None:
+            if site.recorder is not None and self.started >= 0:
                 site.recorder.record(self.code, site.clock.seconds() - self.started, self.path)
             self._count_out(site)
 

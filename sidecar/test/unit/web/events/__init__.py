@@ -1,0 +1,1 @@
+"""Answers that last: their bounds, their signs of life, their ends."""
