@@ -87,11 +87,13 @@ class Program:
                 self.process.wait()
 
 
-def sidecar(*flags: str, env: dict[str, str] | None = None) -> Program:
-    """The sidecar as a user starts it, with the default settings but for ``flags``."""
+def sidecar(*flags: str, env: dict[str, str] | None = None, micro: str = "") -> Program:
+    """The sidecar as a user starts it, with the default settings but for ``flags``.
+
+    :param micro: the command of another build, "" for that of the environment that the bench runs in.
+    """
     port = free_port()
-    micro = str(Path(sys.executable).with_name("micro"))  # of the environment that the bench runs in
-    command = [micro, "sidecar", f"--port={port}", *flags]
+    command = [micro or str(Path(sys.executable).with_name("micro")), "sidecar", f"--port={port}", *flags]
     return Program("microsidecar", command, port, {"XDG_STATE_HOME": _state_home(), **(env or {})})
 
 
