@@ -1,7 +1,7 @@
-"""``python -m bench.against MICRO``: this sidecar beside another build of it, by the CPU that a call and a delivery cost.
+"""``python -m bench.against MICRO``: this sidecar beside another build of it, by the CPU of a call and of a delivery.
 
-``MICRO`` is the ``micro`` of an environment that the other build is installed in. Both run at once and are measured in turn;
-CPU is what is compared, since it is the same whatever else the machine does, nearly.
+``MICRO`` is the ``micro`` of an environment that the other build is installed in. Both run at once and are measured in
+turn. CPU is compared, since that depends least on what else the machine does.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
             "/explain": ExplainResource(registry, selector, call_metrics, memory, settings.client.selector),
         },
     )
-    recorder.routes = frozenset(path.encode("ascii") for path in root.by_path())
+    recorder.distinguish(path.encode("ascii") for path in root.by_path())
     site = SidecarSite(
         root, reactor, bounds, settings.http.channel, recorder, settings.log.access, lambda: lasting.open
     )

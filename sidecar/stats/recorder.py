@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import threading
+from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
 
@@ -42,10 +43,9 @@ class StatsRecorder(service.Service):
         self._started = wall(clock)
         self._date = self._started - clock.seconds()
         self._counters = Counters(clock.seconds())
-        #: Answers since the start, by their route and the first digit of their status.
-        self.totals: dict[tuple[bytes, int], int] = {}
-        #: Paths that are counted each for itself; all others together, by no path at all.
-        self.routes: frozenset[bytes] = frozenset()
+        #: Answers since the start by the first digit of their status: of all paths that are not counted by themselves.
+        self._others = [0] * 10
+        self._by_path: dict[bytes, list[int]] = {}
         self._gc_pause = 0.0
         self._gc_began = 0.0
 
@@ -63,10 +63,19 @@ class StatsRecorder(service.Service):
         """Seconds since the epoch."""
         return self._started
 
+    def distinguish(self, paths: Iterable[bytes]) -> None:
+        """Count the answers of each of these paths by itself."""
+        self._by_path = {path: [0] * 10 for path in paths}
+
+    @property
+    def totals(self) -> dict[tuple[bytes, int], int]:
+        """Answers since the start, by their path and the first digit of their status; b"" is all other paths."""
+        counted = {**self._by_path, b"": self._others}
+        return {(path, digit): count for path, counts in counted.items() for digit, count in enumerate(counts) if count}
+
     def record(self, status: int, seconds: float, path: bytes = b"") -> None:
         """Count an answer. :param status: its HTTP status. :param seconds: it took. :param path: what was asked."""
-        key = (path if path in self.routes else b"", status // 100)
-        self.totals[key] = self.totals.get(key, 0) + 1
+        (self._by_path.get(path) or self._others)[status // 100] += 1
         self._counters.record(self._clock.seconds(), status, seconds)
 
     def snapshot(self) -> Snapshot:

@@ -35,6 +35,7 @@ class Request(Protocol):
     finished: Any
     channel: Any
     on_lost: Any
+    request_id: str | None
     why: Any
     call: Any
     attempts: Any

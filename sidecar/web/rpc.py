@@ -56,13 +56,13 @@ class RpcResource(MethodResource):
         content = body(request, self._max_body)
         fields = request.fields
         metadata = headers.metadata(fields, request.fields_raw)
+        identity = request_id(request)
+        if identity and requestids.HEADER not in metadata:
+            metadata = {**metadata, requestids.HEADER: identity}
         call, timeout = rpc.read(content, fields, metadata, request.uri.partition(b"?")[2])
         caller = caller_of(request)
         if caller.services is not None:
             check_service(caller, "call", call.service)
-        identity = request_id(request)
-        if identity and requestids.HEADER not in call.metadata:
-            call = evolve(call, metadata={**call.metadata, requestids.HEADER: identity})
         policy = self._policy
         if timeout is not None and timeout < policy.timeout:
             policy = evolve(policy, timeout=timeout)

@@ -37,7 +37,7 @@ class LazyRequest(server.Request):
 
     The base classes' constructors are what this class exists to avoid: all that they set is here, on demand.
 
-    :ivar upgrade: the client asks for another protocol.
+    :ivar upgrade: the client asks for another protocol. :ivar request_id: by which it is known in logs and receipts.
     :ivar body: all of it, unless the resource takes it as it comes.
     :ivar trailers: the fields that followed a body in chunks.
     """
@@ -48,6 +48,7 @@ class LazyRequest(server.Request):
     body: bytes = b""
     trailers: tuple[tuple[bytes, bytes], ...] = ()
     upgrade = False
+    request_id: str | None = None  # made when somebody asks for it
     queued = False
     _dressed = False  # header fields or cookies for the answer were set
     _watched = False  # somebody waits for the end

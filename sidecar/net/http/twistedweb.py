@@ -21,6 +21,7 @@ class TwistedWebRequest(server.Request):
     content: Any
     on_lost: Callable[[], None] | None = None
     started: float = 0.0
+    request_id: str | None = None
     _counted = False
     _too_large = False
 

@@ -7,7 +7,9 @@ import secrets
 from itertools import count
 from typing import Any, Final
 
-HEADER: Final = "X-Request-Id"
+from sidecar.wire.headers import REQUEST_ID
+
+HEADER: Final = REQUEST_ID
 _FIELD: Final = b"x-request-id"
 #: What is taken from a caller: it goes into log lines, headers and receipts as it is.
 _FIT = re.compile(rb"[!-~]{1,128}")
@@ -28,15 +30,15 @@ class RequestIds:
 
 def request_id(request: Any) -> str:
     """:returns: the id of ``request``, the same each time; "" of one whose connection has ended."""
-    known: str | None = getattr(request, "request_id", None)
+    known: str | None = request.request_id
     if known is not None:
         return known
     given = request.fields.get(_FIELD)
     if given is not None and _FIT.fullmatch(given):
         made = given.decode("ascii")
     else:
-        site = getattr(request.channel, "site", None)
-        ids = getattr(site, "request_ids", None)
+        channel = request.channel
+        ids = None if channel is None else getattr(channel.site, "request_ids", None)
         made = ids.make() if ids is not None else ""
     request.request_id = made
     return made
