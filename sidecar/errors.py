@@ -36,6 +36,10 @@ class UnsupportedMedia(CallerError):
     """A content type that we do not speak."""
 
 
+class StreamsUnsupported(CallerError):
+    """A stream was asked for where there are only calls."""
+
+
 class Forbidden(CallerError):
     """The caller may not do this (an Origin, an address that is not registered)."""
 

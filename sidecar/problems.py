@@ -18,6 +18,8 @@ from sidecar.model import Fault
 SIDECAR = "go.micro.sidecar"
 #: The same for what went wrong on the way of a call.
 RPC = "go.micro.rpc"
+#: The same of a call by path.
+API = "go.micro.api"
 
 #: Seconds that a caller is asked to wait when a bounded queue of ours is full.
 RETRY_AFTER = 1
@@ -60,6 +62,7 @@ STATUSES: Mapping[type[BaseException], HTTPStatus] = {
     UpgradeRequired: HTTPStatus.UPGRADE_REQUIRED,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.StreamsUnsupported: HTTPStatus.NOT_IMPLEMENTED,
     errors.DependencyError: HTTPStatus.BAD_GATEWAY,
     errors.MalformedRecord: HTTPStatus.BAD_GATEWAY,
     errors.ConnectFailed: HTTPStatus.BAD_GATEWAY,
@@ -97,7 +100,7 @@ def problem(error: BaseException, id: str = SIDECAR) -> Problem:
     :param id: who speaks, in the error JSON.
     """
     if isinstance(error, errors.ServiceFault):
-        return _of_the_service(error.fault)
+        return _of_the_service(error.fault, API if id == API else RPC)
     if isinstance(error, CancelledError):
         # Cancelled since the caller left, which needs no answer, or since we are leaving ourselves.
         error = errors.ShuttingDown("the sidecar is stopping and gave this request up: try again")
@@ -135,12 +138,15 @@ def _status_of(error: BaseException) -> int | None:
     return None
 
 
-def _of_the_service(fault: Fault) -> Problem:
-    """A service's own error keeps what it says; only the status line has to be one that HTTP knows as an error."""
+def _of_the_service(fault: Fault, id: str) -> Problem:
+    """A service's own error keeps what it says; only the status line has to be one that HTTP knows as an error.
+
+    :param id: who speaks where it is bare text.
+    """
     if fault.code == 0:
         # Bare text, which go-micro's own sidecar dresses like this.
         code = int(HTTPStatus.INTERNAL_SERVER_ERROR)
-        dressed = Fault(fault.id or RPC, code, f"error during request: {fault.detail}", _phrase(code))
+        dressed = Fault(fault.id or id, code, f"error during request: {fault.detail}", _phrase(code))
         return Problem(dressed, code)
     return Problem(fault, fault.code if is_error(fault.code) else int(HTTPStatus.INTERNAL_SERVER_ERROR))
 

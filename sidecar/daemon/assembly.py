@@ -21,6 +21,7 @@ from sidecar.daemon.facts import away, facts
 from sidecar.daemon.leave import Drain, Pause
 from sidecar.daemon.localapp import AppMaker
 from sidecar.daemon.localapps import LocalApps
+from sidecar.daemon.serving import gateway
 from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.lifecycle import OrderedService
@@ -49,7 +50,6 @@ from sidecar.web.operations.journal import JournalResource
 from sidecar.web.operations.leaving import DrainResource, LiveResource, MaintenanceResource, ReadyResource
 from sidecar.web.operations.reload import ReloadResource
 from sidecar.web.registry import RegistryResource
-from sidecar.web.rpc import RpcResource
 from sidecar.web.site import SidecarSite
 from sidecar.web.stats import StatsResource
 from sidecar.web.streams import StreamResource
@@ -170,6 +170,8 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     if policy is not None:
         known["access"] = policy.stats
 
+    health, calls_policy = apps.health_by_name, limits.policy(settings)
+    by_rpc, by_path, transparent = gateway.calling(settings, reactor, registry, client, calls_policy, health)
     root = build_tree(
         cors=cors,
         browsers=browsers,
@@ -181,15 +183,9 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
             settings.client.rules,
             access.ownership(policy, reactor),
         ),
-        rpc=RpcResource(
-            client,
-            limits.policy(settings),
-            bounds.max_body,
-            apps.health_by_name,
-            settings.client.selector,
-            reactor.seconds,
-            settings.log.access == "all",
-        ),
+        rpc=by_rpc,
+        gateway=by_path,
+        transparent=transparent,
         stream=StreamResource(StreamSessions(streams, sockets), cors),
         broker=BrokerResource(broker, pubsub, cors, bounds.max_body),
         health=HealthResource(apps, apps.health_by_name),

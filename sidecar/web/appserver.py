@@ -100,7 +100,7 @@ class AppServerResource(MethodResource):
     def _answer(fields: Mapping[str, str], call: server.IncomingCall, result: Reply | Fault) -> Answer:
         """The answer in the caller's dialect."""
         own, payload = server.encode(call, result)
-        echoed = _echo(fields)
+        echoed = server.echoed(fields)
         return Answer(
             payload, headers=tuple((k.encode("latin-1"), v.encode("latin-1")) for k, v in {**echoed, **own}.items())
         )
@@ -160,10 +160,3 @@ def _timeout(fields: Mapping[str, str]) -> float:
     """The caller's ``Timeout``, decimal nanoseconds, in seconds."""
     text = fields.get("timeout", "")
     return int(text) / 1e9 if text.isascii() and text.isdigit() and 0 < len(text) < 19 and int(text) else PATIENCE
-
-
-def _echo(fields: Mapping[str, str]) -> dict[str, str]:
-    """The headers that clients of some generation match an answer by."""
-    names = ("Micro-Id", "Micro-Service", "Micro-Method", "Micro-Endpoint", "Micro-Stream")
-    twins = (*names, *(f"X-{name}" for name in names))
-    return {name: fields[name.lower()] for name in twins if fields.get(name.lower())}

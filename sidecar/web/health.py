@@ -67,6 +67,13 @@ def _state(app: IAppHealth) -> dict[str, object]:
     return told
 
 
+def beats(method: bytes, path: bytes) -> bool:
+    """Whether a request is a heartbeat."""
+    return (
+        path.startswith(PREFIX) and method in (b"PUT", b"POST") and path.rpartition(b"/")[2].decode("latin-1") in _WORDS
+    )
+
+
 class IHeartbeat(Protocol):
     """A check that waits for the app."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve
 from twisted.web.server import NOT_DONE_YET
@@ -19,18 +19,35 @@ from sidecar.web.auth import caller_of
 from sidecar.web.params import body, query
 from sidecar.web.requests import requestids
 from sidecar.web.requests.requestids import request_id
-from sidecar.web.resource import MethodResource
+from sidecar.web.resource import MethodResource, Renderer
 from sidecar.web.response import JSON, Request, fail, tell
 from sidecar.wire import headers, rpc
 
 _OK: Final = 200
 
+#: What a call is asked for with: the request, the call, the receipt that was asked for, and what else its answer needs.
+Asked = tuple[Request, Call, Receipt | None, Any]
 
-class RpcResource(MethodResource):
-    """Reads the call, has the client make it, and gives the service's own bytes back."""
+
+def metadata(request: Request) -> Mapping[str, str]:
+    """What of a request goes along with its call: headers, and its id."""
+    found = headers.metadata(request.fields, request.fields_raw)
+    identity = request_id(request)
+    if identity and requestids.HEADER not in found:
+        return {**found, requestids.HEADER: identity}
+    return found
+
+
+class CallingResource(MethodResource):
+    """What all resources that call services share: a subclass reads the call out of a request and starts it.
+
+    It gives the service's own bytes back, unless the subclass writes its answers otherwise.
+    """
 
     def __init__(
         self,
+        methods: Mapping[str, Renderer],
+        id: str,
         client: IClient,
         policy: CallPolicy,
         max_body: int,
@@ -46,20 +63,17 @@ class RpcResource(MethodResource):
         self._told_of_all = told_of_all
         self._strategy = strategy
         self._seconds = seconds
-        super().__init__({"POST": self._call}, RPC)
+        super().__init__(methods, id)
         self._client = client
         self._policy = policy
-        self._max_body = max_body
+        self.max_body = max_body
         self._apps: Mapping[str, IAppHealth] = {} if apps is None else apps
 
-    def _call(self, request: Request) -> int:
-        content = body(request, self._max_body)
+    def start(self, request: Request, call: Call, timeout: float | None, context: Any = None) -> int:
+        """Make a call for whoever asks. :param timeout: seconds that they give it. :param context: for the answer.
+
+        :raises Forbidden: they may not call this service."""
         fields = request.fields
-        metadata = headers.metadata(fields, request.fields_raw)
-        identity = request_id(request)
-        if identity and requestids.HEADER not in metadata:
-            metadata = {**metadata, requestids.HEADER: identity}
-        call, timeout = rpc.read(content, fields, metadata, request.uri.partition(b"?")[2])
         caller = caller_of(request)
         if caller.services is not None:
             check_service(caller, "call", call.service)
@@ -68,35 +82,22 @@ class RpcResource(MethodResource):
             policy = evolve(policy, timeout=timeout)
         receipt = None
         if b"micro-explain" in fields or b"explain=" in request.uri:
-            receipt = self._receipt(request, identity, policy.timeout)
-        asked = (request, call, receipt)
+            receipt = self._receipt(request, request_id(request), policy.timeout)
+        asked = (request, call, receipt, context)
         pending = self._client.start(call, policy, caller, self._done, asked, receipt)
         if not request.finished:
             # The caller hangs up: the attempt is cancelled and its connection closed.
             request.on_lost = pending.cancel
         return NOT_DONE_YET
 
-    def _receipt(self, request: Request, identity: str, deadline: float) -> Receipt | None:
-        """:returns: a receipt to be filled, where the caller asked for one."""
-        asked = request.fields.get(b"micro-explain")
-        wanted = asked.decode("latin-1") if asked is not None else query(request.uri).one("explain") or ""
-        if wanted.strip().lower() not in ("1", "true", "yes"):
-            return None
-        return Receipt(identity, self._strategy, deadline, self._seconds)
+    def failed(self, asked: Asked, error: BaseException) -> None:
+        """Answer with what went wrong."""
+        request, call, receipt, _ = asked
+        fail(request, self.why(call.service, error), self._id, receipt)
 
-    def _done(
-        self, asked: tuple[Request, Call, Receipt | None], reply: Reply | None, error: BaseException | None
-    ) -> None:
-        request, call, receipt = asked
-        if reply is None:
-            assert error is not None
-            request.call = call
-            request.attempts = getattr(error, "attempts", ())
-            fail(request, self._why(call.service, error), RPC, receipt)
-            return
-        if self._told_of_all:
-            request.call = call
-            tell(request, _OK, len(reply.body))
+    def replied(self, asked: Asked, reply: Reply) -> None:
+        """Answer with what the service said."""
+        request, _, receipt, _ = asked
         told = requestids.line(request)
         if receipt is not None:
             told += b"Micro-Receipt: %b\r\n" % receipt.line().encode("ascii")
@@ -106,9 +107,43 @@ class RpcResource(MethodResource):
             headers = b"Content-Type: %b\r\n" % reply.content_type.encode("latin-1")
             request.answer(_OK, headers + told, reply.body)
 
-    def _why(self, service: str, error: BaseException) -> BaseException:
+    def why(self, service: str, error: BaseException) -> BaseException:
         """An app of ours that is out of the registry since it is ill is no unknown service."""
         app = self._apps.get(service)
         if app is None or not isinstance(error, (NotFound, NoNodes)) or app.healthy() is not False:
             return error
         return AppUnhealthy(f"{service} is not registered, since the app is not healthy: {app.explain()}")
+
+    def _receipt(self, request: Request, identity: str, deadline: float) -> Receipt | None:
+        """:returns: a receipt to be filled, where the caller asked for one."""
+        asked = request.fields.get(b"micro-explain")
+        wanted = asked.decode("latin-1") if asked is not None else query(request.uri).one("explain") or ""
+        if wanted.strip().lower() not in ("1", "true", "yes"):
+            return None
+        return Receipt(identity, self._strategy, deadline, self._seconds)
+
+    def _done(self, asked: Asked, reply: Reply | None, error: BaseException | None) -> None:
+        request, call = asked[0], asked[1]
+        if reply is None:
+            assert error is not None
+            request.call = call
+            request.attempts = getattr(error, "attempts", ())
+            self.failed(asked, error)
+            return
+        if self._told_of_all:
+            request.call = call
+            tell(request, _OK, len(reply.body))
+        self.replied(asked, reply)
+
+
+class RpcResource(CallingResource):
+    """Reads the call out of the body, has the client make it, and gives the service's own bytes back."""
+
+    def __init__(self, client: IClient, policy: CallPolicy, max_body: int, *more: Any, **named: Any) -> None:
+        """As for :class:`CallingResource`."""
+        super().__init__({"POST": self._call}, RPC, client, policy, max_body, *more, **named)
+
+    def _call(self, request: Request) -> int:
+        content = body(request, self.max_body)
+        call, timeout = rpc.read(content, request.fields, metadata(request), request.uri.partition(b"?")[2])
+        return self.start(request, call, timeout)

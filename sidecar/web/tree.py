@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from sidecar import __version__
 from sidecar.errors import CallerError, NotFound
-from sidecar.web.health import PREFIX
+from sidecar.web.health import PREFIX, beats
 from sidecar.web.openapi.document import asyncapi, openapi
+from sidecar.web.openapi.routes import ROUTES
 from sidecar.web.params import shown
-from sidecar.web.resource import MethodResource
+from sidecar.web.resource import MethodResource, Renderer
 from sidecar.web.response import Answer, Request, fail, of_json, write
+
+#: The first words of our own paths.
+OWN: Final = frozenset(route.path.encode("ascii")[1:].partition(b"/")[0] for route in ROUTES)
 
 _EMPTY = Answer(b"", headers=b"")
 
@@ -41,6 +45,20 @@ class IAccess(Protocol):
         that it speaks."""
 
 
+class IGateway(Protocol):
+    """What the tree needs of a gateway: the resource for all paths that are not ours.
+
+    :ivar route: its path in the table of routes. :ivar takes_options: OPTIONS that no page sends is for its services.
+    """
+
+    route: bytes
+    takes_options: bool
+
+    def claim(self, request: Request, fixed: bool) -> IResource | None:
+        """:param fixed: a path of ours has its path, though not with its method. :returns: what answers ``request``,
+        None where it is for no service."""
+
+
 def build_tree(
     *,
     cors: ICors,
@@ -55,6 +73,8 @@ def build_tree(
     check: IResource | None = None,
     reload: IResource | None = None,
     access: IAccess | None = None,
+    gateway: IGateway | None = None,
+    transparent: Callable[[Renderer], IResource] | None = None,
 ) -> RootResource:
     """Put each resource on its path.
 
@@ -65,6 +85,7 @@ def build_tree(
     :param check: takes heartbeats on all paths below ``/check/``, None where nobody waits for any.
     :param reload: reads files again, where there is somebody who can.
     :param access: judges what each caller may do, None where everybody may do everything.
+    :param gateway: answers for services by path. :param transparent: makes the resource at ``/`` of what answers a GET.
     """
     resources: dict[str, IResource] = {
         "/registry": registry,
@@ -78,8 +99,9 @@ def build_tree(
     others = {"/rpc/stream": stream, "/reload": reload}
     resources.update({path: resource for path, resource in others.items() if resource is not None})
     open_paths = sorted(path for path, found in resources.items() if not isinstance(found, NotFoundResource))
-    resources["/"] = IndexResource(open_paths)
-    return RootResource(resources, cors, browsers, check, access)
+    index = IndexResource(open_paths)
+    resources["/"] = index if transparent is None else transparent(index.tell)
+    return RootResource(resources, cors, browsers, check, access, gateway)
 
 
 class RootResource(Resource):
@@ -92,8 +114,14 @@ class RootResource(Resource):
         browsers: IBrowsers | None = None,
         check: IResource | None = None,
         access: IAccess | None = None,
+        gateway: IGateway | None = None,
     ) -> None:
         super().__init__()
+        self._gateway = gateway
+        self._spoken = {
+            path.encode("ascii"): frozenset(method.encode("ascii") for method in getattr(found, "allowed", ("GET",)))
+            for path, found in resources.items()
+        }
         self._access = access
         self._check = check
         self._resources = {path.encode("ascii"): found for path, found in resources.items()}
@@ -112,21 +140,47 @@ class RootResource(Resource):
             problem = self._browsers.problem(request)
             if problem is not None:
                 return RefusedResource(problem)
-        if request.method == b"OPTIONS":
+        place, method = request.path, request.method
+        if method == b"OPTIONS" and not self._passes(request):
             return self._preflight
-        place = request.path
         found = self._resources.get(place)
-        if found is None:
-            if self._check is not None and place.startswith(PREFIX):
-                place, found = PREFIX, self._check
-            else:
-                place = self._by_segments(request)
-                found = self._resources.get(place, self._missing)
+        if found is None or (self._gateway is not None and method not in self._spoken[place]):
+            place, found = self._otherwise(request, found)
         if self._access is not None and found is not self._missing:
             problem = self._access.problem(request, place, getattr(found, "allowed", ()))
             if problem is not None:
                 return RefusedResource(problem)
         return found
+
+    def _passes(self, request: Request) -> bool:
+        """Whether an OPTIONS goes on to a service: no page sent it, and its path is none of ours."""
+        gateway = self._gateway
+        return (
+            gateway is not None
+            and gateway.takes_options
+            and b"origin" not in request.fields
+            and request.path not in self._resources
+            and gateway.claim(request, False) is not None
+        )
+
+    def _otherwise(self, request: Request, fixed: IResource | None) -> tuple[bytes, IResource]:
+        """Who answers where no path of ours, as it is written, speaks the method: a service, or one of ours after all.
+
+        :param fixed: what is on the path, None for nothing. :returns: with the path in the table of routes.
+        """
+        place, found = request.path, fixed
+        if found is None and self._check is not None and beats(request.method, place):
+            return PREFIX, self._check
+        if found is None:
+            place = self._by_segments(request)
+            found = self._resources.get(place)
+        if self._gateway is not None and (found is None or request.method not in self._spoken[place]):
+            claimed = self._gateway.claim(request, found is not None)
+            if claimed is not None:
+                return self._gateway.route, claimed
+        if found is None and self._check is not None and request.path.startswith(PREFIX):
+            return PREFIX, self._check
+        return place, found or self._missing
 
     def _by_segments(self, request: Request) -> bytes:
         """The path, where it was written in another way: escaped, or with a slash at its end; b"" for none of ours."""
@@ -160,8 +214,11 @@ class IndexResource(MethodResource):
     """What there is, for whoever asks for ``/``."""
 
     def __init__(self, paths: list[str]) -> None:
-        super().__init__({"GET": lambda request: self._answer})
+        super().__init__({"GET": self.tell})
         self._answer = of_json({"name": "microsidecar", "version": __version__, "paths": paths})
+
+    def tell(self, request: Request) -> Answer:
+        return self._answer
 
 
 class NotFoundResource(Resource):

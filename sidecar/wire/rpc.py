@@ -17,7 +17,7 @@ from sidecar.wire import fields as near
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/protobuf"
 
-#: Media types by what they mean here; what is not listed is looked at by :func:`_kind`.
+#: Media types by what they mean here; what is not listed is looked at by :func:`media_kind`.
 _KINDS: Final[Mapping[bytes, str]] = {
     b"application/json": "json",
     b"text/json": "json",
@@ -65,7 +65,7 @@ def read(
     content_type = headers.get(b"content-type", b"")
     kind = _KINDS.get(content_type)
     if not kind:
-        kind = _kind(content_type, body)
+        kind = media_kind(content_type, body)
     timeout = headers.get(b"timeout")
     usual = _USUAL[kind](body) if timeout is None and not query and kind in _USUAL else None
     if usual is not None and (kind == "form" or body[-1] == _CLOSING_BRACE):
@@ -73,7 +73,7 @@ def read(
         request = usual[3] if kind == "form" else body[usual.end() : -1]
         if rawjson.is_plain(request):  # one value, so it ends where it seems to end
             return Call(usual[1].decode("ascii"), usual[2].decode("ascii"), request, JSON, metadata), None
-    asked = _form_fields(query) if query else {}
+    asked = form_fields(query) if query else {}
     if kind == "protobuf":
         return _read_protobuf(body, headers, metadata, asked)
     body = rawjson.without_bom(body)
@@ -81,7 +81,7 @@ def read(
     if kind == "form" and (body.lstrip()[:1] == b"{" or (complete and rawjson.is_json(body))):
         kind = "json"  # ``curl -d '{...}'`` calls everything a form
     if kind == "form":
-        fields = _form_fields(body, "request")
+        fields = form_fields(body, "request")
     elif complete:
         fields = _json_fields_or_request(body)
     else:
@@ -89,7 +89,8 @@ def read(
     return _call({**asked, **fields}, kind == "json", metadata, timeout)
 
 
-def _kind(content_type: bytes, body: bytes) -> str:
+def media_kind(content_type: bytes, body: bytes) -> str:
+    """How a body is to be read: ``json``, ``form`` or ``protobuf``. :raises UnsupportedMedia: in none of these ways."""
     media = content_type.partition(b";")[0].strip().lower()
     kind = _KINDS.get(media)
     if kind is None:
@@ -180,7 +181,7 @@ def _known_members(members: Mapping[str, bytes]) -> dict[str, str | bytes]:
     return fields
 
 
-def _form_fields(body: bytes, needed: str = "") -> dict[str, str | bytes]:
+def form_fields(body: bytes, needed: str = "") -> dict[str, str | bytes]:
     """Of a name given twice the first one counts, as in Go.
 
     :param needed: a field that should be there, and whose lack makes names suspect that look like it.
@@ -212,7 +213,7 @@ def _call(
 ) -> tuple[Call, float | None]:
     service = _name(fields, "service")
     method = _name(fields, "method")
-    address = _text(fields, "address") or None
+    address = text_field(fields, "address") or None
     request = fields.get("request")
     if request is None:
         if not is_json:
@@ -225,8 +226,8 @@ def _call(
             rawjson.check(request)
         except ValueError as error:  # a lone surrogate is one too
             raise BadRequest(f"error decoding request string: {_why(error)}") from None
-    version = _text(fields, "version") or None
-    timeout = _timeout(fields.get("timeout"), timeout_header)
+    version = text_field(fields, "version") or None
+    timeout = shortest_timeout(fields.get("timeout"), timeout_header)
     return Call(service, method, request, JSON, metadata, address, version), timeout
 
 
@@ -234,7 +235,7 @@ def _why(error: ValueError) -> str:
     return "not UTF-8: a lone surrogate" if isinstance(error, UnicodeEncodeError) else str(error)
 
 
-def _text(fields: dict[str, str | bytes], name: str) -> str:
+def text_field(fields: dict[str, str | bytes], name: str) -> str:
     value = fields.get(name, "")
     if isinstance(value, bytes):
         raise BadRequest(f"invalid {name}: a string is expected, not {rawjson.kind(value)}")
@@ -245,7 +246,7 @@ def _text(fields: dict[str, str | bytes], name: str) -> str:
 
 
 def _name(fields: dict[str, str | bytes], name: str) -> str:
-    value = _text(fields, name).strip()
+    value = text_field(fields, name).strip()
     if not value:
         raise BadRequest(f"invalid {name}")
     return value
@@ -254,8 +255,8 @@ def _name(fields: dict[str, str | bytes], name: str) -> str:
 # --- Timeouts -------------------------------------------------------------------------------------------------------
 
 
-def _timeout(field: str | bytes | None, header: bytes | None) -> float | None:
-    """Seconds; the shorter one where both the field and the header give some."""
+def shortest_timeout(field: str | bytes | None, header: bytes | None) -> float | None:
+    """Seconds that a caller gives its call; the shorter one where both the field and the header give some."""
     shortest: float | None = None
     texts = [] if field is None else [("timeout", field if isinstance(field, str) else field.decode("utf-8"))]
     if header is not None:
@@ -293,7 +294,7 @@ def _read_protobuf(
             if value and name not in fields:
                 fields[name] = value.decode("utf-8", "replace")
     service, method = _name(fields, "service"), _name(fields, "method")
-    address = _text(fields, "address") or None
-    timeout = _timeout(fields.get("timeout"), headers.get(b"timeout"))
-    version = _text(fields, "version") or None
+    address = text_field(fields, "address") or None
+    timeout = shortest_timeout(fields.get("timeout"), headers.get(b"timeout"))
+    version = text_field(fields, "version") or None
     return Call(service, method, body, PROTOBUF, metadata, address, version), timeout

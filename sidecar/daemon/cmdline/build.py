@@ -17,6 +17,7 @@ from sidecar.daemon.cmdline.settings import (
     AccessSettings,
     BrokerSettings,
     EndpointPort,
+    GatewaySettings,
     HttpSettings,
     ListenSettings,
     LogSettings,
@@ -26,6 +27,7 @@ from sidecar.daemon.cmdline.settings import (
     TcpPort,
     TlsSettings,
 )
+from sidecar.wire.gateway import mapping
 
 
 def settings(given: Source, tables: tuple[ConfigTable, ...] = ()) -> Settings:
@@ -56,6 +58,7 @@ def settings(given: Source, tables: tuple[ConfigTable, ...] = ()) -> Settings:
             body_timeout=given["body_timeout"],
             idle_timeout=given["idle_timeout"],
         ),
+        gateway=_gateway(given),
         client=client(given),
         registry=RegistrySettings(registries(given)),
         broker=BrokerSettings(
@@ -91,6 +94,15 @@ def _where(given: Source) -> TcpPort | EndpointPort:
     if precedence["port"] and (not isinstance(port, int) or address.port not in (None, port)):
         raise UsageError("--port and --address name different places; give one of them")
     return TcpPort(host, port) if isinstance(port, int) else port
+
+
+def _gateway(given: Source) -> GatewaySettings:
+    """A namespace that was given counts, an empty one too."""
+    mode = given["sidecar_handler"]
+    if mode != "rpc":
+        raise UsageError(f"--sidecar_handler={mode}: the proxy is not there yet; use rpc")
+    usual = mapping.WEB if mode == "web" else mapping.SERVICES
+    return GatewaySettings(mode, given.text("sidecar_namespace") if given.is_given("sidecar_namespace") else usual)
 
 
 def _tls(given: Source) -> TlsSettings:

@@ -106,6 +106,24 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 repeatable=True,
             ),
             Flag(
+                "sidecar_handler",
+                parsers.choice("rpc", "proxy", "web", "http"),
+                "rpc",
+                "what paths of services are for: rpc: POST /greeter/say/hello calls Say.Hello of the service greeter;"
+                " proxy, web and http: requests go on to a node of the service in their first segment, as they are",
+                "rpc|proxy|web|http",
+                aliases=("handler",),
+            ),
+            Flag(
+                "sidecar_namespace",
+                parsers.namespace,
+                "",
+                "what the names of these services begin with; an empty one prefixes nothing (when not given:"
+                " go.micro.srv, with --sidecar_handler=web go.micro.web)",
+                "NAMESPACE",
+                aliases=("namespace",),
+            ),
+            Flag(
                 "sidecar_hosts",
                 parsers.host_names,
                 "",

@@ -157,6 +157,14 @@ def host_names(given: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def namespace(given: str) -> str:
+    """What names of services begin with: ``go.micro.srv``, with a dot at its end or without."""
+    found = given.strip().removesuffix(".")
+    if not re.fullmatch(r"[^\s/.]+(\.[^\s/.]+)*", found):
+        raise ValueError("write the beginning of names, such as go.micro.srv, without spaces and slashes")
+    return found
+
+
 def networks(given: str) -> tuple[Network, ...]:
     """IP addresses and networks: ``169.254.10.0/24,fe80::/10``."""
     return tuple(map(_network, listed(given)))

@@ -14,6 +14,7 @@ from sidecar.daemon.logs.levels import Levels
 from sidecar.model import EMPTY, BackendOptions, Endpoint
 from sidecar.net.client.addressrules import NONE_ALLOWED, AddressRules
 from sidecar.rpc.ejection import USUAL, EjectionLimits
+from sidecar.wire.gateway import mapping
 
 #: The port of the original, on loopback: nobody is served whom the operator did not invite.
 DEFAULT_PORT = 8081
@@ -95,6 +96,18 @@ class HttpSettings:
     header_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 75.0
+
+
+@frozen
+class GatewaySettings:
+    """What is on the paths of services.
+
+    :ivar mode: ``rpc``: calls; the others: requests go on to nodes as they are.
+    :ivar namespace: what the names of these services begin with, "" for nothing.
+    """
+
+    mode: Literal["rpc", "proxy", "web", "http"] = "rpc"
+    namespace: str = mapping.SERVICES
 
 
 @frozen
@@ -263,6 +276,7 @@ class Settings:
     tls: TlsSettings = TlsSettings()
     access: AccessSettings = AccessSettings()
     http: HttpSettings = HttpSettings()
+    gateway: GatewaySettings = GatewaySettings()
     client: ClientSettings = ClientSettings()
     registry: RegistrySettings = RegistrySettings()
     broker: BrokerSettings = BrokerSettings()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 _NO_WEB = "the web dashboard of micro is not part of the sidecar; see --enable_stats for /stats"
 _NO_API = "the micro API gateway is not part of the sidecar; it serves /rpc, /registry and /broker on --address"
-_NO_PATHS = "paths are not mapped to services; call them by POST /rpc with service and method"
 _NO_ACME = (
     "get a certificate with certbot and give it by --enable_tls --tls_cert_file=fullchain.pem"
     " --tls_key_file=privkey.pem"
@@ -26,10 +25,6 @@ UNSUPPORTED: dict[str, str] = {
     "api_cors": "use --sidecar_cors",
     "enable_acme": _NO_ACME,
     "acme_hosts": _NO_ACME,
-    "sidecar_handler": _NO_PATHS,
-    "sidecar_namespace": _NO_PATHS,
-    "handler": _NO_PATHS,
-    "namespace": _NO_PATHS,
     "client": _BY_NODE,
     "server": _BY_NODE,
     "transport": _NO_TRANSPORT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
@@ -31,7 +31,8 @@ class Route:
     :ivar bodies: what a request may hold: schema by media type. :ivar answers: schema by media type of the good answer.
     :ivar errors: the statuses of errors that are its own, each with when; all have those of ``COMMON_ERRORS``.
     :ivar websocket: whether the answer is a WebSocket, which the AsyncAPI document describes.
-    :ivar status: of the good answer. :ivar needs_body: whether a request without a body is refused.
+    :ivar any_method: whether all other methods are as this one. :ivar status: of the good answer.
+    :ivar needs_body: whether a request without a body is refused.
     """
 
     method: str
@@ -45,5 +46,19 @@ class Route:
     answers: Mapping[str, Mapping[str, Any]] = field(factory=dict)
     errors: Mapping[int, str] = field(factory=dict)
     websocket: bool = False
+    any_method: bool = False
     status: int = 200
     needs_body: bool = True
+
+
+#: What a name in a query may hold: anything but control characters.
+TEXT: Final = {"type": "string", "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]*$"}
+NAME: Final = {**TEXT, "minLength": 1, "maxLength": 512}
+
+SERVICE = Parameter("service", "the name of a service", schema=NAME, example="greeter")
+VERSION = Parameter("version", "only nodes of this version", schema=TEXT)
+
+
+def ref(name: str) -> dict[str, Any]:
+    """A schema of ours, by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}

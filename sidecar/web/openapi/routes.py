@@ -5,44 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sidecar.web.openapi.calls import CALLS
 from sidecar.web.openapi.operations import OPERATIONS
-from sidecar.web.openapi.route import Parameter, Route
-
-#: What a name in a query may hold: anything but control characters.
-_TEXT: Final = {"type": "string", "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]*$"}
-_NAME: Final = {**_TEXT, "minLength": 1, "maxLength": 512}
-
-
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
+from sidecar.web.openapi.route import NAME, SERVICE, VERSION, Parameter, Route, ref
 
 _ANY: Final[Mapping[str, Any]] = {}
-_SERVICE = Parameter("service", "the name of a service", schema=_NAME, example="greeter")
-_VERSION = Parameter("version", "only nodes of this version", schema=_TEXT)
-_TOPIC = Parameter("topic", "the topic", required=True, schema=_NAME, example="news")
+_TOPIC = Parameter("topic", "the topic", required=True, schema=NAME, example="news")
 _TTL = Parameter(
     "ttl",
     "how long the registration lives unless it is renewed: units ns, us, ms, s, m, h, compound such as 1m30s",
     schema={"type": "string", "pattern": "^[1-9][0-9]{0,5}(ns|us|ms|s|m|h)$"},
     example="30s",
 )
-_TIMEOUT = Parameter(
-    "Timeout",
-    "how long the call may take: with a unit, or a bare number of seconds (of nanoseconds from 1,000,000 on)",
-    place="header",
-    example="300ms",
-)
 _UNAVAILABLE: Final = {503: "the engine that holds the registry cannot be reached, or the sidecar is stopping"}
-_CALL_ERRORS: Final = {
-    404: "no such service, or no node of that version",
-    408: "an error of the service itself, with its own code; any code from 400 to 599 can come from a service",
-    501: "the nodes speak a transport that is not spoken here",
-    502: "the node could not be reached, or what it answered is no answer",
-    503: "the service has no node, or too much is under way",
-    504: "no answer in time",
-}
-
 #: What any route can answer.
 COMMON_ERRORS: Final[Mapping[int, str]] = {
     400: "the request is malformed: the detail names the field",
@@ -65,7 +40,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "What there is",
         "Name, version and the paths that are served.",
         role="read",
-        answers={"application/json": _ref("Index")},
+        answers={"application/json": ref("Index")},
     ),
     Route(
         "GET",
@@ -76,11 +51,11 @@ ROUTES: Final[tuple[Route, ...]] = (
         "as the original did. A WebSocket handshake on this path opens a watch.",
         role="read",
         parameters=(
-            _SERVICE,
-            _VERSION,
+            SERVICE,
+            VERSION,
             Parameter("format", "one object, or one a version", schema={"enum": ["object", "array"]}),
         ),
-        answers={"application/json": {"oneOf": [_ref("Service"), _ref("Services")]}},
+        answers={"application/json": {"oneOf": [ref("Service"), ref("Services")]}},
         errors={404: "there is no such service, or none of that version", **_UNAVAILABLE},
     ),
     Route(
@@ -91,8 +66,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Registers every node of the body; again renews. A node without an id gets one, which the answer tells.",
         role="register",
         parameters=(_TTL,),
-        bodies={"application/json": _ref("Registration")},
-        answers={"application/json": _ref("Service")},
+        bodies={"application/json": ref("Registration")},
+        answers={"application/json": ref("Service")},
         errors={409: "the id belongs to somebody else", 507: "there is no space to keep it", **_UNAVAILABLE},
     ),
     Route(
@@ -102,41 +77,11 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Deregister nodes of a service",
         "Takes the nodes of the body, known by their ids, out. Unknown ones are no error.",
         role="register",
-        bodies={"application/json": _ref("Deregistration")},
+        bodies={"application/json": ref("Deregistration")},
         answers={"application/json": {"type": "object"}},
         errors=_UNAVAILABLE,
     ),
-    Route(
-        "POST",
-        "/rpc",
-        "call",
-        "Call a method of a service",
-        "By JSON, by form, or as protobuf with service and method in the query. The payload passes through byte for "
-        "byte; request headers go along as metadata. An error of the service keeps its code, id and detail.",
-        role="call",
-        parameters=(_SERVICE, Parameter("method", "the method", schema=_NAME, example="Say.Hello"), _VERSION, _TIMEOUT),
-        bodies={
-            "application/json": _ref("Call"),
-            "application/x-www-form-urlencoded": _ref("Call"),
-            "application/protobuf": {"type": "string", "format": "binary"},
-        },
-        answers={"application/json": _ANY, "application/protobuf": {"type": "string", "format": "binary"}},
-        errors=_CALL_ERRORS,
-    ),
-    Route(
-        "GET",
-        "/rpc/stream",
-        "stream",
-        "A go-micro stream over a WebSocket",
-        "Each text frame is one message either way; an empty one says that no more will come.",
-        role="call",
-        parameters=(
-            Parameter("service", "the name of a service", required=True, schema=_NAME),
-            Parameter("method", "the method", required=True, schema=_NAME),
-        ),
-        errors={426: "it is a WebSocket: send an upgrade", **_CALL_ERRORS},
-        websocket=True,
-    ),
+    *CALLS,
     Route(
         "GET",
         "/broker",
@@ -146,7 +91,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         role="subscribe",
         parameters=(
             _TOPIC,
-            Parameter("queue", "share the messages with others of this name", schema=_NAME),
+            Parameter("queue", "share the messages with others of this name", schema=NAME),
             Parameter("format", "how messages are framed", schema={"enum": ["envelope", "text", "raw", "json"]}),
         ),
         errors={426: "it is a WebSocket: send an upgrade", **_UNAVAILABLE},
@@ -171,8 +116,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         "How the app is, else the sidecar",
         "By the last checks. Where no app is checked the sidecar's own state. Of several apps each is listed, and"
         " one that is ill makes the whole so.",
-        parameters=(Parameter("app", "only this app, by the name of its service", schema=_NAME, example="shop"),),
-        answers={"application/json": _ref("Health")},
+        parameters=(Parameter("app", "only this app, by the name of its service", schema=NAME, example="shop"),),
+        answers={"application/json": ref("Health")},
         errors={
             404: "no app of that name is beside the sidecar",
             503: "the app is not healthy, or was not checked yet; it can be the app's own error status",
@@ -187,11 +132,11 @@ ROUTES: Final[tuple[Route, ...]] = (
             "A heartbeat for a check of the kind ttl. The body is a note for people.",
             role="register",
             parameters=(
-                Parameter("name", "the name of the check", True, _NAME, "path", "shop worker"),
+                Parameter("name", "the name of the check", True, NAME, "path", "shop worker"),
                 Parameter("state", "how the app is", True, {"enum": ["pass", "warn", "fail"]}, "path", "pass"),
             ),
             bodies={"text/plain": {"type": "string"}},
-            answers={"application/json": _ref("Health")},
+            answers={"application/json": ref("Health")},
             errors={404: "no check of that name waits for heartbeats", 413: "the note is longer than 4096 bytes"},
             needs_body=False,
         )
@@ -204,7 +149,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Read the files again",
         "As at a SIGHUP: apps, checks, certificates and log levels change without dropping a connection.",
         role="admin",
-        answers={"application/json": _ref("Reloaded")},
+        answers={"application/json": ref("Reloaded")},
         errors={400: "something in the files is no good: the detail says where, and nothing has changed"},
     ),
     Route(
@@ -213,7 +158,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "ticket",
         "A ticket for a browser's WebSocket",
         "Stands for whoever shows a token or certificate here; good once, within a minute, as `?ticket=` of a GET.",
-        answers={"application/json": _ref("Ticket")},
+        answers={"application/json": ref("Ticket")},
         errors={404: "callers show nothing here: neither --auth_tokens nor --auth_roles is given"},
         needs_body=False,
     ),
@@ -224,7 +169,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Numbers, as a page or as JSON",
         "JSON for those that accept it alone. Served with --enable_stats.",
         role="read",
-        answers={"application/json": _ref("Stats"), "text/html": {"type": "string"}},
+        answers={"application/json": ref("Stats"), "text/html": {"type": "string"}},
         errors={404: "--enable_stats is not given"},
     ),
     *OPERATIONS,
@@ -245,7 +190,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Of each node whether it is chosen, its weight and share, why it is not chosen, where and when it was learnt, "
         "and how the last attempt that failed went; and what a call costs.",
         role="read",
-        parameters=(Parameter("service", "the name of a service", required=True, schema=_NAME), _VERSION),
+        parameters=(Parameter("service", "the name of a service", required=True, schema=NAME), VERSION),
         answers={"application/json": {"type": "object"}},
         errors={404: "there is no such service, or it has no node", **_UNAVAILABLE},
     ),

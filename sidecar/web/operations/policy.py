@@ -27,6 +27,8 @@ from sidecar.web.response import Request
 HEADER: Final = b"micro-sidecar-token"
 #: The subprotocol that shows a token when a WebSocket is opened.
 SUBPROTOCOL: Final = b"micro-token."
+#: Stands for every method of a path whose methods are not ours.
+ANY: Final = b"*"
 _BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([^ ]+) *")
 #: Failures of one address that are answered as such at once, and a second after that.
 _BURST, _RATE = 10, 0.2
@@ -39,6 +41,8 @@ def _roles() -> dict[tuple[bytes, bytes], str]:
         found[path, route.method.encode()] = route.role
         if route.method == "GET":
             found[path, b"HEAD"] = route.role
+        if route.any_method:
+            found[path, ANY] = route.role
     return found
 
 
@@ -69,6 +73,8 @@ class AccessPolicy:
         :param path: as the table of routes has it. :param allowed: the methods that the path speaks.
         """
         role = self._by_route.get((path, request.method))
+        if role is None:
+            role = self._by_route.get((path, ANY))
         if role is None:
             # A method that is not spoken is told so; one that nobody gave a role is not for everybody.
             role = "admin" if request.method.decode("latin-1") in allowed else ""

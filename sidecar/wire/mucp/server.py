@@ -103,7 +103,7 @@ def encode(call: IncomingCall, answer: Reply | Fault) -> tuple[dict[str, str], b
     error = faults.encode(fault).decode("utf-8") if fault else ""
     if error:
         for name in ("Micro-Error", "X-Micro-Error"):
-            headers[name] = _header_text(error)
+            headers[name] = header_text(error)
     if call.dialect == "jsonrpc":
         quoted = orjson.dumps(error) if error else b"null"
         result = b"null" if fault else payload or b"null"
@@ -113,7 +113,20 @@ def encode(call: IncomingCall, answer: Reply | Fault) -> tuple[dict[str, str], b
     return headers, payload
 
 
-def _header_text(text: str) -> str:
+#: By these clients of some generation match an answer.
+_ECHOED = tuple(
+    prefix + name
+    for prefix in ("", "X-")
+    for name in ("Micro-Id", "Micro-Service", "Micro-Method", "Micro-Endpoint", "Micro-Stream")
+)
+
+
+def echoed(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a request that belong into its answer. :param headers: names in lower case."""
+    return {name: headers[name.lower()] for name in _ECHOED if headers.get(name.lower())}
+
+
+def header_text(text: str) -> str:
     """JSON in a header: other letters than ASCII as escapes, which mean the same."""
     return "".join(letter if " " <= letter <= "~" else _escape(letter) for letter in text)
 

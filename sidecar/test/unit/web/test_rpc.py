@@ -47,8 +47,11 @@ class Calls(Speaking, TestCase):
         for part in (selector, dialects, self.client):
             part.startService()
             self.addCleanup(part.stopService)
-        resource = RpcResource(self.client, CallPolicy(**policy), MAX_BODY, self.apps)
-        self.asking = Asking(resource)
+        self.asking = Asking(self.resource(CallPolicy(**policy)))
+
+    def resource(self, policy: CallPolicy) -> Any:
+        """What is asked."""
+        return RpcResource(self.client, policy, MAX_BODY, self.apps)
 
     def start(self, name: str = "foo", **settings: Any) -> MicroService:
         """Start a service and register it, beside those of its name that are there already."""

@@ -178,6 +178,22 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(found.registry.engines[0].password, "hunter2")
 
 
+class GatewayTests(SynchronousTestCase):
+    def test_namespaces(self) -> None:
+        """An explicit one always wins, an empty one too."""
+        for arguments, namespace in (
+            ((), "go.micro.srv"),
+            (("--sidecar_namespace=", "sidecar"), ""),
+            (("sidecar", "--namespace="), ""),
+            (("sidecar", "--namespace=com.example."), "com.example"),
+            (("--sidecar_handler=rpc", "--namespace", "x", "sidecar"), "x"),
+        ):
+            self.assertEqual(settings(*arguments).gateway.namespace, namespace, arguments)
+        self.assertEqual(settings(env={"MICRO_SIDECAR_NAMESPACE": "go.micro.api"}).gateway.namespace, "go.micro.api")
+        for wrong in ("a b", "a/b", "a..b"):
+            self.assertRaises(usage.UsageError, settings, f"--sidecar_namespace={wrong}")
+
+
 class ListenTests(SynchronousTestCase):
     def where(self, *arguments: str, env: Mapping[str, str] | None = None) -> object:
         return settings(*arguments, env=env).listen.where

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
 
 from sidecar.model import Caller
 from sidecar.test.doubles.clients.resources import Asking, Heard
@@ -38,6 +39,20 @@ def token(name: str, *roles: str, **more: Any) -> Token:
     return Token(Grant(name, frozenset(roles), **more), digest_of(name.encode()))
 
 
+class Gateway(Resource):
+    """Answers for all services."""
+
+    isLeaf = True
+    route = b"/{service}/{method}"
+    takes_options = False
+
+    def claim(self, request: Request, fixed: bool) -> Gateway | None:
+        return None if fixed else self
+
+    def render(self, request: Request) -> bytes:
+        return b"called"
+
+
 class PolicyTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
@@ -54,6 +69,7 @@ class PolicyTests(SynchronousTestCase):
             broker=page,
             health=page,
             access=self.policy,
+            gateway=Gateway(),
             more={"/ticket": TicketResource(self.policy, lambda: NOW)},
         )
         self.asking = Asking(tree)
@@ -67,6 +83,13 @@ class PolicyTests(SynchronousTestCase):
         if token:
             fields["Authorization"] = f"Bearer {token}"
         return self.asking.ask(method, target, headers=fields)
+
+    def test_services_by_path(self) -> None:
+        """Whoever calls by path needs the role ``call``, with every method."""
+        for method in ("POST", "GET", "BREW"):
+            self.assertEqual(self.ask(method, "/greeter/say/hello").status, 401, method)
+            self.assertEqual(self.ask(method, "/greeter/say/hello", "reader").status, 403, method)
+            self.assertEqual(self.ask(method, "/greeter/say/hello", "boss").body, b"called", method)
 
     def test_nobody(self) -> None:
         """Who shows nothing gets 401 and how to show something; /health is open."""

@@ -1,0 +1,1 @@
+"""What serves HTTP, made of the settings."""

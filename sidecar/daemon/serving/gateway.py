@@ -1,0 +1,46 @@
+"""What is on the paths that are not ours, and at ``/`` for go-micro clients, as the settings have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from twisted.web.resource import IResource
+
+from sidecar.daemon.cmdline.settings import Settings
+from sidecar.interfaces import IAppHealth, IClient, IRegistry
+from sidecar.model import CallPolicy
+from sidecar.web.gateway.paths import PathResource
+from sidecar.web.gateway.transparent import TransparentResource
+from sidecar.web.resource import Renderer
+from sidecar.web.rpc import RpcResource
+from sidecar.web.tree import OWN
+
+
+def calling(
+    settings: Settings,
+    reactor: Any,
+    registry: IRegistry,
+    client: IClient,
+    policy: CallPolicy,
+    apps: Mapping[str, IAppHealth],
+) -> tuple[RpcResource, PathResource, Callable[[Renderer], IResource]]:
+    """The resources that call services: by ``/rpc``, by path, and at ``/`` as a proxy of go-micro clients.
+
+    :param policy: how hard calls are tried. :param apps: how the apps beside us are, by name."""
+    common = (
+        client,
+        policy,
+        settings.http.max_body,
+        apps,
+        settings.client.selector,
+        reactor.seconds,
+        settings.log.access == "all",
+    )
+    paths = PathResource(registry, settings.gateway.namespace, OWN, *common)
+    return RpcResource(*common), paths, partial(_transparent, common)
+
+
+def _transparent(common: tuple[Any, ...], index: Renderer) -> IResource:
+    return TransparentResource(index, *common)

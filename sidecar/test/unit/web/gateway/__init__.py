@@ -1,0 +1,1 @@
+"""Services by path, and the proxies."""

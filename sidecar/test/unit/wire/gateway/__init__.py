@@ -1,0 +1,1 @@
+"""Paths that mean services, and the bodies that go there."""
