@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define
 from twisted.application import service
 
 from sidecar.daemon import access, backends, exposure, limits, listening
 from sidecar.daemon.appchecks import CheckMaker
+from sidecar.daemon.calling import nodes
 from sidecar.daemon.cmdline.kinds import node_id
 from sidecar.daemon.cmdline.settings import Settings
 from sidecar.daemon.datadir import KeptState
@@ -25,15 +25,10 @@ from sidecar.daemon.serving import gateway
 from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.lifecycle import OrderedService
-from sidecar.net.client.connector import connect
 from sidecar.net.http.hosts import AllowedHosts
 from sidecar.rpc.client import Client
 from sidecar.rpc.dialects.bynode import Dialects
-from sidecar.rpc.dialects.grpc import CONNECT, GrpcTransport
-from sidecar.rpc.dialects.grpcstream import GrpcStreams
-from sidecar.rpc.dialects.mucp import MucpTransport
-from sidecar.rpc.dialects.mucpstream import MucpStreams
-from sidecar.rpc.dialects.plainhttp import PlainHttpTransport
+from sidecar.rpc.dialects.nodetls import NodeTls, NodeTlsSettings
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
 from sidecar.stats.calls import CallCounters
@@ -58,6 +53,9 @@ from sidecar.websocket.sessions.pubsub import PubSubSessions
 from sidecar.websocket.sessions.stream import StreamSessions
 from sidecar.websocket.sockets import WebSockets
 
+if TYPE_CHECKING:
+    from sidecar.net.client.credentials import ClientCredentials
+
 #: Seconds that one part may take to stop, beyond the drain's own patience.
 PATIENCE = 5.0
 
@@ -71,6 +69,7 @@ class Daemon:
         awaited: the apps leave the registry, the port closes, calls in flight finish, WebSockets say goodbye, and only
         then does what they need go away.
     :ivar listener: our own port, bound already. :ivar certificates: its TLS, or None where it speaks none.
+    :ivar node_tls: which nodes are called by TLS, and with what.
     :ivar kept: what survives a restart, the journal among it. :ivar apps: the apps beside us.
     """
 
@@ -78,6 +77,7 @@ class Daemon:
     service: OrderedService
     listener: listening.BoundPort
     certificates: listening.ICertificates | None
+    node_tls: NodeTls
     kept: KeptState
     registry: IRegistry
     broker: IBroker
@@ -100,13 +100,18 @@ class Daemon:
         """
         settings = self.kept.with_ids(settings)
         change = self.apps.prepare(settings.apps)
+        own = None
         try:
             if self.certificates is not None and settings.tls.enabled:
-                self.certificates.reload(settings.tls)
+                own = self.certificates.read(settings.tls)
+            credentials = _credentials(settings.client.tls)
         except ConfigError:
             change.discard()
             raise
         change.commit()
+        if self.certificates is not None and own is not None:
+            self.certificates.use(own)
+        self.node_tls.use(settings.client.tls.mode, credentials)
         self.settings = settings
 
     def status(self) -> str:
@@ -135,22 +140,14 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
 
     chance = random.Random()
     bounds = limits.http(settings)
-    # A call that meets a black hole has to have time left to go elsewhere.
-    connect_timeout = min(CONNECT, settings.client.request_timeout / 2)
-    dial = partial(connect, rules=settings.client.rules)
-    pool = (settings.client.pool_size, settings.client.pool_ttl, settings.client.max_waiting)
-    sizes = (bounds.max_body, *pool, connect_timeout, dial)
-    grpc = GrpcTransport(reactor, bounds.max_body, connect_timeout=connect_timeout, connect=dial)
-    plain = PlainHttpTransport(reactor, *sizes)
-    dialects = Dialects(MucpTransport(reactor, *sizes), {"grpc": grpc, "http": plain})
+    calling = nodes.transports(settings, _credentials(settings.client.tls), reactor)
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
     date = partial(wall, reactor)
     calls, call_metrics, memory = CallCounters(), CallMetrics(date), NodeMemory(date)
     observers = (calls, call_metrics, memory)
     any_address = settings.client.any_address
-    client = Client(selector, dialects, reactor, chance, any_address, observers, settings.client.retry_share)
-    mucp_streams = MucpStreams(reactor, bounds.max_body, secrets.token_hex(6), settings.client.request_timeout, dial)
-    streams = Streams(selector, reactor, mucp_streams, {"grpc": GrpcStreams(grpc)}, any_address)
+    client = Client(selector, calling.nodes, reactor, chance, any_address, observers, settings.client.retry_share)
+    streams = Streams(selector, reactor, calling.streams, {"grpc": calling.grpc_streams}, any_address)
 
     lasting = LongAnswers(reactor, settings.broker.max_connections, lambda: sockets.connections)
     sockets = limits.websockets(settings, reactor, lambda: lasting.open)
@@ -158,15 +155,15 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     cors = CorsPolicy(settings.cors)
     browsers = BrowserPolicy(AllowedHosts(limits.names(settings)), cors)
     engines = tuple(engine.kind for engine in settings.registry.engines)
-    checks = CheckMaker(reactor, grpc)
-    maker = AppMaker(engines, registry, checks, plain, bounds, browsers, reactor)
+    checks = CheckMaker(reactor, calling.probe)
+    maker = AppMaker(engines, registry, checks, calling.app, bounds, browsers, reactor)
     apps = LocalApps(maker.make, reactor, settings.drain_timeout + PATIENCE, kept.maintained(), kept.maintain)
     apps.prepare(settings.apps).commit()
     recorder = StatsRecorder(reactor)
     changes = RegistryMetrics()
     for watcher in (changes, memory):
         registry.watch(watcher)
-    known = facts(registry, broker, selector, calls, dialects, streams, pubsub, apps)
+    known = facts(registry, broker, selector, calls, calling.nodes, streams, pubsub, apps)
     if policy is not None:
         known["access"] = policy.stats
 
@@ -215,7 +212,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         registry,
         broker,
         selector,
-        dialects,
+        *calling.services,
         client,
         streams,
         recorder,
@@ -233,11 +230,12 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         service=whole,
         listener=listener,
         certificates=listener.certificates,
+        node_tls=calling.tls,
         kept=kept,
         registry=registry,
         broker=broker,
         selector=selector,
-        dialects=dialects,
+        dialects=calling.nodes,
         client=client,
         streams=streams,
         sockets=sockets,
@@ -247,3 +245,14 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         site=site,
         apps=apps,
     )
+
+
+def _credentials(tls: NodeTlsSettings) -> ClientCredentials | None:
+    """What nodes are called with by the files as they are now, None for what the system has: that is looked for when it
+    is needed. :raises ConfigError: a file is no good."""
+    if tls.mode == "off" or not (tls.ca_file or tls.cert_file):
+        return None
+    # Imported here: OpenSSL costs a tenth of a second that nobody without TLS should pay.
+    from sidecar.daemon.certificates import credentials
+
+    return credentials(tls)

@@ -1,7 +1,8 @@
-"""TLS of our own port, from PEM files, checked before anything else happens."""
+"""TLS of our ports and towards nodes, from PEM files, checked before anything else happens."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,58 +15,89 @@ from zope.interface import implementer
 from sidecar.daemon.cmdline.settings import TlsSettings
 from sidecar.daemon.listening import ICertificates
 from sidecar.errors import ConfigError
+from sidecar.net.client.credentials import ClientCredentials
+from sidecar.rpc.dialects.nodetls import NodeTlsSettings
 
 
 @implementer(ICertificates)
 class Certificates:
     """Makes the server's side of each TLS connection with the certificate that the files held when last read.
 
-    Connections keep the context that they began with, so ``reload`` disturbs none of them.
+    Connections keep the context that they began with, so a change disturbs none of them.
     """
 
-    def __init__(self, settings: TlsSettings) -> None:
-        """:raises ConfigError: a file cannot be read or used; the sentence names its flag."""
-        self._context = _context(settings)
+    def __init__(
+        self, settings: TlsSettings, flags: str = "--tls_", protocols: Sequence[bytes] = (b"http/1.1",)
+    ) -> None:
+        """:param flags: how the names of the flags begin that name the files.
+        :param protocols: what is spoken over it, as ALPN names it, the best first.
+        :raises ConfigError: a file cannot be read or used; the sentence names its flag."""
+        self._flags = flags
+        self._protocols = protocols
+        self._context = self.read(settings)
 
-    def reload(self, settings: TlsSettings) -> None:
-        """Read the files again. :raises ConfigError: they are no good; the old ones stay in use."""
-        self._context = _context(settings)
+    def read(self, settings: TlsSettings) -> SSL.Context:
+        return _context(settings, self._flags, self._protocols)
+
+    def use(self, read: SSL.Context) -> None:
+        self._context = read
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         return SSL.Connection(self._context, None)
 
 
-def _context(settings: TlsSettings) -> SSL.Context:
-    chain = _chain("--tls_cert_file", settings.cert_file)
-    key = _key(settings.key_file)
-    if _public(key.public_key()) != _public(chain[0].public_key()):
-        raise ConfigError(
-            f"--tls_key_file={settings.key_file}: it is not the key of the first certificate in {settings.cert_file};"
-            " give the key that the certificate was made with"
-        )
-    ends = chain[0].not_valid_after_utc
-    if ends < datetime.now(timezone.utc):
-        raise ConfigError(f"--tls_cert_file={settings.cert_file}: it expired on {ends:%Y-%m-%d %H:%M} UTC; renew it")
-    trust = None
-    if settings.client_ca_file:
-        authorities = _chain("--tls_client_ca_file", settings.client_ca_file)
-        trust = trustRootFromCertificates(
-            [Certificate(crypto.X509.from_cryptography(authority)) for authority in authorities]
-        )
-    own, *extra = (crypto.X509.from_cryptography(certificate) for certificate in chain)
+def credentials(settings: NodeTlsSettings) -> ClientCredentials:
+    """What nodes are called with, by the files as they are now.
+
+    :raises ConfigError: a file cannot be read or used; the sentence names its flag."""
+    trust = _trust("--rpc_tls_ca_file", settings.ca_file) if settings.ca_file else None
+    if not settings.cert_file:
+        return ClientCredentials(trust)
+    key, chain = _pair("--rpc_tls_", settings.cert_file, settings.key_file)
+    return _usable("--rpc_tls_cert_file", settings.cert_file, lambda: ClientCredentials(trust, key, tuple(chain)))
+
+
+def _context(settings: TlsSettings, flags: str, protocols: Sequence[bytes]) -> SSL.Context:
+    key, (own, *extra) = _pair(flags, settings.cert_file, settings.key_file)
+    trust = _trust(f"{flags}client_ca_file", settings.client_ca_file) if settings.client_ca_file else None
     options = CertificateOptions(
-        privateKey=crypto.PKey.from_cryptography_key(key),
+        privateKey=key,
         certificate=own,
         extraCertChain=extra,
         raiseMinimumTo=TLSVersion.TLSv1_2,
         trustRoot=trust,
-        acceptableProtocols=[b"http/1.1"],
+        acceptableProtocols=list(protocols),
     )
-    try:
-        context: SSL.Context = options.getContext()
-    except SSL.Error as error:
-        raise ConfigError(f"--tls_cert_file={settings.cert_file}: OpenSSL refuses it: {error}") from error
+    context: SSL.Context = _usable(f"{flags}cert_file", settings.cert_file, options.getContext)
     return context
+
+
+def _usable(flag: str, path: str, make: Any) -> Any:
+    try:
+        return make()
+    except SSL.Error as error:
+        raise ConfigError(f"{flag}={path}: OpenSSL refuses it: {error}") from error
+
+
+def _pair(flags: str, cert_file: str, key_file: str) -> tuple[Any, list[Any]]:
+    """A key and its chain, our own certificate first. :raises ConfigError: they do not belong together, or are old."""
+    chain = _chain(f"{flags}cert_file", cert_file)
+    key = _key(f"{flags}key_file", key_file)
+    if _public(key.public_key()) != _public(chain[0].public_key()):
+        raise ConfigError(
+            f"{flags}key_file={key_file}: it is not the key of the first certificate in {cert_file};"
+            " give the key that the certificate was made with"
+        )
+    ends = chain[0].not_valid_after_utc
+    if ends < datetime.now(timezone.utc):
+        raise ConfigError(f"{flags}cert_file={cert_file}: it expired on {ends:%Y-%m-%d %H:%M} UTC; renew it")
+    return crypto.PKey.from_cryptography_key(key), [crypto.X509.from_cryptography(each) for each in chain]
+
+
+def _trust(flag: str, path: str) -> Any:
+    return trustRootFromCertificates(
+        [Certificate(crypto.X509.from_cryptography(authority)) for authority in _chain(flag, path)]
+    )
 
 
 def _chain(flag: str, path: str) -> list[x509.Certificate]:
@@ -75,14 +107,14 @@ def _chain(flag: str, path: str) -> list[x509.Certificate]:
         raise ConfigError(f"{flag}={path}: there is no PEM certificate in it ({error})") from error
 
 
-def _key(path: str) -> Any:
+def _key(flag: str, path: str) -> Any:
     try:
-        key = load_pem_private_key(_read("--tls_key_file", path), password=None)
+        key = load_pem_private_key(_read(flag, path), password=None)
         crypto.PKey.from_cryptography_key(key)  # type: ignore[arg-type]  # refuses other kinds by TypeError
     except TypeError as error:
-        raise ConfigError(f"--tls_key_file={path}: the key is encrypted, or of a kind that TLS cannot use") from error
+        raise ConfigError(f"{flag}={path}: the key is encrypted, or of a kind that TLS cannot use") from error
     except ValueError as error:
-        raise ConfigError(f"--tls_key_file={path}: there is no PEM private key in it") from error
+        raise ConfigError(f"{flag}={path}: there is no PEM private key in it") from error
     return key
 
 

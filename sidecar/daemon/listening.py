@@ -33,8 +33,11 @@ class ICertificates(IOpenSSLServerConnectionCreator):
     Said here rather than by their class, whose module takes a tenth of a second to load.
     """
 
-    def reload(settings: TlsSettings) -> None:
-        """:raises ConfigError: the files are no good; the old ones stay in use."""
+    def read(settings: TlsSettings) -> Any:
+        """:returns: what the files hold now, to be used. :raises ConfigError: they are no good."""
+
+    def use(read: Any) -> None:
+        """Begin connections with what was read from now on."""
 
 
 def bind(

@@ -15,7 +15,7 @@ from sidecar.daemon.appchecks import CheckMaker
 from sidecar.daemon.cmdline.advertise import AdvertisedAddress, advertised, here
 from sidecar.daemon.cmdline.kinds import unreachable
 from sidecar.daemon.cmdline.settings import AppSettings, CheckSettings, ListenSettings
-from sidecar.daemon.listening import BoundPort, bind
+from sidecar.daemon.listening import BoundPort, ICertificates, bind
 from sidecar.health.checkset import Found, ICheckLoop, NamedCheck
 from sidecar.health.heartbeat import Heartbeats
 from sidecar.health.registrar import Registrar
@@ -94,10 +94,11 @@ class AppMaker:
         :raises ConfigError: the port to answer on cannot be had, or a file that a check needs is no good."""
         listener = None
         metadata = app.metadata
+        secure = {"secure": "true"} if app.tls.enabled else {}
         keeps_port = before is not None and before.listener is not None and _listens_alike(before.settings, app)
         if app.protocol == "http":
             listener = before.listener if before is not None and keeps_port else self._listener(app)
-            metadata = {**SERVED, **app.metadata}
+            metadata = {**SERVED, **secure, **app.metadata}
         where = self._where(app, listener)
         heartbeats: dict[str, Heartbeats] = {}
         states: dict[CheckSettings, NamedCheck] = {}
@@ -125,7 +126,13 @@ class AppMaker:
         return LocalApp(app, registrar, heartbeats, states, listener, served, listener.service(factory), site)
 
     def _listener(self, app: AppSettings) -> BoundPort:
-        return bind(ListenSettings(app.inbound), None, self.reactor)
+        certificates: ICertificates | None = None
+        if app.tls.enabled:
+            # Imported here: OpenSSL costs a tenth of a second that nobody without TLS should pay.
+            from sidecar.daemon.certificates import Certificates
+
+            certificates = Certificates(app.tls, "--server_tls_", (b"h2", b"http/1.1"))
+        return bind(ListenSettings(app.inbound), certificates, self.reactor)
 
     def _where(self, app: AppSettings, listener: BoundPort | None) -> AdvertisedAddress:
         alone = set(self.engines) == {"memory"}
@@ -166,7 +173,7 @@ def _listens_alike(before: AppSettings, app: AppSettings) -> bool:
     """Whether the port on which we answer for an app can stay as it is."""
 
     def kept(one: AppSettings) -> tuple[object, ...]:
-        return one.name, one.id, one.host, one.port, one.protocol, one.inbound, one.metadata
+        return one.name, one.id, one.host, one.port, one.protocol, one.inbound, one.metadata, one.tls.enabled
 
     return kept(before) == kept(app)
 

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from zope.interface import implementer
 
 from sidecar.daemon.cmdline.settings import AppSettings
+from sidecar.daemon.listening import ICertificates
 from sidecar.daemon.localapp import LocalApp
 from sidecar.health.heartbeat import Heartbeats
 from sidecar.interfaces import IAppHealth
@@ -61,14 +62,18 @@ class LocalApps(OrderedService):
 
         :raises ConfigError: one of them cannot be had; everything is as it was."""
         made: list[LocalApp] = []
-        change = AppChange(
-            self, made, [app for id, app in self._apps.items() if id not in {one.id for one in settings}]
-        )
+        renewed: list[tuple[ICertificates, Any]] = []
+        gone = [app for id, app in self._apps.items() if id not in {one.id for one in settings}]
+        change = AppChange(self, made, gone, renewed)
         try:
             for each in settings:
                 before = self._apps.get(each.id)
-                if before is None or before.settings != each:
-                    made.append(self._make(each, before))
+                after = self._make(each, before) if before is None or before.settings != each else before
+                if after is not before:
+                    made.append(after)
+                certificates = None if before is None or after.listener is None else after.listener.certificates
+                if certificates is not None:
+                    renewed.append((certificates, certificates.read(each.tls)))
         except Exception:
             change.discard()
             raise
@@ -201,9 +206,12 @@ class AppChange:
     _apps: LocalApps
     _made: list[LocalApp]
     _gone: list[LocalApp]
+    _renewed: list[tuple[ICertificates, Any]]
 
     def commit(self) -> None:
-        """Run what was made, let go what is no more."""
+        """Run what was made, let go what is no more, use the certificates that were read."""
+        for certificates, read in self._renewed:
+            certificates.use(read)
         for app in self._made:
             self._apps.replace(app)
         for app in self._gone:

@@ -35,6 +35,11 @@ class NotTaken(NetError):
     """The peer did not take the request: it cannot have run."""
 
 
+class TlsRefused(NotTaken):
+    """No TLS connection came about: one side did not take the other's certificate, or does not speak TLS. The message
+    says what was wrong with what. No request was taken."""
+
+
 class ConnectionBroken(NetError):
     """The connection ended after the request was written and before its answer came: it may have run."""
 

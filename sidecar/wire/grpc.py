@@ -59,16 +59,16 @@ def path(service: str, method: str) -> str:
     return name
 
 
-def request_headers(authority: str, call: Call, timeout: float | None) -> list[tuple[str, str]]:
+def request_headers(authority: str, call: Call, timeout: float | None, secure: bool = False) -> list[tuple[str, str]]:
     """The headers of a call.
 
-    :param timeout: seconds that remain, or None for a stream without a deadline.
+    :param timeout: seconds that remain, or None for a stream without a deadline. :param secure: whether it goes by TLS.
     :raises BadRequest: a method that makes no path, or metadata that no header can hold.
     """
     subtype = "json" if is_json(call.content_type) else "proto"
     headers = [
         (":method", "POST"),
-        (":scheme", "http"),
+        (":scheme", "https" if secure else "http"),
         (":path", path(call.service, call.method)),
         (":authority", authority),
         ("content-type", f"application/grpc+{subtype}"),

@@ -7,7 +7,7 @@ Keys are read in any case, as Go's decoder does. A node is ``{"address": host, "
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from sys import intern
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from sidecar.model import Endpoint, Node, Service, Value
 from sidecar.wire import fields as checked
 from sidecar.wire import partial, rawjson
 from sidecar.wire.fields import RegistrationLimits, WrongField
+from sidecar.wire.secureaddress import without_scheme
 
 #: Go's reflection goes three levels down; this leaves room for others and none for a bomb.
 MAX_DEPTH = 16
@@ -99,15 +100,14 @@ def endpoint_from_json(obj: object) -> Endpoint:
         raise MalformedRecord(str(wrong)) from None
 
 
-def address(host: str, port: object) -> tuple[str, int]:
-    """Normalise the address of a node.
+def address(host: str, port: object) -> tuple[str, int, Mapping[str, str]]:
+    """Normalise the address of a node: a name or IP literal, alone or with ``:port`` where ``port`` is 0 or None.
 
-    :param host: a name or IP literal, in brackets or not, alone or with ``:port`` where ``port`` is 0 or None.
-    :returns: the bare host and the port, 0 where the node has none: it is reached by another transport than TCP.
-    :raises ValueError: with a sentence that begins with the field, ``address`` or ``port``.
+    :returns: bare host, port (0: another transport than TCP), what they say as metadata. :raises ValueError: in words.
     """
     try:
-        return checked.address(host, port, "", need_port=False)
+        host, port, told = without_scheme(host, port)
+        return *checked.address(host, port, "", need_port=False), told
     except WrongField as wrong:
         raise ValueError(str(wrong)) from None
 
@@ -166,9 +166,10 @@ def _read_node(obj: object, name: str, path: str) -> Node:
 
 
 def _node(fields: dict[str, Any], identity: str, path: str, need_port: bool = True) -> Node:
-    given = checked.text(fields.get("address"), f"{path}.address")
-    host, port = checked.address(given, fields.get("port"), f"{path}.", need_port)
-    return Node(identity, intern(host), port, checked.metadata(fields.get("metadata"), f"{path}.metadata"))
+    given, port, told = without_scheme(checked.text(fields.get("address"), f"{path}.address"), fields.get("port"))
+    host, number = checked.address(given, port, f"{path}.", need_port)
+    said = checked.metadata(fields.get("metadata"), f"{path}.metadata")
+    return Node(identity, intern(host), number, {**said, **told} if told else said)
 
 
 def _strict_parser(what: What, make_id: Callable[[str], str]) -> ParseNode:

@@ -9,7 +9,7 @@ from twisted.python.usage import UsageError
 from sidecar.daemon.cmdline.advertise import is_everywhere
 from sidecar.daemon.cmdline.given import Source
 from sidecar.daemon.cmdline.kinds import node_id, unfit, unreachable
-from sidecar.daemon.cmdline.settings import AppSettings, CheckSettings
+from sidecar.daemon.cmdline.settings import AppSettings, CheckSettings, TlsSettings
 from sidecar.wire import durations
 
 #: How long an app outlives a sidecar that crashed, on engines that other machines read (go-micro's own default).
@@ -49,6 +49,7 @@ def flagged_app(given: Source) -> tuple[AppSettings, ...]:
         metadata=given["server_metadata"] or {},
         protocol=given["server_protocol"],
         inbound=given["server_inbound"],
+        tls=_tls(given),
         ttl=ttl,
         interval=interval,
         checks=(_check(given, url),) if url else (),
@@ -67,6 +68,29 @@ def _check(given: Source, url: str) -> CheckSettings:
         rise=given["healthcheck_rise"],
         fall=given["healthcheck_fall"],
     )
+
+
+def _tls(given: Source) -> TlsSettings:
+    """What the port at which we answer for the app speaks."""
+    cert, key, client_ca = (given.text(f"server_tls_{name}_file") for name in ("cert", "key", "client_ca"))
+    tls = TlsSettings(bool(cert or key or client_ca), cert, key, client_ca)
+    why = tls_fault(tls, given["server_protocol"], "--server_tls_", "--server_protocol=http")
+    if why:
+        raise UsageError(why)
+    return tls
+
+
+def tls_fault(tls: TlsSettings, protocol: str, prefix: str, http: str) -> str:
+    """:param prefix: how the names of the files begin. :param http: how one says that we translate for the app.
+    :returns: why the files cannot go together, in words; "" where they can."""
+    if not tls.enabled:
+        return ""
+    if protocol != "http":
+        return f"{prefix}* is for the port that {http} opens; an app that answers go-micro itself has its own TLS"
+    if not (tls.cert_file and tls.key_file):
+        missing = "key" if tls.cert_file else "cert"
+        return f"{prefix}{missing}_file is missing: TLS needs both {prefix}cert_file and {prefix}key_file (PEM)"
+    return ""
 
 
 def _health_authority(given: Source) -> str:

@@ -9,16 +9,17 @@ from typing import Any
 from twisted.python.usage import UsageError
 
 from sidecar.daemon.cmdline import parsers
-from sidecar.daemon.cmdline.apps import address_fault, made_id, renewal
+from sidecar.daemon.cmdline.apps import address_fault, made_id, renewal, tls_fault
 from sidecar.daemon.cmdline.configfile import ConfigTable
 from sidecar.daemon.cmdline.given import Source
 from sidecar.daemon.cmdline.kinds import unfit
-from sidecar.daemon.cmdline.settings import AppSettings, CheckSettings, TcpPort
+from sidecar.daemon.cmdline.settings import AppSettings, CheckSettings, TcpPort, TlsSettings
 from sidecar.model import Endpoint
 
 _APP = (
     *("name", "address", "advertise", "id", "version", "metadata", "endpoints", "protocol", "inbound"),
     *("ttl", "interval", "check"),
+    *("tls_cert_file", "tls_key_file", "tls_client_ca_file"),
 )
 _KINDS: tuple[Any, ...] = ("http", "tcp", "ttl", "grpc", "script", "systemd")
 _OF_HTTP = ("status", "body", "header", "ca_file")
@@ -76,12 +77,23 @@ def _app(given: Source, table: ConfigTable, names: set[str]) -> AppSettings:
         metadata=table.pairs("metadata"),
         protocol=protocol,
         inbound=table.read("inbound", parsers.tcp_port) or TcpPort(port=0),
+        tls=_tls(table, protocol),
         ttl=ttl,
         interval=interval,
         endpoints=tuple(_endpoints(table)),
         checks=tuple(_check(one, names) for one in table.tables("check")),
         made_id=not own_id,
     )
+
+
+def _tls(table: ConfigTable, protocol: str) -> TlsSettings:
+    """What the port at which we answer for the app speaks."""
+    cert, key, client_ca = (table.read(f"tls_{name}_file", parsers.text) or "" for name in ("cert", "key", "client_ca"))
+    tls = TlsSettings(bool(cert or key or client_ca), cert, key, client_ca)
+    why = tls_fault(tls, protocol, "tls_", 'protocol = "http"')
+    if why:
+        raise UsageError(f"{table.where()}: {why}")
+    return tls
 
 
 def _endpoints(table: ConfigTable) -> Iterator[Endpoint]:

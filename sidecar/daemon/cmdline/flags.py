@@ -204,6 +204,23 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
             Flag(
                 "tls_client_ca_file", parsers.text, "", "callers must show a certificate signed by these, PEM", "FILE"
             ),
+            Flag(
+                "rpc_tls",
+                parsers.choice("auto", "require", "off"),
+                "auto",
+                "TLS to nodes of services: auto for those with metadata secure=true or tls=true, or registered at an"
+                " https:// address; require for all; off for none",
+                "auto|require|off",
+            ),
+            Flag(
+                "rpc_tls_ca_file",
+                parsers.text,
+                "",
+                "authorities that sign the certificates of nodes, PEM (when not given: the system's)",
+                "FILE",
+            ),
+            Flag("rpc_tls_cert_file", parsers.text, "", "our certificate for nodes, PEM, with its chain", "FILE"),
+            Flag("rpc_tls_key_file", parsers.text, "", "its key, PEM", "FILE"),
         ),
     ),
     (
@@ -245,6 +262,21 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "127.0.0.1:0",
                 "with --server_protocol=http, where we listen for go-micro calls to the app",
                 "HOST:PORT",
+            ),
+            Flag(
+                "server_tls_cert_file",
+                parsers.text,
+                "",
+                "speak TLS there: certificate chain, PEM, our own first; the app is registered with secure=true",
+                "FILE",
+            ),
+            Flag("server_tls_key_file", parsers.text, "", "private key of that certificate, PEM", "FILE"),
+            Flag(
+                "server_tls_client_ca_file",
+                parsers.text,
+                "",
+                "go-micro callers must show a certificate signed by these there, PEM",
+                "FILE",
             ),
             Flag(
                 "healthcheck_url",

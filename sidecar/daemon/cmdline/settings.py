@@ -13,6 +13,7 @@ from attrs import frozen
 from sidecar.daemon.logs.levels import Levels
 from sidecar.model import EMPTY, BackendOptions, Endpoint
 from sidecar.net.client.addressrules import NONE_ALLOWED, AddressRules
+from sidecar.rpc.dialects.nodetls import NodeTlsSettings
 from sidecar.rpc.ejection import USUAL, EjectionLimits
 from sidecar.wire.gateway import mapping
 
@@ -48,7 +49,7 @@ class ListenSettings:
 
 @frozen
 class TlsSettings:
-    """How the HTTP API speaks TLS.
+    """How a port of ours speaks TLS.
 
     :ivar cert_file: the chain in PEM, the server's own certificate first.
     :ivar client_ca_file: when given, callers must show a certificate that one of these authorities signed.
@@ -119,6 +120,7 @@ class ClientSettings:
     :ivar max_waiting: calls that may wait for a connection to one node; the next one is refused.
     :ivar any_address: whether ``address`` of a call may be one that no registered node has.
     :ivar rules: which addresses of nodes may be connected to.
+    :ivar tls: how nodes are called by TLS.
     """
 
     request_timeout: float = 5.0
@@ -132,6 +134,7 @@ class ClientSettings:
     rules: AddressRules = NONE_ALLOWED
     retry_share: float = 0.2
     ejection: EjectionLimits = USUAL
+    tls: NodeTlsSettings = NodeTlsSettings()  # noqa: RUF009  # frozen
 
 
 @frozen
@@ -211,7 +214,7 @@ class AppSettings:
     :ivar host: where the app listens: a name or an IP literal without brackets.
     :ivar advertise: ``(host, port)`` to put into the registry instead, or None.
     :ivar protocol: ``jsonrpc``: the app speaks the envelope itself; ``http``: we translate on a port of our own.
-    :ivar inbound: the port that is opened for ``http``.
+    :ivar inbound: the port that is opened for ``http``. :ivar tls: what it speaks there.
     :ivar ttl: seconds until the engine drops the app unless renewed; None for ever.
     :ivar interval: seconds between renewals; None for none (there is no ttl).
     :ivar endpoints: the methods that it offers. :ivar checks: it is registered while all of them pass.
@@ -226,6 +229,7 @@ class AppSettings:
     metadata: Mapping[str, str] = EMPTY
     protocol: Literal["jsonrpc", "http"] = "jsonrpc"
     inbound: TcpPort = TcpPort(port=0)
+    tls: TlsSettings = TlsSettings()
     ttl: float | None = None
     interval: float | None = None
     endpoints: tuple[Endpoint, ...] = ()

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sidecar.net.client.quickack import acknowledge
-from sidecar.net.errors import ConnectionBroken, MalformedAnswer, NetError, QueueFull
+from sidecar.net.errors import ConnectionBroken, MalformedAnswer, NetError, QueueFull, TlsRefused
 
 #: Bytes that may wait for a peer that does not read.
 UNSENT = 16 * 1024 * 1024
@@ -116,7 +116,9 @@ class DuplexConnection(Protocol):
         self._unsent.clear()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._within or not reason.check(ConnectionDone):
+        if isinstance(reason.value, TlsRefused):
+            self._end(reason.value)
+        elif self._within or not reason.check(ConnectionDone):
             self._end(ConnectionBroken("the connection broke within a message" if self._within else str(reason.value)))
         else:
             self._end(None)

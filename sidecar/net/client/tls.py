@@ -21,6 +21,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from sidecar.net.client.connector import is_address
+from sidecar.net.client.peercertificate import covers_name
 from sidecar.net.errors import InvalidSetting
 
 
@@ -105,14 +106,7 @@ class _OddName:
             names = certificate.to_cryptography().extensions.get_extension_for_class(SubjectAlternativeName).value
         except ExtensionNotFound:
             return False
-        return any(_names(given, self._name) for given in names.get_values_for_type(DNSName))
-
-
-def _names(given: str, name: str) -> bool:
-    """Whether a name in a certificate, which may begin with ``*.``, is this one (RFC 9525, 6.3)."""
-    given, name = given.lower(), name.lower()
-    wild = given.startswith("*.") and "." in given[2:]
-    return given == name or (wild and name.partition(".")[2] == given[2:])
+        return any(covers_name(given, self._name) for given in names.get_values_for_type(DNSName))
 
 
 _END = b"-----END CERTIFICATE-----"

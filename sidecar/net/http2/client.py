@@ -20,7 +20,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from sidecar.net.client.quickack import acknowledge
-from sidecar.net.errors import ConnectionBroken, MalformedAnswer, NetError, NotTaken, QueueFull
+from sidecar.net.errors import ConnectionBroken, MalformedAnswer, NetError, NotTaken, QueueFull, TlsRefused
 from sidecar.net.http2.keepalive import KeepAlive
 from sidecar.net.http2.state import ClientState
 from sidecar.net.http2.stream import Headers, Http2Limits, Stream, StreamReceiver, code_name, texts
@@ -83,7 +83,7 @@ class Http2Connection(TwistedProtocol):
             acknowledge(self.transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._end(None)
+        self._end(reason.value if isinstance(reason.value, TlsRefused) else None)
 
     # --- The owner's side -------------------------------------------------------------------------------------------
 

@@ -25,6 +25,8 @@ def call_error(error: errors.NetError) -> CallError:
 
 def why_not(problem: object) -> str:
     """:param problem: what connecting failed with."""
+    if isinstance(problem, errors.TlsRefused):
+        return str(problem)
     if isinstance(problem, error.ConnectionRefusedError):
         return "connection refused"
     if isinstance(problem, error.TimeoutError | error.TCPTimedOutError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -22,6 +23,7 @@ from sidecar.net.http2.client import Http2Connection
 from sidecar.net.http2.stream import Headers, Http2Limits, Stream, StreamReceiver
 from sidecar.rpc.dialects.connecterror import call_error, why_not
 from sidecar.rpc.dialects.connecttimes import ConnectTimes
+from sidecar.rpc.dialects.nodetls import NodeTls
 from sidecar.wire import grpc
 
 #: Seconds to connect to one node, at most.
@@ -39,16 +41,19 @@ class GrpcTransport(service.Service):
         limits: Http2Limits | None = None,
         connect_timeout: float = CONNECT,
         connect: Callable[..., IConnector] = connect,
+        tls: NodeTls | None = None,
     ) -> None:
         """:param reactor: connects and keeps time. :param max_body: bytes of the largest message either way.
-        :param connect_timeout: seconds at most; shorter than a call's, so that another node can be tried."""
+        :param connect_timeout: seconds at most; shorter than a call's, so that another node can be tried.
+        :param tls: says which nodes speak TLS; None for those whose metadata says so."""
+        self._tls = tls or NodeTls()
         self._reactor = reactor
         self.max_body = max_body
         self.seconds: Callable[[], float] = reactor.seconds
         self._limits = limits or Http2Limits()
         self._times = ConnectTimes(connect_timeout)
         self._connect = connect
-        self._destinations: dict[str, _Destination] = {}
+        self._destinations: dict[tuple[str, int, str | None], _Destination] = {}
         self._connections: set[Http2Connection] = set()
 
     def stopService(self) -> None:
@@ -59,20 +64,26 @@ class GrpcTransport(service.Service):
             connection.close()
 
     def exchange(self, node: Node, call: Call, timeout: float, listener: IExchangeListener) -> GrpcExchange:
-        return GrpcExchange(self, node, call, grpc.request_headers(node.hostport, call, timeout), listener)
+        return GrpcExchange(self, node, call, self.request_headers(node, call, timeout), listener)
+
+    def request_headers(self, node: Node, call: Call, timeout: float | None) -> Headers:
+        """What begins a call to ``node``. :param timeout: seconds that remain, None for a stream without a deadline."""
+        return grpc.request_headers(node.hostport, call, timeout, self._tls.name(node) is not None)
 
     def open_stream(self, node: Node, headers: Headers, receiver: StreamReceiver, began: Any) -> None:
         """Open a stream to ``node``, connecting first where need be; ``began(stream)`` is called when it is open."""
-        destination = self._destinations.get(node.hostport)
+        key = (node.address, node.port, self._tls.name(node))
+        destination = self._destinations.get(key)
         if destination is None:
-            destination = self._destinations[node.hostport] = _Destination(
-                self._reactor, node, self._limits, self._forget, self._connections, self._times, self._connect
+            dial = partial(self._tls.connect, self._connect, name=key[2], protocol=b"h2")
+            destination = self._destinations[key] = _Destination(
+                self._reactor, node, self._limits, partial(self._forget, key), self._connections, self._times, dial
             )
         destination.open(headers, receiver, began)
 
-    def _forget(self, destination: _Destination) -> None:
-        if self._destinations.get(destination.node.hostport) is destination:
-            del self._destinations[destination.node.hostport]
+    def _forget(self, key: tuple[str, int, str | None], destination: _Destination) -> None:
+        if self._destinations.get(key) is destination:
+            del self._destinations[key]
 
 
 @define(eq=False)

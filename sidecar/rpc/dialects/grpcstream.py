@@ -25,7 +25,8 @@ class GrpcStreams:
 
     def open(self, node: Node, call: Call, listener: IStreamListener) -> Deferred[IStream]:
         stream = _GrpcStream(call, grpc.Deframer(self._transport.max_body), listener)
-        self._transport.open_stream(node, grpc.request_headers(node.hostport, call, None), stream, stream.began)
+        headers = self._transport.request_headers(node, call, None)
+        self._transport.open_stream(node, headers, stream, stream.began)
         return stream.opened
 
 

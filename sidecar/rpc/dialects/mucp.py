@@ -109,7 +109,7 @@ class MucpTransport(PooledTransport[MucpDestination]):
         self._count = 0
 
     def exchange(self, node: Node, call: Call, timeout: float, listener: IExchangeListener) -> MucpExchange:
-        destination = self._destinations.get((node.address, node.port))
+        destination = self._destinations.get((node.address, node.port, self._tls.name(node)))
         if destination is None:
             destination = self._meet(node)
         template = destination.templates.get((call.content_type, call.service, call.method))

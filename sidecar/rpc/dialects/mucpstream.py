@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -20,6 +21,7 @@ from sidecar.net.client.connector import connect
 from sidecar.net.client.duplex import DuplexConnection, RawResponse
 from sidecar.net.errors import NetError
 from sidecar.rpc.dialects.connecterror import call_error, why_not
+from sidecar.rpc.dialects.nodetls import NodeTls
 from sidecar.wire.mucp import streams
 
 #: Seconds to connect to one node.
@@ -37,20 +39,24 @@ class MucpStreams:
         prefix: str,
         patience: float = 5.0,
         connect: Callable[..., IConnector] = connect,
+        tls: NodeTls | None = None,
     ) -> None:
         """:param max_body: bytes of the largest message from a node.
         :param prefix: makes our stream ids unlike those of any other process.
         :param patience: seconds of silence after our end that end the stream: no server of this protocol tells its own
-            end then, and all of them still answer."""
+            end then, and all of them still answer.
+        :param tls: says which nodes speak TLS; None for those whose metadata says so."""
         self._reactor = reactor
         self._connect = connect
+        self._tls = tls or NodeTls()
         self._patience = patience
         self._max_body = max_body
         self._ids = (f"{prefix}-{number}" for number in count(1))
 
     def open(self, node: Node, call: Call, listener: IStreamListener) -> Deferred[IStream]:
         writer = streams.Writer(node.hostport, call, next(self._ids))
-        stream = _MucpStream(self._reactor, self._connect, self._patience, writer, listener)
+        dial = partial(self._tls.connect, self._connect, name=self._tls.name(node))
+        stream = _MucpStream(self._reactor, dial, self._patience, writer, listener)
         return stream.connect(node, self._max_body)
 
 

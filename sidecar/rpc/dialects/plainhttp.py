@@ -52,7 +52,7 @@ class PlainHttpTransport(PooledTransport[Destination]):
             f"Content-Length: {len(call.request)}\r\n"
         )
         data = b"%b%b\r\n%b" % (head.encode("latin-1"), headers.block(call.metadata), call.request)
-        destination = self._destinations.get((node.address, node.port))
+        destination = self._destinations.get((node.address, node.port, self._tls.name(node)))
         if destination is None:
             destination = self._meet(node)
         return PlainHttpExchange(destination, listener, data, call.service)

@@ -13,15 +13,16 @@ from twisted.internet.error import TimeoutError
 from twisted.internet.interfaces import IConnector, IDelayedCall
 from twisted.internet.protocol import ClientFactory
 
-from sidecar.errors import BadAnswer, CallError, ConnectFailed, ConnectionLost, Overloaded
+from sidecar.errors import BadAnswer, CallError, ConnectFailed, ConnectionLost, NotSent, Overloaded
 from sidecar.interfaces import IExchangeListener
 from sidecar.model import Node
 from sidecar.net.client.connection import ClientConnection
 from sidecar.net.client.connector import connect as connect_to
 from sidecar.net.client.pool import Pool, PoolOccupancy
-from sidecar.net.errors import MalformedAnswer, PoolExhausted
+from sidecar.net.errors import MalformedAnswer, NotTaken, PoolExhausted
 from sidecar.rpc.dialects.connecterror import why_not
 from sidecar.rpc.dialects.connecttimes import ConnectTimes
+from sidecar.rpc.dialects.nodetls import NodeTls
 
 #: Seconds between two looks for connections that idled too long.
 _SWEEP: Final = 1.0
@@ -42,6 +43,8 @@ class Destination:
 
 
 D = TypeVar("D", bound=Destination)
+#: Host, port, and the name that a certificate has to have there, None without TLS.
+Place = tuple[str, int, str | None]
 
 
 class PooledExchange(Generic[D]):
@@ -118,6 +121,8 @@ class PooledExchange(Generic[D]):
     def lost(self, error: Exception) -> None:
         if isinstance(error, MalformedAnswer):
             self._end(BadAnswer(str(error)))
+        elif isinstance(error, NotTaken):
+            self._end(NotSent(str(error)))
         else:
             self._end(ConnectionLost("the connection was closed before the answer came"))
 
@@ -139,21 +144,25 @@ class PooledTransport(service.Service, Generic[D]):
         max_waiting: int = 1024,
         connect_timeout: float = 2.0,
         connect: Callable[..., IConnector] = connect_to,
+        tls: NodeTls | None = None,
     ) -> None:
         """:param reactor: connects and keeps time. :param max_body: bytes of the largest answer to take.
 
         :param pool_size: connections to one node at most. :param pool_ttl: seconds that one may idle.
         :param max_waiting: calls that may wait for a connection to one node.
         :param connect_timeout: seconds at most; shorter than a call's, so that another node can be tried.
+        :param tls: says which nodes speak TLS; None for those whose metadata says so.
         """
         self._reactor = reactor
+        self._tls = tls or NodeTls()
         self._max_body = max_body
         self._pool_size = pool_size
         self._pool_ttl = pool_ttl
         self._max_waiting = max_waiting
         self._times = ConnectTimes(connect_timeout)
         self._connect = connect
-        self._destinations: dict[tuple[str, int], D] = {}
+        #: By host, port, and whose certificate is to be shown there.
+        self._destinations: dict[Place, D] = {}
         self._sweeping: IDelayedCall | None = None
 
     @property
@@ -188,7 +197,7 @@ class PooledTransport(service.Service, Generic[D]):
 
     def _meet(self, node: Node) -> D:
         """The destination for an address that has none yet."""
-        key = (node.address, node.port)
+        key = (node.address, node.port, self._tls.name(node))
         pool = Pool(
             partial(self._dial, key),
             self._reactor.seconds,
@@ -198,13 +207,16 @@ class PooledTransport(service.Service, Generic[D]):
             self._pool_ttl,
             emptied=partial(self._forget, key),
         )
-        made = self._destinations[key] = self._make(node.hostport.encode("utf-8"), pool, partial(self._connected, key))
+        host, connected = node.hostport.encode("utf-8"), partial(self._connected, key[:2])
+        made = self._destinations[key] = self._make(host, pool, connected)
         if self._sweeping is None:
             self._sweeping = self._reactor.callLater(_SWEEP, self._sweep)
         return made
 
-    def _dial(self, key: tuple[str, int], factory: ClientFactory) -> IConnector:
-        return self._connect(self._reactor, *key, factory, self._times.timeout(key))
+    def _dial(self, key: Place, factory: ClientFactory) -> IConnector:
+        host, port, name = key
+        timeout = self._times.timeout((host, port))
+        return self._tls.connect(self._connect, self._reactor, host, port, factory, timeout, name)
 
     def _connected(self, key: tuple[str, int], seconds: float | None) -> None:
         if seconds is None:
@@ -212,7 +224,7 @@ class PooledTransport(service.Service, Generic[D]):
         else:
             self._times.connected(key, seconds)
 
-    def _forget(self, key: tuple[str, int]) -> None:
+    def _forget(self, key: Place) -> None:
         # The next server at this address may be another.
         self._destinations.pop(key, None)
 

@@ -254,14 +254,18 @@ def _entry(entry: Any, name: str, skip: Callable[[str], None]) -> tuple[Service,
     if not isinstance(host, str):
         raise MalformedRecord("has an address that is not text")
     try:
-        address, port = services.address(host, record.get("Port"))
+        address, port, told = services.address(host, record.get("Port"))
     except ValueError as error:
         raise MalformedRecord(str(error)) from None
     critical = next((check for check in entry.get("Checks") or () if check.get("Status") == "critical"), None)
     why = (
         None if critical is None else f"{critical.get('Name') or 'check'}: {critical.get('Output') or 'critical'}"[:300]
     )
-    return Service(name, version, endpoints=endpoints), Node(identity, address, port, {**plain, **metadata}), why
+    return (
+        Service(name, version, endpoints=endpoints),
+        Node(identity, address, port, {**plain, **metadata, **told}),
+        why,
+    )
 
 
 def catalog(body: bytes) -> tuple[str, ...]:

@@ -33,6 +33,20 @@ class Decode(SynchronousTestCase):
         service = read(b'{"Name": "foo.bar", "Nodes": [{"Port": 9091, "Address": "127.0.0.1", "Id": "foo.bar-017"}]}')
         self.assertEqual(service, Service("foo.bar", nodes=(Node("foo.bar-017", "127.0.0.1", 9091),)))
 
+    def test_secure(self) -> None:
+        """An address that begins with ``https://`` means a node that speaks TLS, on port 443 unless it says another."""
+        for address, port, host, wanted in (
+            ("https://10.0.0.1", 8443, "10.0.0.1", 8443),
+            ("https://10.0.0.1:8443", None, "10.0.0.1", 8443),
+            ("HTTPS://pay.example/", None, "pay.example", 443),
+            ("https://[::1]:8443", 8443, "::1", 8443),
+            ("https://[::1]", None, "::1", 443),
+        ):
+            (node,) = read(with_node(address=address, port=port, metadata={"a": "b"})).nodes
+            self.assertEqual((node.address, node.port, node.metadata), (host, wanted, {"a": "b", "secure": "true"}))
+        for address in ("https://", "http://10.0.0.1:80", "https://10.0.0.1/path", "https://a:b@c:1"):
+            self.assertRaises(BadRequest, read, with_node(address=address, port=80))
+
     def test_everything(self) -> None:
         """Version, metadata, endpoints with their values, and node metadata are kept; null is as good as absent."""
         service = read(

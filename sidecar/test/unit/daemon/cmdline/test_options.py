@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.daemon.cmdline.flags import BY_NAME, FLAGS
 from sidecar.daemon.cmdline.options import Options, TextAsked
-from sidecar.daemon.cmdline.settings import EndpointPort, Settings, TcpPort
+from sidecar.daemon.cmdline.settings import EndpointPort, Settings, TcpPort, TlsSettings
 from sidecar.daemon.cmdline.unsupported import UNSUPPORTED
+from sidecar.rpc.dialects.nodetls import NodeTlsSettings
 from sidecar.test.doubles.programs.process import not_installed
 
 # Backends are found by their entry points, and the flags are read against those there are.
@@ -261,6 +262,24 @@ class ResolvingTests(SynchronousTestCase):
         self.assertFalse(settings(*files, "--enable_tls=false").tls.enabled)
         for arguments in (["--enable_tls"], [files[0]], ["--tls_client_ca_file=/x"]):
             self.assertRaises(usage.UsageError, settings, *arguments)
+
+    def test_tls_to_nodes(self) -> None:
+        """It is for nodes that say so unless a flag says otherwise; a certificate needs its key."""
+        self.assertEqual(settings().client.tls, NodeTlsSettings("auto"))
+        pair = ("--rpc_tls_cert_file=/c", "--rpc_tls_key_file=/k")
+        found = settings("--rpc_tls=require", "--rpc_tls_ca_file=/a", *pair).client.tls
+        self.assertEqual(found, NodeTlsSettings("require", "/a", "/c", "/k"))
+        for arguments in (["--rpc_tls=on"], [pair[0]], [pair[1]]):
+            self.assertRaises(usage.UsageError, settings, *arguments)
+
+    def test_tls_for_the_app(self) -> None:
+        """The port at which we answer for an app speaks TLS by two files; it is the app's own affair elsewhere."""
+        app = ("--server_name=foo", "--server_address=127.0.0.1:9090")
+        pair = ("--server_tls_cert_file=/c", "--server_tls_key_file=/k")
+        (found,) = settings(*app, "--server_protocol=http", *pair).apps
+        self.assertEqual(found.tls, TlsSettings(True, "/c", "/k"))
+        for arguments in (pair, ("--server_protocol=http", pair[0]), ("--server_protocol=http", pair[1])):
+            self.assertRaises(usage.UsageError, settings, *app, *arguments)
 
     def test_engines(self) -> None:
         """Addresses go to all, or to the one that they name; the engines' own variables are heeded."""

@@ -44,6 +44,14 @@ def _unpacked(tag: str) -> str:
     return f"{tag[0]} {body if tag[0] == 'v' else json.dumps(json.loads(body), sort_keys=True)}"
 
 
+class Secure(SynchronousTestCase):
+    def test_scheme(self) -> None:
+        """An address that begins with ``https://`` says that the node speaks TLS."""
+        ((service,), complaints) = read([entry(Address="https://10.0.0.1", Port=8443)])
+        self.assertEqual(complaints, {})
+        self.assertEqual(service.nodes, (Node("n", "10.0.0.1", 8443, {"secure": "true"}),))
+
+
 class Recorded(SynchronousTestCase):
     def test_services_of_all_generations(self) -> None:
         """What go-micro services left in a Consul is read: name, version, endpoints, metadata, address."""

@@ -1,0 +1,1 @@
+"""What calls nodes and apps, made of the settings."""
