@@ -113,6 +113,7 @@ class Call:
     :ivar metadata: what goes along as headers; names that would disturb the wire are stripped already.
     :ivar address: ``host:port`` of the only node that may be called, or None for any.
     :ivar version: the only version of the service that may be called, or None for any.
+    :ivar lines: header lines of ours that go along as they are: the id of a request that came without.
     """
 
     service: str
@@ -122,6 +123,7 @@ class Call:
     metadata: Mapping[str, str] = EMPTY
     address: str | None = None
     version: str | None = None
+    lines: bytes = b""
 
 
 @frozen

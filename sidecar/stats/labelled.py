@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from sidecar.interfaces import ICallObserver, IWatcher
 from sidecar.model import Attempt, Call, Caller, Change, Outcome
+from sidecar.wire.headers import request_id
 
 #: Services that have numbers of their own; the others are counted together.
 MAX_SERVICES: Final = 200
@@ -124,7 +125,5 @@ class RegistryMetrics:
 
 def _labels(call: Call) -> dict[str, str]:
     """What finds a call again: its request id, where it is short enough for an exemplar (128 letters in all)."""
-    for name, value in call.metadata.items():
-        if name.lower() == "x-request-id" and len(value) <= 100:
-            return {"request_id": value}
-    return {}
+    id = request_id(call)
+    return {"request_id": id} if 0 < len(id) <= 100 else {}

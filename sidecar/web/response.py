@@ -35,12 +35,14 @@ class Request(Protocol):
     finished: Any
     channel: Any
     on_lost: Any
-    request_id: str | None
+    id_line: bytes | None
     why: Any
     call: Any
     attempts: Any
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None: ...
+
+    def found_for_all(self, found: Any) -> None: ...
 
 
 @frozen

@@ -144,6 +144,8 @@ class RpcResource(CallingResource):
         super().__init__({"POST": self._call}, RPC, client, policy, max_body, *more, **named)
 
     def _call(self, request: Request) -> int:
-        content = body(request, self.max_body)
-        call, timeout = rpc.read(content, request.fields, metadata(request), request.uri.partition(b"?")[2])
+        content, fields = body(request, self.max_body), request.fields
+        forwarded = headers.metadata(fields, request.fields_raw)
+        line = b"" if requestids.HEADER in forwarded else requestids.line(request)
+        call, timeout = rpc.read(content, fields, forwarded, request.uri.partition(b"?")[2], line)
         return self.start(request, call, timeout)

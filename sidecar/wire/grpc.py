@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from sidecar.errors import BadAnswer, BadRequest, TooLarge
 from sidecar.model import Call, Fault
 from sidecar.wire import faults
-from sidecar.wire.headers import forwardable
+from sidecar.wire.headers import forwardable, pairs_of
 
 #: gRPC status to HTTP status, for errors that are not go-micro's own.
 #: :source: google/rpc/code.proto, whose comments give the HTTP mapping of each code
@@ -79,7 +79,7 @@ def request_headers(authority: str, call: Call, timeout: float | None, secure: b
     if timeout is not None:
         headers.append(("grpc-timeout", timeout_text(timeout)))
         headers.append(("timeout", str(max(1, int(timeout * 1e9)))))
-    headers.extend(_metadata(call.metadata))
+    headers.extend(_metadata({**call.metadata, **dict(pairs_of(call.lines))} if call.lines else call.metadata))
     return headers
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from sidecar.errors import BadRequest
-from sidecar.model import EMPTY
+from sidecar.model import EMPTY, Call
 
 #: They describe the caller's connection or body, or the caller's secrets, and not the call.
 _OURS: Final = frozenset(
@@ -111,6 +111,25 @@ def sort(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[Mapping[str, str], Mappi
     return metadata(fields, pairs), fields
 
 
+def of_call(call: Call) -> bytes:
+    """All header lines that go along with a call. :raises BadRequest: as for :func:`block`."""
+    return call.lines + block(call.metadata) if call.metadata else call.lines
+
+
+def pairs_of(lines: bytes) -> list[tuple[str, str]]:
+    """Names and values of header lines of ours."""
+    pairs = (line.partition(": ") for line in lines.decode("ascii").split("\r\n") if line)
+    return [(name, value) for name, _, value in pairs]
+
+
+def request_id(call: Call) -> str:
+    """The id of the request that a call came with, "" where it has none."""
+    for name, value in (*pairs_of(call.lines), *call.metadata.items()):
+        if name.lower() == "x-request-id":
+            return value
+    return ""
+
+
 def block(metadata: Mapping[str, str]) -> bytes:
     """Metadata as header lines, each ended by CRLF; b"" for none.
 
@@ -120,11 +139,6 @@ def block(metadata: Mapping[str, str]) -> bytes:
     """
     if not metadata:
         return b""
-    if len(metadata) == 1:
-        # Nearly always there is an id that was made here or looked at already, and nothing else.
-        id = metadata.get(REQUEST_ID)
-        if id is not None and id.isascii() and id.isprintable():
-            return b"X-Request-Id: %b\r\n" % id.encode("ascii")
     lines: list[str] = []
     for name, value in metadata.items():
         if not _may_pass(name):

@@ -11,7 +11,7 @@ from typing import Final
 
 from sidecar.errors import BadRequest, UnsupportedMedia
 from sidecar.model import EMPTY, Call
-from sidecar.wire import durations, rawjson
+from sidecar.wire import calltimeout, rawjson
 from sidecar.wire import fields as near
 
 JSON: Final = "application/json"
@@ -50,7 +50,11 @@ _CLOSING_BRACE: Final = ord("}")
 
 
 def read(
-    body: bytes, headers: Mapping[bytes, bytes], metadata: Mapping[str, str] = EMPTY, query: bytes = b""
+    body: bytes,
+    headers: Mapping[bytes, bytes],
+    metadata: Mapping[str, str] = EMPTY,
+    query: bytes = b"",
+    lines: bytes = b"",
 ) -> tuple[Call, float | None]:
     """Read a call.
 
@@ -59,6 +63,7 @@ def read(
     :param metadata: what goes along with the call.
     :param query: the text behind the question mark: what the body leaves out is looked for there. Where it names
         service and method, a JSON body that is no call of its own is the payload.
+    :param lines: header lines of ours that go along.
     :returns: the call, and the seconds that the caller gives it, None where nothing is said.
     :raises BadRequest: naming the field. :raises UnsupportedMedia: the content type is none of these.
     """
@@ -72,10 +77,11 @@ def read(
         # Nearly all come this way: nothing has to be unquoted, and the payload is one slice.
         request = usual[3] if kind == "form" else body[usual.end() : -1]
         if rawjson.is_plain(request):  # one value, so it ends where it seems to end
-            return Call(usual[1].decode("ascii"), usual[2].decode("ascii"), request, JSON, metadata), None
+            service, method = usual[1].decode("ascii"), usual[2].decode("ascii")
+            return Call(service, method, request, JSON, metadata, None, None, lines), None
     asked = form_fields(query) if query else {}
     if kind == "protobuf":
-        return _read_protobuf(body, headers, metadata, asked)
+        return _read_protobuf(body, headers, metadata, asked, lines)
     body = rawjson.without_bom(body)
     complete = bool(asked.get("service") and asked.get("method"))
     if kind == "form" and (body.lstrip()[:1] == b"{" or (complete and rawjson.is_json(body))):
@@ -86,7 +92,7 @@ def read(
         fields = _json_fields_or_request(body)
     else:
         fields = _json_fields(body)
-    return _call({**asked, **fields}, kind == "json", metadata, timeout)
+    return _call({**asked, **fields}, kind == "json", metadata, timeout, lines)
 
 
 def media_kind(content_type: bytes, body: bytes) -> str:
@@ -209,7 +215,11 @@ def form_fields(body: bytes, needed: str = "") -> dict[str, str | bytes]:
 
 
 def _call(
-    fields: dict[str, str | bytes], is_json: bool, metadata: Mapping[str, str], timeout_header: bytes | None
+    fields: dict[str, str | bytes],
+    is_json: bool,
+    metadata: Mapping[str, str],
+    timeout_header: bytes | None,
+    lines: bytes = b"",
 ) -> tuple[Call, float | None]:
     service = _name(fields, "service")
     method = _name(fields, "method")
@@ -227,8 +237,8 @@ def _call(
         except ValueError as error:  # a lone surrogate is one too
             raise BadRequest(f"error decoding request string: {_why(error)}") from None
     version = text_field(fields, "version") or None
-    timeout = shortest_timeout(fields.get("timeout"), timeout_header)
-    return Call(service, method, request, JSON, metadata, address, version), timeout
+    timeout = calltimeout.shortest(fields.get("timeout"), timeout_header)
+    return Call(service, method, request, JSON, metadata, address, version, lines), timeout
 
 
 def _why(error: ValueError) -> str:
@@ -252,37 +262,15 @@ def _name(fields: dict[str, str | bytes], name: str) -> str:
     return value
 
 
-# --- Timeouts -------------------------------------------------------------------------------------------------------
-
-
-def shortest_timeout(field: str | bytes | None, header: bytes | None) -> float | None:
-    """Seconds that a caller gives its call; the shorter one where both the field and the header give some."""
-    shortest: float | None = None
-    texts = [] if field is None else [("timeout", field if isinstance(field, str) else field.decode("utf-8"))]
-    if header is not None:
-        texts.append(("Timeout header", header.decode("latin-1")))
-    for where, text in texts:
-        seconds = _seconds(where, text.strip())
-        if shortest is None or seconds < shortest:
-            shortest = seconds
-    return shortest
-
-
-def _seconds(where: str, text: str) -> float:
-    try:
-        seconds = durations.timeout(text)
-    except ValueError as error:
-        raise BadRequest(f"invalid {where}: {error}") from None
-    if not seconds > 0:
-        raise BadRequest(f"invalid {where}: {text[:64]!r} leaves no time; write one like 300ms or 5s")
-    return seconds
-
-
 # --- Opaque protobuf ------------------------------------------------------------------------------------------------
 
 
 def _read_protobuf(
-    body: bytes, headers: Mapping[bytes, bytes], metadata: Mapping[str, str], fields: dict[str, str | bytes]
+    body: bytes,
+    headers: Mapping[bytes, bytes],
+    metadata: Mapping[str, str],
+    fields: dict[str, str | bytes],
+    lines: bytes,
 ) -> tuple[Call, float | None]:
     """The body is the payload; service and method stand in the query or in the headers that go-micro has for them.
 
@@ -295,6 +283,6 @@ def _read_protobuf(
                 fields[name] = value.decode("utf-8", "replace")
     service, method = _name(fields, "service"), _name(fields, "method")
     address = text_field(fields, "address") or None
-    timeout = shortest_timeout(fields.get("timeout"), headers.get(b"timeout"))
+    timeout = calltimeout.shortest(fields.get("timeout"), headers.get(b"timeout"))
     version = text_field(fields, "version") or None
-    return Call(service, method, body, PROTOBUF, metadata, address, version), timeout
+    return Call(service, method, body, PROTOBUF, metadata, address, version, lines), timeout

@@ -113,7 +113,8 @@ class HTTPChannel(ServerConnection):
                     self._flow |= states.NEXT_TURN
                     self.site.later(self)
                 if state not in READING or self._flow & WAITS_FOR[state] & ~states.BUSY:
-                    self._buffer(data)
+                    if data:
+                        self._buffer(data)
                     return
         except RequestRefused as refused:
             self._refuse(refused.status, refused.detail)

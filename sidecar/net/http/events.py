@@ -5,7 +5,7 @@ A piece of a body is ``bytes`` itself: it is the commonest event, and has nothin
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, field, frozen
 
@@ -28,6 +28,7 @@ class Head:
     :ivar upgrade: it would rather go on in another protocol; what follows the header may be the first of that. There is
         no body then, and no :class:`End`.
     :ivar expects_continue: it waits for a word before it sends the body.
+    :ivar found: the resource that answers every request of this header, once somebody has found out.
     """
 
     method: bytes
@@ -39,6 +40,7 @@ class Head:
     persistent: bool = True
     upgrade: bool = False
     expects_continue: bool = False
+    found: Any = None
     path: bytes = field(init=False)
 
     def __attrs_post_init__(self) -> None:

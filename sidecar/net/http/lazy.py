@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any, TypeVar, cast
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -37,7 +38,8 @@ class LazyRequest(server.Request):
 
     The base classes' constructors are what this class exists to avoid: all that they set is here, on demand.
 
-    :ivar upgrade: the client asks for another protocol. :ivar request_id: by which it is known in logs and receipts.
+    :ivar upgrade: the client asks for another protocol.
+    :ivar id_line: the header line of its id, by which logs and receipts know it.
     :ivar body: all of it, unless the resource takes it as it comes.
     :ivar trailers: the fields that followed a body in chunks.
     """
@@ -48,12 +50,13 @@ class LazyRequest(server.Request):
     body: bytes = b""
     trailers: tuple[tuple[bytes, bytes], ...] = ()
     upgrade = False
-    request_id: str | None = None  # made when somebody asks for it
+    id_line: bytes | None = None  # made when somebody asks for it
     queued = False
     _dressed = False  # header fields or cookies for the answer were set
     _watched = False  # somebody waits for the end
 
     def __init__(self, channel: RequestChannel, head: Head) -> None:
+        self.head = head
         self.channel = channel
         self.transport = channel.transport
         self.method = head.method
@@ -64,6 +67,15 @@ class LazyRequest(server.Request):
         self.fields_raw = head.fields_raw
         if head.upgrade:
             self.upgrade = True
+
+    @_lazy
+    def prepath(self) -> list[bytes]:
+        return []
+
+    @_lazy
+    def postpath(self) -> list[bytes]:
+        segments = self.path[1:].split(b"/")
+        return [unquote_to_bytes(segment) for segment in segments] if b"%" in self.path else segments
 
     @_lazy
     def requestHeaders(self) -> Headers:

@@ -36,7 +36,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -65,12 +64,10 @@ class SlimRequest(AnsweringRequest):
         """Find who will answer. That may fail; then :meth:`process` says so."""
         assert self.channel is not None
         self.site = self.channel.site
-        self.prepath = []
-        path = self.path
-        self.postpath = path[1:].split(b"/")
-        if b"%" in path:
-            self.postpath = [unquote_to_bytes(segment) for segment in self.postpath]
-        if path == b"*":
+        if self.head.found is not None:
+            self._found = self.head.found
+            return
+        if self.path == b"*":
             return
         try:
             found = self._found = self.site.getResourceFor(self)
@@ -80,6 +77,11 @@ class SlimRequest(AnsweringRequest):
                 self.streaming = True
         except BaseException:
             self._found = Failure()
+
+    def found_for_all(self, found: Any) -> None:
+        """``found`` answers every request with this header: who sends it again need not be judged again."""
+        if not getattr(found, "streaming", False):
+            self.head.found = found
 
     def process(self) -> None:
         """Have the resource render; whatever it raises becomes an answer."""

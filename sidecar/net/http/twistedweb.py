@@ -21,7 +21,7 @@ class TwistedWebRequest(server.Request):
     content: Any
     on_lost: Callable[[], None] | None = None
     started: float = 0.0
-    request_id: str | None = None
+    id_line: bytes | None = None
     _counted = False
     _too_large = False
 
@@ -39,6 +39,9 @@ class TwistedWebRequest(server.Request):
     @property
     def fields_raw(self) -> list[tuple[bytes, bytes]]:
         return [(name, value) for name, values in self.requestHeaders.getAllRawHeaders() for value in values]
+
+    def found_for_all(self, found: Any) -> None:
+        """The stock channel knows no header again."""
 
     def gotLength(self, length: int | None) -> None:
         super().gotLength(length)

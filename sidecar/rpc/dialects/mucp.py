@@ -117,7 +117,7 @@ class MucpTransport(PooledTransport[MucpDestination]):
             template = self._template(destination, call)
         self._count = number = self._count + 1
         id = b"%d" % number
-        metadata = headers.block(call.metadata) if call.metadata else b""
+        metadata = headers.of_call(call) if call.metadata else call.lines
         data = template.fill(number, id, timeout, metadata, call.request)
         return MucpExchange(destination, listener, id, data, call.content_type != JSON)
 

@@ -51,7 +51,7 @@ class PlainHttpTransport(PooledTransport[Destination]):
             f"Accept: {call.content_type}\r\n{_user_agent(call.metadata)}Timeout: {int(timeout * 1e9)}\r\n"
             f"Content-Length: {len(call.request)}\r\n"
         )
-        data = b"%b%b\r\n%b" % (head.encode("latin-1"), headers.block(call.metadata), call.request)
+        data = b"%b%b\r\n%b" % (head.encode("latin-1"), headers.of_call(call), call.request)
         destination = self._destinations.get((node.address, node.port, self._tls.name(node)))
         if destination is None:
             destination = self._meet(node)

@@ -20,31 +20,30 @@ class RequestIds:
 
     def __init__(self, prefix: str = "") -> None:
         """:param prefix: for tests."""
-        self._prefix = prefix or secrets.token_hex(6)
+        self._line = b"X-Request-Id: %b-%%x\r\n" % (prefix or secrets.token_hex(6)).encode("ascii")
         self._count = count(1)
 
-    def make(self) -> str:
-        """:returns: a new one."""
-        return f"{self._prefix}-{next(self._count):x}"
+    def line(self) -> bytes:
+        """:returns: the header line of a new one."""
+        return self._line % next(self._count)
 
 
-def request_id(request: Any) -> str:
-    """:returns: the id of ``request``, the same each time; "" of one whose connection has ended."""
-    known: str | None = request.request_id
+def line(request: Any) -> bytes:
+    """:returns: the header line of a request's id, the same each time; b"" where its connection has ended."""
+    known: bytes | None = request.id_line
     if known is not None:
         return known
     given = request.fields.get(_FIELD)
     if given is not None and _FIT.fullmatch(given):
-        made = given.decode("ascii")
+        made = b"X-Request-Id: %b\r\n" % given
     else:
         channel = request.channel
         ids = None if channel is None else getattr(channel.site, "request_ids", None)
-        made = ids.make() if ids is not None else ""
-    request.request_id = made
+        made = ids.line() if ids is not None else b""
+    request.id_line = made
     return made
 
 
-def line(request: Any) -> bytes:
-    """:returns: the header line that tells the id, b"" where there is none."""
-    made = request_id(request)
-    return b"X-Request-Id: %b\r\n" % made.encode("ascii") if made else b""
+def request_id(request: Any) -> str:
+    """:returns: the id of ``request``; "" of one whose connection has ended."""
+    return line(request)[len("X-Request-Id: ") : -2].decode("ascii")

@@ -12,8 +12,8 @@ import orjson
 
 from sidecar.errors import BadRequest
 from sidecar.model import EMPTY, Call
+from sidecar.wire import calltimeout, rawjson, rpc
 from sidecar.wire import fields as near
-from sidecar.wire import rawjson, rpc
 from sidecar.wire.gateway.mapping import PathTarget
 
 #: Fields of one form.
@@ -57,7 +57,7 @@ def read(
         rpc.text_field(asked, "address") or None,
         rpc.text_field(asked, "version") or None,
     )
-    return call, rpc.shortest_timeout(asked.get("timeout"), headers.get(b"timeout")), answer
+    return call, calltimeout.shortest(asked.get("timeout"), headers.get(b"timeout")), answer
 
 
 def of_form(body: bytes) -> bytes:

@@ -36,7 +36,7 @@ class Writer:
         self._head = (
             f"POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: {jsonrpc.JSON_RPC}\r\n"
             f"Accept: {jsonrpc.JSON_RPC}\r\n{named}"
-        ).encode() + headers.block(call.metadata)
+        ).encode() + headers.of_call(call)
         self._opening = jsonrpc.opening(call.method)
 
     def message(self, payload: bytes) -> bytes:
