@@ -48,6 +48,7 @@ PARTS = (
     Part("acceptance", "the README's certificate", 2, ("openssl",)),
     Part("acceptance", "a wall clock that is set", 10, ("faketime",)),
     Part("interop", "go-micro services that are called", 10, (*GENERATIONS, "curl")),
+    Part("interop", "go-micro over TLS", 5, ("secure-v5.30.0",)),
     Part("interop", "the matrix: go-micro programs through Consul", 30, (*GENERATIONS, "consul", "nats-server")),
     Part("interop", "the matrix: go-micro programs through etcd", 30, (*GENERATIONS, "etcd", "nats-server")),
     Part("interop", "the matrix: go-micro programs through mDNS", 30, (*GENERATIONS, "ip", "nats-server")),
