@@ -73,10 +73,11 @@ class StatsRecorder(service.Service):
         counted = {**self._by_path, b"": self._others}
         return {(path, digit): count for path, counts in counted.items() for digit, count in enumerate(counts) if count}
 
-    def record(self, status: int, seconds: float, path: bytes = b"") -> None:
-        """Count an answer. :param status: its HTTP status. :param seconds: it took. :param path: what was asked."""
+    def record(self, status: int, seconds: float, path: bytes, now: float) -> None:
+        """Count an answer. :param status: its HTTP status. :param seconds: it took. :param path: what was asked.
+        :param now: by our clock."""
         (self._by_path.get(path) or self._others)[status // 100] += 1
-        self._counters.record(self._clock.seconds(), status, seconds)
+        self._counters.record(now, status, seconds)
 
     def snapshot(self) -> Snapshot:
         """How it stands now."""

@@ -235,7 +235,8 @@ class HTTPChannel(ServerConnection):
         if request is not None and not request.upgrade:
             request.transport.unregisterProducer()  # nobody asked for that, and we were still on it
         if site.recorder is not None and request is not None:
-            site.recorder.record(101, site.clock.seconds() - request.started, request.path)
+            now = site.clock.seconds()
+            site.recorder.record(101, now - request.started, request.path, now)
         self._count_out()
         self._leave()
         self.request = None
@@ -251,7 +252,8 @@ class HTTPChannel(ServerConnection):
         self.request = None
         site.in_flight -= 1
         if site.recorder is not None and request.started >= 0:
-            site.recorder.record(request.code, site.clock.seconds() - request.started, request.path)
+            now = site.clock.seconds()
+            site.recorder.record(request.code, now - request.started, request.path, now)
         if request.upgrade:
             self.transport.registerProducer(self, True)
         if self._state in (states.ANSWERING, states.OFFERED, states.STREAMING):
@@ -276,7 +278,7 @@ class HTTPChannel(ServerConnection):
         else:
             headers, body = site.refusal(status, detail)
             if site.recorder is not None:
-                site.recorder.record(status, 0.0)
+                site.recorder.record(status, 0.0, b"", site.clock.seconds())
             head = b"%b%bConnection: close\r\n%bContent-Length: %d\r\n\r\n"
             self.transport.write(head % (status_line(status), site.preamble, headers, len(body)) + body)
             self._close(linger=True)

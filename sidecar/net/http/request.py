@@ -150,7 +150,8 @@ class SlimRequest(AnsweringRequest):
         """Record the answer that has just begun, as one that takes as long as its client likes: not its end."""
         site = self.site
         if self.channel is not None and site.recorder is not None:
-            site.recorder.record(self.code, site.clock.seconds() - self.started, self.path)
+            now = site.clock.seconds()
+            site.recorder.record(self.code, now - self.started, self.path, now)
         self.started = -1.0
 
     # --- A body that is taken as it comes -----------------------------------------------------------------------------

@@ -14,8 +14,12 @@ from sidecar.net.http.limits import HTTPLimits
 class Recorder(Protocol):
     """Keeps count of answers."""
 
-    def record(self, status: int, seconds: float, path: bytes = b"") -> None:
-        """An answer was given. :param seconds: from the end of its request. :param path: what was asked."""
+    def record(self, status: int, seconds: float, path: bytes, now: float) -> None:
+        """An answer was given.
+
+        :param seconds: from the end of its request. :param path: what was asked, b"" for what is no request.
+        :param now: by the site's clock.
+        """
 
 
 class BodyReceiver(Protocol):

@@ -71,7 +71,8 @@ class TwistedWebRequest(server.Request):
     def _taken_over(self, site: Any) -> None:
         """The connection speaks another protocol now (a WebSocket): no answer of ours will end this request."""
         if site.recorder is not None:
-            site.recorder.record(101, site.clock.seconds() - self.started, self.path)
+            now = site.clock.seconds()
+            site.recorder.record(101, now - self.started, self.path, now)
         self._count_out(site)
 
     def answer(self, status: int, headers: bytes | Sequence[tuple[bytes, bytes]], body: bytes) -> None:
@@ -100,7 +101,8 @@ class TwistedWebRequest(server.Request):
     def count_begun(self) -> None:
         site = self.channel.site
         if site.recorder is not None:
-            site.recorder.record(self.code, site.clock.seconds() - self.started, self.path)
+            now = site.clock.seconds()
+            site.recorder.record(self.code, now - self.started, self.path, now)
         self.started = -1.0
 
     def finish(self) -> None:
@@ -110,7 +112,8 @@ class TwistedWebRequest(server.Request):
         if not already:
             site = channel.site
             if site.recorder is not None and self.started >= 0:
-                site.recorder.record(self.code, site.clock.seconds() - self.started, self.path)
+                now = site.clock.seconds()
+                site.recorder.record(self.code, now - self.started, self.path, now)
             self._count_out(site)
 
     def connectionLost(self, reason: Failure) -> None:

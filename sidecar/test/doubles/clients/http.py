@@ -123,7 +123,7 @@ class Noted:
     def __init__(self) -> None:
         self.notes: list[tuple[int, float]] = []
 
-    def record(self, status: int, seconds: float, path: bytes = b"") -> None:
+    def record(self, status: int, seconds: float, path: bytes, now: float) -> None:
         self.notes.append((status, seconds))
 
 

@@ -34,8 +34,8 @@ class StatsTests(SynchronousTestCase):
 
     def test_document(self) -> None:
         """The JSON has the original's shape, with true status classes."""
-        self.recorder.record(200, 0.001)
-        self.recorder.record(404, 0.001)
+        self.recorder.record(200, 0.001, b"/", self.clock.seconds())
+        self.recorder.record(404, 0.001, b"/", self.clock.seconds())
         stats = self.get(Accept="application/json").json
         self.assertEqual(stats["started"], 1_700_000_000)
         self.assertRegex(stats["memory"], r"^\d+\.\d\dmb$")
