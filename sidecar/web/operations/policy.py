@@ -219,7 +219,9 @@ def withhold(request: Request, name: bytes) -> None:
     """Take a header out of ``request``: nobody behind us gets to see it. :param name: in lower case."""
     if name not in request.fields:
         return
-    # Ours are plain attributes, twisted.web's are made anew of its own table whenever they are read.
-    request.fields.pop(name)
-    request.fields_raw[:] = [pair for pair in request.fields_raw if pair[0].lower() != name]
+    if "fields" in vars(request):
+        # Copies: a client that sends the same header again gets the same values again, and they are not ours to alter.
+        request.fields = {each: value for each, value in request.fields.items() if each != name}
+        request.fields_raw = [pair for pair in request.fields_raw if pair[0].lower() != name]
+    # twisted.web's requests make theirs anew of this table whenever they are read.
     request.requestHeaders.removeHeader(name)

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from sidecar.model import Caller
+from sidecar.test.doubles.clients.http import Client
 from sidecar.test.doubles.clients.resources import Asking, Heard
 from sidecar.web.access import tokenfile
 from sidecar.web.access.grants import Grant
@@ -99,6 +100,15 @@ class PolicyTests(SynchronousTestCase):
         self.assertEqual(self.ask("GET", "/health").status, 200)
         for target in ("/re%67istry", "/registry/", "http://x/registry"):
             self.assertEqual(self.ask("GET", target).status, 401, target)
+
+    def test_the_same_header_again(self) -> None:
+        """Who shows the same token on a kept connection is let in each time, and it goes no further."""
+        client = Client(self.asking.site)
+        for _ in range(3):
+            client.send(b"GET /registry HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer boss\r\n\r\n")
+        self.assertEqual([caller.name for caller, _, _ in self.seen], ["boss"] * 3)
+        for _, headers, _ in self.seen:
+            self.assertNotIn(b"Authorization", headers)
 
     def test_roles(self) -> None:
         """A role is for what it says; 403 names the one that is missing; admin has all."""
