@@ -222,8 +222,21 @@ class ISelector(Interface):
         """An attempt at ``node`` that began is over."""
 
 
+class IFailureObserver(Interface):
+    """Is told of calls that failed, and of attempts that did. One that went well costs it nothing."""
+
+    def attempt_failed(call: Call, attempt: Attempt) -> None:
+        """An attempt is over, and was not answered well."""
+
+    def call_failed(
+        call: Call, caller: Caller, policy: CallPolicy, outcome: Outcome, error: BaseException, seconds: float
+    ) -> None:
+        """A call is over, and its caller is told ``error``. :param seconds: that it took."""
+
+
 class ICallObserver(Interface):
-    """Is told of every call that the client makes: counters, receipts, tracing.
+    """Is told of every call that the client makes: counters, receipts, tracing. One that comes while calls are under
+    way hears of the ends of calls whose beginnings it did not hear.
 
     The ``call`` of the three is the same object. What is raised here would hurt calls: raise nothing.
     """
@@ -233,16 +246,16 @@ class ICallObserver(Interface):
         "attempts that failed are always told."
     )
 
-    def began(call: Call, caller: Caller) -> None:
+    def began(call: Call, caller: Caller, policy: CallPolicy) -> None:
         """A call begins."""
 
     def attempted(call: Call, attempt: Attempt) -> None:
         """An attempt is over."""
 
-    def ended(call: Call, outcome: Outcome, error: BaseException | None, seconds: float) -> None:
+    def ended(call: Call, outcome: Outcome, error: BaseException | None, seconds: float, reply: Reply | None) -> None:
         """The call is over.
 
-        :param seconds: that it took.
+        :param seconds: that it took. :param reply: what it was answered, where it was answered well.
         :param error: what its caller is told; None where it was answered well, or the caller left.
         """
 

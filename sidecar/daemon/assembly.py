@@ -17,11 +17,12 @@ from sidecar.daemon.calling import nodes
 from sidecar.daemon.cmdline.kinds import node_id
 from sidecar.daemon.cmdline.settings import Settings
 from sidecar.daemon.datadir import KeptState
-from sidecar.daemon.facts import away, facts
+from sidecar.daemon.facts import apps_told, away, facts
 from sidecar.daemon.leave import Drain, Pause
 from sidecar.daemon.localapp import AppMaker
 from sidecar.daemon.localapps import LocalApps
 from sidecar.daemon.serving import gateway
+from sidecar.daemon.serving.observation import Observation, sampler
 from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.lifecycle import OrderedService
@@ -29,17 +30,19 @@ from sidecar.net.http.hosts import AllowedHosts
 from sidecar.rpc.client import Client
 from sidecar.rpc.dialects.bynode import Dialects
 from sidecar.rpc.dialects.nodetls import NodeTls, NodeTlsSettings
+from sidecar.rpc.failures import RecentFailures
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
 from sidecar.stats.calls import CallCounters
 from sidecar.stats.labelled import CallMetrics, RegistryMetrics
+from sidecar.stats.nodes import NodeMemory
 from sidecar.stats.recorder import StatsRecorder
 from sidecar.waiting import wall
 from sidecar.web.broker import BrokerResource
 from sidecar.web.cors import BrowserPolicy, CorsPolicy
 from sidecar.web.events.longanswers import LongAnswers
 from sidecar.web.health import CheckResource, HealthResource
-from sidecar.web.observe.explain import ExplainResource, NodeMemory
+from sidecar.web.observe.explain import ExplainResource
 from sidecar.web.observe.metrics import MetricsResource
 from sidecar.web.operations.journal import JournalResource
 from sidecar.web.operations.leaving import DrainResource, LiveResource, MaintenanceResource, ReadyResource
@@ -144,9 +147,18 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
     date = partial(wall, reactor)
     calls, call_metrics, memory = CallCounters(), CallMetrics(date), NodeMemory(date)
-    observers = (calls, call_metrics, memory)
+    failures = RecentFailures(settings.client.selector, date)
     any_address = settings.client.any_address
-    client = Client(selector, calling.nodes, reactor, chance, any_address, observers, settings.client.retry_share)
+    client = Client(
+        selector,
+        calling.nodes,
+        reactor,
+        chance,
+        any_address,
+        (calls, call_metrics),
+        settings.client.retry_share,
+        (memory, failures),
+    )
     streams = Streams(selector, reactor, calling.streams, {"grpc": calling.grpc_streams}, any_address)
 
     lasting = LongAnswers(reactor, settings.broker.max_connections, lambda: sockets.connections)
@@ -160,6 +172,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     apps = LocalApps(maker.make, reactor, settings.drain_timeout + PATIENCE, kept.maintained(), kept.maintain)
     apps.prepare(settings.apps).commit()
     recorder = StatsRecorder(reactor)
+    sampled = sampler(reactor, call_metrics)
     changes = RegistryMetrics()
     for watcher in (changes, memory):
         registry.watch(watcher)
@@ -169,6 +182,24 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
 
     health, calls_policy = apps.health_by_name, limits.policy(settings)
     by_rpc, by_path, transparent = gateway.calling(settings, reactor, registry, client, calls_policy, health)
+    observation = Observation(
+        reactor=reactor,
+        wall=date,
+        strategy=settings.client.selector,
+        registry=registry,
+        broker=broker,
+        client=client,
+        selector=selector,
+        calls=call_metrics,
+        memory=memory,
+        failures=failures,
+        recorder=recorder,
+        pubsub=pubsub,
+        apps=partial(apps_told, apps),
+        sampler=sampled,
+        answers=lasting,
+        sockets=lambda: {"http": site.connections, "websockets": sockets.connections},
+    )
     root = build_tree(
         cors=cors,
         browsers=browsers,
@@ -192,6 +223,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         access=policy,
         more={
             "/ticket": access.tickets(policy, reactor),
+            **observation.routes(),
             "/metrics": MetricsResource(call_metrics, changes, known, recorder),
             "/journal": JournalResource(kept.journal, date),
             "/drain": DrainResource(apps, reactor, settings.drain_delay, lambda: site.under_way),
@@ -216,6 +248,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         client,
         streams,
         recorder,
+        sampled,
         sockets,
         Drain((site.drain, apps.drain), settings.drain_timeout),
         lasting,

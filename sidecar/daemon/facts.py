@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from attrs import asdict
 
@@ -55,3 +56,9 @@ def away(registry: IRegistry) -> tuple[str, ...]:
     """What is wrong with the registry and keeps nobody from being called."""
     state = registry.state()
     return () if state.connected else (f"{state.kind} is away, answering from memory: {state.detail}",)
+
+
+def apps_told(apps: LocalApps) -> list[dict[str, Any]]:
+    """Our apps, each with what its checks said last, and why it is kept out of the registry, if it is."""
+    out = apps.away()
+    return [{**app.stats(), "kept_out": out.get(app.name, "")} for app in apps.apps]

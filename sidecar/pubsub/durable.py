@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from sidecar.interfaces import IDelivery
-from sidecar.pubsub.counters import PubSubCounters
+from sidecar.pubsub.counters import PubSubCounters, TopicTraffic
 from sidecar.pubsub.outbox import OutboxLimits
 from sidecar.pubsub.subscriber import SubscribeRequest
 from sidecar.wire import messages
@@ -49,6 +49,10 @@ class DurableSubscriber:
     _write: Callable[[bytes], object] = field(default=_discard, init=False)
     _paused: bool = field(default=True, init=False)
     _closed: bool = field(default=False, init=False)
+    _traffic: TopicTraffic = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._traffic = self._counters.topic(self.asked.topic)
 
     def open(self, write: Callable[[bytes], object]) -> None:
         """From now on ``write`` takes bytes. What came before goes first."""
@@ -61,6 +65,11 @@ class DurableSubscriber:
         self._write = _discard
         self._unacknowledged.clear()
         self._waiting.clear()
+
+    @property
+    def lag(self) -> int:
+        """Messages that it was not given yet, or did not acknowledge."""
+        return len(self._waiting) + len(self._unacknowledged)
 
     def take(self, delivery: IDelivery) -> None:
         """Called by the broker."""
@@ -96,6 +105,7 @@ class DurableSubscriber:
     def _write_one(self, frame: bytes, delivery: IDelivery | None) -> None:
         self._write(frame)
         self._counters.delivered += 1
+        self._traffic.delivered += 1
         if delivery is not None:
             delivery.ack()
 

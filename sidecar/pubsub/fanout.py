@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from attrs import define, field
 
 from sidecar.model import Message
 from sidecar.pubsub.batches import batched
+from sidecar.pubsub.counters import TopicTraffic
 from sidecar.pubsub.subscriber import Subscriber
 
 #: Bytes after which a turn's messages are sent without waiting for its end: a burst is not held twice.
@@ -19,9 +20,11 @@ class TopicFanout:
     """The subscribers of one topic that share nothing. A message is framed once for all who want the same format.
 
     :ivar _schedule: called when the first message of a turn came, to have :meth:`flush` called in the next turn.
+    :ivar traffic: the numbers of the topic.
     """
 
     _schedule: Callable[[TopicFanout], None]
+    traffic: TopicTraffic = field(factory=TopicTraffic)
     _members: dict[Subscriber, None] = field(factory=dict)
     _waiting: list[Message] = field(factory=list)
     _waiting_bytes: int = 0
@@ -31,6 +34,9 @@ class TopicFanout:
 
     def __len__(self) -> int:
         return len(self._members)
+
+    def __iter__(self) -> Iterator[Subscriber]:
+        return iter(self._members)
 
     def add(self, subscriber: Subscriber) -> None:
         self._members[subscriber] = None
@@ -79,10 +85,11 @@ class QueueGroup:
     Each has a subscription of its own at the broker, so that this process gets the share that is due to its number.
     Which of them a message goes to is decided here, where it is known who keeps up.
 
-    :ivar _schedule: as for :class:`TopicFanout`.
+    :ivar _schedule: as for :class:`TopicFanout`. :ivar traffic: the numbers of the topic.
     """
 
     _schedule: Callable[[QueueGroup], None]
+    traffic: TopicTraffic = field(factory=TopicTraffic)
     _members: list[Subscriber] = field(factory=list)
     _turn: int = 0
     _waiting: dict[Subscriber, list[Message]] = field(factory=dict)
@@ -91,6 +98,9 @@ class QueueGroup:
 
     def __len__(self) -> int:
         return len(self._members)
+
+    def __iter__(self) -> Iterator[Subscriber]:
+        return iter(self._members)
 
     def add(self, subscriber: Subscriber) -> None:
         self._members.append(subscriber)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -106,7 +108,9 @@ class Hub:
         topic = self._topics.get(subscriber.topic)
         if topic is None:
             topic = self._topics[subscriber.topic] = Topic(
-                subscriber.topic, TopicFanout(self._schedule), subscriber.asked.caller
+                subscriber.topic,
+                TopicFanout(self._schedule, self._counters.topic(subscriber.topic)),
+                subscriber.asked.caller,
             )
             topic.open(self._broker)
         topic.subscribers += 1
@@ -126,7 +130,9 @@ class Hub:
     async def _subscribe_group(self, subscriber: Subscriber, queue: str) -> None:
         group = self._groups.get((subscriber.topic, queue))
         if group is None:
-            group = self._groups[subscriber.topic, queue] = QueueGroup(self._schedule)
+            group = self._groups[subscriber.topic, queue] = QueueGroup(
+                self._schedule, self._counters.topic(subscriber.topic)
+            )
         # Counted before the broker answers, so that the group is still there then.
         group.add(subscriber)
         try:
@@ -142,6 +148,15 @@ class Hub:
         if not len(self._groups[topic, queue]):
             del self._groups[topic, queue]
 
+    def members(self) -> Iterator[tuple[str, str | None, Subscriber]]:
+        """:returns: who hears what: topic, queue group or None, subscriber."""
+        for name, topic in self._topics.items():
+            for subscriber in topic.fanout:
+                yield name, None, subscriber
+        for (name, queue), group in self._groups.items():
+            for subscriber in group:
+                yield name, queue, subscriber
+
     # --- Turns ------------------------------------------------------------------------------------------------------
 
     def _schedule(self, one: TopicFanout | QueueGroup) -> None:
@@ -154,7 +169,9 @@ class Hub:
         """Send what this turn brought."""
         unflushed, self._unflushed = self._unflushed, []
         for one in unflushed:
-            self._counters.delivered += one.flush()
+            sent = one.flush()
+            self._counters.delivered += sent
+            one.traffic.delivered += sent
 
 
 def _cancel(subscription: ISubscription, topic: str) -> None:

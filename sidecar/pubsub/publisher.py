@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import define
+from attrs import define, field
 from twisted.python.failure import Failure
 
 from sidecar.errors import Forbidden
 from sidecar.interfaces import IBroker
 from sidecar.model import Message
 from sidecar.pubsub.abilities import able
-from sidecar.pubsub.counters import PubSubCounters
+from sidecar.pubsub.counters import PubSubCounters, TopicTraffic
 from sidecar.pubsub.subscriber import SubscribeRequest
 from sidecar.wire import messages
 
@@ -36,6 +36,10 @@ class Publisher:
     _counters: PubSubCounters
     _pending: int = 0
     _paused: bool = False
+    _traffic: TopicTraffic = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._traffic = self._counters.topic(self._asked.topic)
 
     def publish(self, body: bytes) -> None:
         """Hand a message over, its body as it came."""
@@ -53,8 +57,9 @@ class Publisher:
             broker = able(self._broker, asked.publishing.asked)
             publishing = broker.publish_with(asked.topic, message, asked.publishing, asked.caller)
         if publishing.called and not publishing.paused and publishing.result is None:
-            self._counters.published += 1  # taken at once, as the memory broker does: callbacks would cost more than it
-            return
+            self._counters.published += 1
+            self._traffic.published += 1
+            return  # taken at once, as the memory broker does: callbacks would cost more than it
         self._pending += 1
         publishing.addCallbacks(self._taken, self._failed)
         if self._pending >= MAX_PENDING and not self._paused:
@@ -63,6 +68,7 @@ class Publisher:
 
     def _taken(self, _: object) -> None:
         self._counters.published += 1
+        self._traffic.published += 1
         self._answered()
 
     def _failed(self, failure: Failure) -> None:

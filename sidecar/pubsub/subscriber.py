@@ -79,6 +79,11 @@ class Subscriber:
         """Bytes in the outbox."""
         return self._outbox.size if self._outbox is not None else 0
 
+    @property
+    def lag(self) -> int:
+        """Messages in the outbox."""
+        return len(self._outbox) if self._outbox is not None else 0
+
     def open(self, write: Callable[[bytes], object]) -> None:
         """From now on ``write`` takes bytes. What came before goes first."""
         self._write = write
@@ -106,7 +111,10 @@ class Subscriber:
             self._outbox = Outbox(self._limits)
         before = self._outbox.dropped
         kept = self._outbox.put(frames)
-        self._counters.dropped += self._outbox.dropped - before
+        dropped = self._outbox.dropped - before
+        if dropped:
+            self._counters.dropped += dropped
+            self._counters.topic(self.asked.topic).dropped += dropped
         if not kept:
             self._counters.closed += 1
             self.close()

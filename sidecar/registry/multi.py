@@ -201,6 +201,10 @@ class MultiRegistry(services.MultiService):
         if news:
             self._watchers.tell([evolve(change, service=evolve(change.service, nodes=tuple(news)))])
 
+    def states(self) -> tuple[BackendState, ...]:
+        """Of each registry, in their order."""
+        return tuple(registry.state() for registry in self._registries)
+
     def state(self) -> BackendState:
         states = [registry.state() for registry in self._registries]
         stale = [state.stale_since for state in states if state.stale_since is not None]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from random import Random
 from typing import Any, Final
 
-from attrs import define, evolve
+from attrs import evolve
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sidecar.errors import SidecarError
-from sidecar.interfaces import ICallObserver, IExchange, IExchangeListener, IPendingCall, ISelector, ITransport
-from sidecar.model import Attempt, Call, CallPolicy, Node, Outcome, Reply
+from sidecar.interfaces import (
+    IExchange,
+    IExchangeListener,
+    IPendingCall,
+)
+from sidecar.model import Attempt, Call, Caller, CallPolicy, Node, Outcome, Reply
 from sidecar.net.reactor.timerwheel import TimerWheel
 from sidecar.rpc import targets
 from sidecar.rpc.attempts import Attempts, GiveUp, Wait, outcome_of
-from sidecar.rpc.retrybudget import RetryBudget
+from sidecar.rpc.environment import CallEnvironment
 
 #: Told how a call ended: its context, and either a reply or an error.
 Done = Callable[[Any, Reply | None, BaseException | None], None]
@@ -28,28 +31,6 @@ _NEVER: Final = float("inf")
 #: Looking a member up in an Enum costs a call more than it should.
 _ANSWERED: Final = Outcome.ANSWERED
 _CANCELLED: Final = Outcome.CANCELLED
-
-
-@define(eq=False)
-class CallEnvironment:
-    """What all calls of one client share.
-
-    :ivar seconds: the clock's, at hand. :ivar deadlines: ends calls whose time is over.
-    :ivar budget: how many attempts may be retries.
-    :ivar any_address: whether a call may name an address at which no node of its service is registered.
-    :ivar observers: are told of every call. :ivar detailed: whether one of them wants all attempts told.
-    """
-
-    selector: ISelector
-    transport: ITransport
-    clock: IReactorTime
-    seconds: Callable[[], float]
-    deadlines: TimerWheel
-    random: Random
-    budget: RetryBudget
-    any_address: bool
-    observers: tuple[ICallObserver, ...]
-    detailed: bool
 
 
 @implementer(IPendingCall, IExchangeListener)
@@ -63,6 +44,7 @@ class PendingCall:
         "_attempts",
         "_began",
         "_call",
+        "_caller",
         "_context",
         "_deadline",
         "_done",
@@ -76,10 +58,13 @@ class PendingCall:
         "slot",
     )
 
-    def __init__(self, environment: CallEnvironment, call: Call, policy: CallPolicy, done: Done, context: Any) -> None:
+    def __init__(
+        self, environment: CallEnvironment, call: Call, policy: CallPolicy, caller: Caller, done: Done, context: Any
+    ) -> None:
         self._environment = environment
         self._call = call
         self._policy = policy
+        self._caller = caller
         self._done: Done | None = done
         self._context = context
         self._deadline = _NEVER
@@ -90,6 +75,11 @@ class PendingCall:
         self._looking: Deferred[Any] | None = None
         self._wait: IDelayedCall | None = None
         self.slot: set[Any] | None = None
+
+    @property
+    def at(self) -> tuple[str, Node] | None:
+        """The service that is called, and the node that has the call now; None while it is at none."""
+        return None if self._node is None or self._done is None else (self._call.service, self._node)
 
     def begin(self) -> None:
         """Find out who could be called, and call."""
@@ -116,7 +106,7 @@ class PendingCall:
             self._done = None
             self._release(None)
             for observer in self._environment.observers:
-                observer.ended(self._call, _CANCELLED, None, self._taken())
+                observer.ended(self._call, _CANCELLED, None, self._taken(), None)
 
     def give_up(self, error: BaseException) -> None:
         """End everything and tell the caller why."""
@@ -126,8 +116,11 @@ class PendingCall:
             outcome = outcome_of(error)
             # Where we did not even try, nobody took the request.
             outcome = Outcome.REFUSED if outcome is _CANCELLED else outcome
+            taken = self._taken()
             for observer in self._environment.observers:
-                observer.ended(self._call, outcome, error, self._taken())
+                observer.ended(self._call, outcome, error, taken, None)
+            for failures in self._environment.failures:
+                failures.call_failed(self._call, self._caller, self._policy, outcome, error, taken)
             done(self._context, None, error)
 
     # --- Finding nodes ----------------------------------------------------------------------------------------------
@@ -184,7 +177,7 @@ class PendingCall:
         if observers:
             taken = self._taken()
             for observer in observers:
-                observer.ended(self._call, _ANSWERED, None, taken)
+                observer.ended(self._call, _ANSWERED, None, taken, reply)
         done(self._context, reply, None)
 
     def attempt_failed(self, error: SidecarError) -> None:
@@ -270,6 +263,8 @@ class PendingCall:
     def _tell(self, attempt: Attempt) -> None:
         for observer in self._environment.observers:
             observer.attempted(self._call, attempt)
+        for failures in self._environment.failures:
+            failures.attempt_failed(self._call, attempt)
 
     def _release(self, error: BaseException | None) -> None:
         """End whatever is under way for it. :param error: why, None where the caller left."""
@@ -277,7 +272,7 @@ class PendingCall:
         node, self._node = self._node, None
         if node is not None:
             self._environment.selector.ended(node, _CANCELLED)
-            if self._environment.observers:
+            if self._environment.observers or self._environment.failures:
                 why = "the caller left" if error is None else str(error)
                 attempt = self._attempt(node, self._environment.seconds(), _CANCELLED, why)
                 self._tell(evolve(attempt, next="give up", why=why))

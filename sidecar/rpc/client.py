@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -12,10 +12,11 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from sidecar.errors import ShuttingDown
-from sidecar.interfaces import ICallObserver, IClient, ISelector, ITransport
+from sidecar.interfaces import ICallObserver, IClient, IFailureObserver, ISelector, ITransport
 from sidecar.model import Call, Caller, CallPolicy
 from sidecar.net.reactor.timerwheel import TimerWheel
-from sidecar.rpc.call import CallEnvironment, Done, PendingCall
+from sidecar.rpc.call import Done, PendingCall
+from sidecar.rpc.environment import CallEnvironment
 from sidecar.rpc.retrybudget import RetryBudget
 
 
@@ -32,11 +33,12 @@ class Client(service.Service):
         any_address: bool = False,
         observers: Sequence[ICallObserver] = (),
         retry_share: float = 0.2,
+        failures: Sequence[IFailureObserver] = (),
     ) -> None:
         """:param any_address: whether a call may name an address at which no node of its service is registered.
-        :param observers: are told of every call. :param retry_share: of the calls that may be tried again."""
+        :param observers: are told of every call. :param retry_share: of the calls that may be tried again.
+        :param failures: are told of what fails."""
         self._deadlines = TimerWheel(clock)
-        self._observers = tuple(observers)
         detailed = any(observer.detailed for observer in observers)
         budget = RetryBudget(retry_share)
         self._environment = CallEnvironment(
@@ -48,10 +50,38 @@ class Client(service.Service):
             random,
             budget,
             any_address,
-            self._observers,
+            tuple(observers),
             detailed,
+            tuple(failures),
         )
         self._stopped = False
+
+    @property
+    def observers(self) -> tuple[ICallObserver, ...]:
+        """Those who are told of every call now."""
+        return self._environment.observers
+
+    def observe(self, observer: ICallObserver) -> None:
+        """Tell ``observer`` of calls too, until :meth:`unobserve`: who looks now and then costs nothing between."""
+        self._observed_by((*self._environment.observers, observer))
+
+    def unobserve(self, observer: ICallObserver) -> None:
+        """Undo :meth:`observe`. Doing it twice is no error."""
+        self._observed_by(tuple(each for each in self._environment.observers if each is not observer))
+
+    def _observed_by(self, observers: tuple[ICallObserver, ...]) -> None:
+        self._environment.observers = observers
+        self._environment.detailed = any(observer.detailed for observer in observers)
+
+    def under_way(self) -> Mapping[tuple[str, str], int]:
+        """:returns: how many calls each node has now, by service and ``host:port``."""
+        found: dict[tuple[str, str], int] = {}
+        for pending in self._deadlines.items():
+            at = pending.at
+            if at is not None:
+                key = at[0], at[1].hostport
+                found[key] = found.get(key, 0) + 1
+        return found
 
     def stopService(self) -> None:
         """Give up what is still in flight. (The site has drained before, so there is little.)"""
@@ -77,9 +107,9 @@ class Client(service.Service):
                 observers=(*environment.observers, observer),
                 detailed=environment.detailed or observer.detailed,
             )
-        pending = PendingCall(environment, call, policy, done, context)
+        pending = PendingCall(environment, call, policy, caller, done, context)
         for each in environment.observers:
-            each.began(call, caller)
+            each.began(call, caller, policy)
         if self._stopped:
             pending.give_up(ShuttingDown("the sidecar is stopping: call again"))
         else:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from attrs import define, field
 from zope.interface import implementer
 
 from sidecar.interfaces import ICallObserver
-from sidecar.model import Attempt, Call, Caller, Outcome
+from sidecar.model import Attempt, Call, Caller, CallPolicy, Outcome, Reply
 
 #: Bytes of a receipt: it goes into a header.
 MAX_RECEIPT: Final = 4096
@@ -37,7 +37,7 @@ class Receipt:
     _omitted: int = field(default=0, init=False)
     detailed = True
 
-    def began(self, call: Call, caller: Caller) -> None:
+    def began(self, call: Call, caller: Caller, policy: CallPolicy) -> None:
         self._call, self._began = call, self._seconds()
 
     def attempted(self, call: Call, attempt: Attempt) -> None:
@@ -46,52 +46,77 @@ class Receipt:
             del self._attempts[0]
             self._omitted += 1
 
-    def ended(self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float) -> None:
+    def ended(
+        self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float, reply: Reply | None
+    ) -> None:
         """The attempts have told it."""
 
     def told(self) -> dict[str, Any]:
         """:returns: the receipt as JSON-like data."""
         call = self._call
-        found: dict[str, Any] = {
-            "id": self.id,
-            "service": call.service if call is not None else "",
-            "method": call.method if call is not None else "",
-            "strategy": self.strategy,
-            "deadline_ms": round(self.deadline * 1000, 3),
-            "total_ms": round((self._seconds() - self._began) * 1000, 3),
-            "attempts": [
-                {
-                    "node": attempt.node.id,
-                    "address": attempt.address,
-                    "queued_ms": round(attempt.queued, 3),
-                    "connect_ms": round(attempt.connecting, 3),
-                    "wait_ms": round(attempt.waiting, 3),
-                    "outcome": attempt.outcome.value,
-                    "next": self._next(index, attempt),
-                }
-                for index, attempt in enumerate(self._attempts)
-            ],
-        }
-        if self._omitted:
-            found["attempts_omitted"] = self._omitted
-        return found
-
-    def _next(self, index: int, attempt: Attempt) -> str:
-        """What came next, in words."""
-        if attempt.next == "answer":
-            return ""
-        detail = attempt.detail[:_LONGEST_WORDS]
-        if attempt.next == "give up":
-            return f"gave up: {attempt.why}; {detail}" if detail else f"gave up: {attempt.why}"
-        following = self._attempts[index + 1].node.id if index + 1 < len(self._attempts) else "another"
-        return f"tried {following}: {attempt.why}" + (f"; {detail}" if detail else "")
+        service, method = ("", "") if call is None else (call.service, call.method)
+        seconds = self._seconds() - self._began
+        return told(self.id, service, method, self.strategy, self.deadline, seconds, self._attempts, self._omitted)
 
     def line(self) -> str:
         """:returns: it in one line of JSON in ASCII, the oldest attempts left out where it would be too long."""
-        told = self.told()
+        found = self.told()
         while True:
-            text = json.dumps(told, separators=(",", ":"))
-            if len(text) <= MAX_RECEIPT or not told["attempts"]:
+            text = json.dumps(found, separators=(",", ":"))
+            if len(text) <= MAX_RECEIPT or not found["attempts"]:
                 return text[:MAX_RECEIPT]
-            del told["attempts"][0]
-            told["attempts_omitted"] = told.get("attempts_omitted", 0) + 1
+            del found["attempts"][0]
+            found["attempts_omitted"] = found.get("attempts_omitted", 0) + 1
+
+
+def told(
+    id: str,
+    service: str,
+    method: str,
+    strategy: str,
+    deadline: float,
+    seconds: float,
+    attempts: Sequence[Attempt],
+    omitted: int = 0,
+) -> dict[str, Any]:
+    """A receipt as JSON-like data.
+
+    :param id: of the request. :param strategy: by which nodes are chosen. :param deadline: seconds that the call might
+        take. :param seconds: that it took. :param omitted: how many older attempts are not among ``attempts``.
+    """
+    kept = attempts[-_KEPT:]
+    omitted += len(attempts) - len(kept)
+    found: dict[str, Any] = {
+        "id": id,
+        "service": service,
+        "method": method,
+        "strategy": strategy,
+        "deadline_ms": round(deadline * 1000, 3),
+        "total_ms": round(seconds * 1000, 3),
+        "attempts": [
+            {
+                "node": attempt.node.id,
+                "address": attempt.address,
+                "queued_ms": round(attempt.queued, 3),
+                "connect_ms": round(attempt.connecting, 3),
+                "wait_ms": round(attempt.waiting, 3),
+                "outcome": attempt.outcome.value,
+                "next": _next(kept, index, attempt),
+            }
+            for index, attempt in enumerate(kept)
+        ],
+    }
+    if omitted:
+        found["attempts_omitted"] = omitted
+    return found
+
+
+def _next(attempts: Sequence[Attempt], index: int, attempt: Attempt) -> str:
+    """What came next, in words."""
+    if attempt.next == "answer":
+        return ""
+    detail = attempt.detail[:_LONGEST_WORDS]
+    if attempt.next == "give up":
+        return f"gave up: {attempt.why}; {detail}" if detail else f"gave up: {attempt.why}"
+    following = attempts[index + 1].node.id if index + 1 < len(attempts) else "another"
+    return f"tried {following}: {attempt.why}" + (f"; {detail}" if detail else "")

@@ -7,7 +7,7 @@ from zope.interface import implementer
 
 from sidecar.errors import ServiceFault
 from sidecar.interfaces import ICallObserver
-from sidecar.model import Attempt, Call, Caller, Outcome
+from sidecar.model import Attempt, Call, Caller, CallPolicy, Outcome, Reply
 
 
 @implementer(ICallObserver)
@@ -34,14 +34,16 @@ class CallCounters:
     def in_flight(self) -> int:
         return self.started - self.succeeded - self.faulted - self.timed_out - self.failed - self.cancelled
 
-    def began(self, call: Call, caller: Caller) -> None:
+    def began(self, call: Call, caller: Caller, policy: CallPolicy) -> None:
         self.started += 1
 
     def attempted(self, call: Call, attempt: Attempt) -> None:
         if attempt.next in ("retry", "wait"):
             self.retried += 1
 
-    def ended(self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float) -> None:
+    def ended(
+        self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float, reply: Reply | None
+    ) -> None:
         if outcome is Outcome.ANSWERED:
             self.succeeded += 1
         elif outcome is Outcome.CANCELLED:

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 from zope.interface import implementer
 
 from sidecar.interfaces import ICallObserver, IWatcher
-from sidecar.model import Attempt, Call, Caller, Change, Outcome
+from sidecar.model import Attempt, Call, Caller, CallPolicy, Change, Outcome, Reply
 from sidecar.wire.headers import request_id
 
 #: Services that have numbers of their own; the others are counted together.
@@ -71,7 +71,7 @@ class CallMetrics:
         """By service."""
         return self._services
 
-    def began(self, call: Call, caller: Caller) -> None:
+    def began(self, call: Call, caller: Caller, policy: CallPolicy) -> None:
         """Told at the end."""
 
     def attempted(self, call: Call, attempt: Attempt) -> None:
@@ -82,7 +82,9 @@ class CallMetrics:
         if attempt.next in ("retry", "wait"):
             numbers.retries += 1
 
-    def ended(self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float) -> None:
+    def ended(
+        self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float, reply: Reply | None
+    ) -> None:
         numbers = self._services.get(call.service) or self.of(call.service)
         outcomes = numbers.outcomes
         outcomes[outcome] = outcomes.get(outcome, 0) + 1

@@ -89,7 +89,7 @@ class StatsRecorder(service.Service):
             self._date = date
         return Snapshot(
             started=int(self._started),
-            memory=_resident(),
+            memory=resident(),
             threads=threading.active_count(),
             gc_pause=self._gc_pause,
             windows=self._counters.windows(now, self._date),
@@ -103,7 +103,7 @@ class StatsRecorder(service.Service):
             self._gc_pause += perf_counter() - self._gc_began
 
 
-def _resident() -> int:
+def resident() -> int:
     """Bytes of memory that this process holds now, or at most held where the system tells no more."""
     try:
         with open("/proc/self/statm", "rb") as statm:

@@ -67,6 +67,7 @@ class BrokerResource(MethodResource):
         else:
             broker = able(self._broker, publishing.asked)
             await broker.publish_with(topic, message, publishing, caller)
+        self._pubsub.note_published(topic)
         return _TAKEN
 
 

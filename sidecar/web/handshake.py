@@ -25,6 +25,9 @@ class IPubSubSockets(Protocol):
     def upgrade(self, request: Any, asked: SubscribeRequest) -> int:
         """Open one. :returns: NOT_DONE_YET: the connection is no longer HTTP's."""
 
+    def note_published(self, topic: str) -> None:
+        """A message was published by other means."""
+
 
 class IStreamSockets(Protocol):
     """Opens WebSockets that are streams of a service."""

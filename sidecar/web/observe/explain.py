@@ -2,75 +2,27 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
-from datetime import datetime, timezone
-from typing import Any, Final
-
-from attrs import define, field
-from zope.interface import implementer
+from typing import Any
 
 from sidecar.errors import BadRequest, NotFound
-from sidecar.interfaces import ICallObserver, IRegistry, IWatcher
-from sidecar.model import Attempt, Call, Caller, Change, Node, Outcome
+from sidecar.interfaces import IRegistry
+from sidecar.model import Node
+from sidecar.rpc.ejection import Ejected
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.strategy import weight
 from sidecar.stats.labelled import CallMetrics
+from sidecar.stats.nodes import LastAttempt, NodeMemory
 from sidecar.web.params import query
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request, of_json
-
-#: Nodes of which it is remembered how they came and how the last failed attempt went.
-_REMEMBERED: Final = 10_000
+from sidecar.wire.registry.journal import date
 
 
-@implementer(IWatcher, ICallObserver)
-@define(eq=False)
-class NodeMemory:
-    """Remembers of each node when it came and by whose doing, and how the last attempt that failed went."""
-
-    _wall: Callable[[], float]
-    _came: OrderedDict[tuple[str, str], tuple[float, str]] = field(factory=OrderedDict, init=False)
-    _last: OrderedDict[str, dict[str, Any]] = field(factory=OrderedDict, init=False)
-    detailed = False
-
-    def changed(self, change: Change) -> None:
-        for node in change.nodes:
-            key = (change.service.name, node.id)
-            if change.action == "delete":
-                self._came.pop(key, None)
-            elif change.action == "create" or key not in self._came:
-                _remember(self._came, key, (change.time, change.by))
-
-    def invalidated(self, name: str) -> None:
-        """Whether its nodes are still the same is not known; how they came is."""
-
-    def began(self, call: Call, caller: Caller) -> None:
-        """Nothing to remember yet."""
-
-    def attempted(self, call: Call, attempt: Attempt) -> None:
-        _remember(
-            self._last,
-            attempt.address,
-            {
-                "outcome": attempt.outcome.value,
-                "ms": round(attempt.queued + attempt.connecting + attempt.waiting, 3),
-                "at": _date(self._wall()),
-                "detail": attempt.detail[:300],
-            },
-        )
-
-    def ended(self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float) -> None:
-        """The attempts have told it."""
-
-    def source(self, name: str, node: Node, engine: str) -> dict[str, Any]:
-        """Where a node was learnt. :param engine: the registry's kind."""
-        since, by = self._came.get((name, node.id), (0.0, ""))
-        return {"engine": engine, "since": _date(since) if since else None, "by": by}
-
-    def last(self, node: Node) -> dict[str, Any] | None:
-        """How the last attempt that failed went."""
-        return self._last.get(node.hostport)
+def why_ejected(ejected: Ejected, last: LastAttempt | None, now: float) -> str:
+    """Why an address gets no calls, in words. :param last: how the last attempt that failed went.
+    :param now: seconds since the epoch."""
+    until = f"ejected until {date(now + ejected.seconds)}: {ejected.why}"
+    return until if last is None else f"{until}; {last.ago(now)}"
 
 
 class ExplainResource(MethodResource):
@@ -100,7 +52,8 @@ class ExplainResource(MethodResource):
         told: list[dict[str, Any]] = []
         for service in services:
             for node in service.nodes:
-                why = self._why_not(node, service.version, version, out)
+                last = self._memory.last(node.hostport)
+                why = self._why_not(node, service.version, version, out, last)
                 told.append(
                     {
                         "id": node.id,
@@ -111,7 +64,7 @@ class ExplainResource(MethodResource):
                         "share": 0.0,
                         "why": why,
                         "source": self._memory.source(name, node, engine),
-                        "last": self._memory.last(node),
+                        "last": None if last is None else last.told(),
                     }
                 )
         _share(told)
@@ -126,16 +79,16 @@ class ExplainResource(MethodResource):
             }
         )
 
-    def _why_not(self, node: Node, version: str, wanted: str | None, out: dict[str, Any]) -> str:
+    def _why_not(
+        self, node: Node, version: str, wanted: str | None, out: dict[str, Ejected], last: LastAttempt | None
+    ) -> str:
         """Why ``node`` is not chosen, "" where it is."""
         if wanted is not None and version != wanted:
             return f"other version: {version or 'none'}"
         if node.port == 0:
             return f"other transport: {node.metadata.get('transport') or 'not reached over TCP'}"
         ejected = out.get(node.hostport)
-        if ejected is not None:
-            return f"ejected: {ejected.why}" if getattr(ejected, "why", "") else "ejected"
-        return ""
+        return "" if ejected is None else why_ejected(ejected, last, self._memory.wall())
 
 
 def _share(nodes: list[dict[str, Any]]) -> None:
@@ -145,14 +98,3 @@ def _share(nodes: list[dict[str, Any]]) -> None:
     total = sum(node["weight"] or 1 for node in working)
     for node in working:
         node["share"] = round((node["weight"] or 1) / total, 4)
-
-
-def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > _REMEMBERED:
-        memory.popitem(last=False)
-
-
-def _date(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -84,6 +84,53 @@ OPERATIONS: Final[tuple[Route, ...]] = (
     ),
     Route(
         "GET",
+        "/live",
+        "rates",
+        "What happens now, once a second",
+        "Server-Sent Events: each second an event `live`, whose data is JSON: calls and errors a second, latencies of "
+        "the last ten seconds, HTTP answers by class, the process, and the busiest services (100 at most), their nodes "
+        "(1,000 at most, those that fail first), topics (100), engines and apps. With `history=1` an event `history` "
+        "comes first: arrays of the last hour, one value for each ten seconds.",
+        role="read",
+        parameters=(Parameter("history", "whether the last hour comes first", schema={"enum": ["0", "1"]}),),
+        answers={"text/event-stream": {"type": "string"}},
+    ),
+    Route(
+        "GET",
+        "/tap",
+        "tap",
+        "Calls as they end",
+        "Server-Sent Events: an event `call` for each call, whose data is JSON with its receipt. Beyond `rate` calls a "
+        "second are skipped, and counted in the `skipped` of the next one shown; failed ones have as many places of "
+        "their own. Bodies are shown to administrators, up to 4 KiB each.",
+        role="read",
+        parameters=(
+            Parameter("service", "calls of one service alone", example="greeter"),
+            Parameter("bodies", "whether bodies are shown; takes the role `admin`", schema={"enum": ["0", "1"]}),
+            Parameter(
+                "rate",
+                "calls a second at most; 50 unless given, 1000 at most",
+                schema={"type": "integer", "minimum": 1},
+                example="10",
+            ),
+        ),
+        answers={"text/event-stream": {"type": "string"}},
+    ),
+    Route(
+        "GET",
+        "/errors",
+        "failures",
+        "The last calls that failed",
+        "The newest first, 200 at most, each with its receipt.",
+        role="read",
+        parameters=(
+            Parameter("service", "of one service alone", example="greeter"),
+            Parameter("limit", "how many at most", schema={"type": "integer", "minimum": 1}, example="10"),
+        ),
+        answers={"application/json": {"type": "array", "items": {"type": "object"}}},
+    ),
+    Route(
+        "GET",
         "/health/live",
         "live",
         "Whether the process answers",

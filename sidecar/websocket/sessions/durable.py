@@ -53,11 +53,16 @@ class DurableSession:
         self._asked = asked
         self._broker = broker
         self._clock = clock
-        self._subscriber = DurableSubscriber(asked, limits, counters, self._overflowed)
+        self.subscriber = self._subscriber = DurableSubscriber(asked, limits, counters, self._overflowed)
         self._publisher = Publisher(broker, asked, new_id, self._refused, self._pause, counters)
         self._subscribing: Deferred[None] | None = None
         self._subscription: ISubscription | None = None
         self._connection: WebSocketConnection | None = None
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether messages may come."""
+        return self._subscription is not None
 
     # --- What the connection tells ----------------------------------------------------------------------------------
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+from weakref import WeakSet
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -17,6 +18,7 @@ from sidecar.problems import problem
 from sidecar.pubsub.abilities import able
 from sidecar.pubsub.batches import batched
 from sidecar.pubsub.counters import PubSubCounters
+from sidecar.pubsub.durable import DurableSubscriber
 from sidecar.pubsub.hub import Hub
 from sidecar.pubsub.outbox import OutboxLimits
 from sidecar.pubsub.publisher import Publisher
@@ -53,6 +55,7 @@ class PubSubSessions:
         self.limits = limits or OutboxLimits()
         self.counters = PubSubCounters()
         self.hub = Hub(broker, clock, self.counters)
+        self._durable: WeakSet[DurableSession] = WeakSet()
         prefix = str(uuid4())[:24]
         numbers = count(1)
         #: Ids of messages: a UUID of this process whose last group counts.
@@ -67,8 +70,21 @@ class PubSubSessions:
         if asked.options.asked:
             broker = able(self.broker, asked.options.asked)
             session = DurableSession(broker, asked, self.clock, self.limits, self.counters, self.new_id)
+            self._durable.add(session)
             return self.sockets.upgrade(request, session)
         return self.sockets.upgrade(request, PubSubSession(self, asked))
+
+    def members(self) -> Iterator[tuple[str, str | None, Subscriber | DurableSubscriber]]:
+        """:returns: who hears what now: topic, queue or None, subscriber."""
+        yield from self.hub.members()
+        for session in tuple(self._durable):
+            if session.subscribed:
+                asked = session.subscriber.asked
+                yield asked.topic, asked.options.durable or asked.queue, session.subscriber
+
+    def note_published(self, topic: str) -> None:
+        """A message was published over HTTP."""
+        self.counters.topic(topic).published += 1
 
     def stats(self) -> dict[str, int]:
         """Numbers for ``/stats``: ``connections`` is of this moment, the others count from the start."""

@@ -103,13 +103,15 @@ class Observer:
     detailed: bool = True
     told: list[Any] = field(factory=list)
 
-    def began(self, call: Call, caller: Caller) -> None:
+    def began(self, call: Call, caller: Caller, policy: CallPolicy) -> None:
         self.told.append((call, caller))
 
     def attempted(self, call: Call, attempt: Attempt) -> None:
         self.told.append(attempt)
 
-    def ended(self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float) -> None:
+    def ended(
+        self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float, reply: Reply | None
+    ) -> None:
         self.told.append((call, outcome, error))
 
 

@@ -7,7 +7,7 @@ import json
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.model import ANONYMOUS, Attempt, Call, Node, Outcome
+from sidecar.model import ANONYMOUS, Attempt, Call, CallPolicy, Node, Outcome
 from sidecar.rpc.receipts import MAX_RECEIPT, Receipt
 
 CALL = Call("foo", "Say.Hello")
@@ -22,7 +22,7 @@ class Receipts(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.receipt = Receipt("id-1", "random", 5.0, self.clock.seconds)
-        self.receipt.began(CALL, ANONYMOUS)
+        self.receipt.began(CALL, ANONYMOUS, CallPolicy())
 
     def test_attempts(self) -> None:
         """Which node was tried, how long each part took, how it ended, and what came next and why."""

@@ -68,7 +68,10 @@ class Registry:
 
     def register(self, service: Service, ttl: float | None, caller: Any, cause: Any = None) -> Any: ...
     def deregister(self, service: Service, caller: Any, cause: Any = None) -> Any: ...
-    def list(self) -> Any: ...
+
+    def list(self) -> Deferred[tuple[str, ...]]:
+        return succeed(tuple(sorted(self.services)))
+
     def state(self) -> BackendState:
         return BackendState("test")
 

@@ -7,7 +7,7 @@ from zope.interface.verify import verifyObject
 
 from sidecar.errors import BadAnswer, CallTimeout, NotFound, ServiceFault
 from sidecar.interfaces import ICallObserver
-from sidecar.model import ANONYMOUS, Attempt, Call, Fault, Node, Outcome
+from sidecar.model import ANONYMOUS, Attempt, Call, CallPolicy, Fault, Node, Outcome
 from sidecar.stats.calls import CallCounters
 
 CALL = Call("foo", "A.B")
@@ -33,9 +33,9 @@ class Counting(SynchronousTestCase):
             (Outcome.CANCELLED, None),
         ]
         for _ in range(len(ends) + 2):
-            counters.began(CALL, ANONYMOUS)
+            counters.began(CALL, ANONYMOUS, CallPolicy())
         for outcome, error in ends:
-            counters.ended(CALL, outcome, error, 0.1)
+            counters.ended(CALL, outcome, error, 0.1, None)
         self.assertEqual((counters.succeeded, counters.faulted, counters.timed_out), (1, 2, 1))
         self.assertEqual((counters.failed, counters.cancelled, counters.in_flight), (2, 1, 2))
 
