@@ -158,6 +158,27 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        "tap",
+        "[SERVICE]",
+        "print calls as they end: service, method, node, milliseconds, outcome",
+        "live:tap",
+        (
+            Option("bodies", "show requests and replies too; takes the role admin"),
+            Option("rate", "calls a second at most", "N"),
+            _OUTPUT,
+            _COUNT,
+        ),
+        examples=("micro tap foo",),
+    ),
+    Command(
+        "top",
+        "",
+        "services and nodes by rate, errors and latency, kept fresh",
+        "live:top",
+        (_COUNT,),
+        examples=("micro top", "micro top --count=1"),
+    ),
+    Command(
         "doctor",
         "",
         "look for what can be wrong with a sidecar and around it, and say how to mend it",
