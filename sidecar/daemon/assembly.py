@@ -38,18 +38,19 @@ from sidecar.stats.labelled import CallMetrics, RegistryMetrics
 from sidecar.stats.nodes import NodeMemory
 from sidecar.stats.recorder import StatsRecorder
 from sidecar.waiting import wall
+from sidecar.web.assets import AssetsResource, read_all
 from sidecar.web.broker import BrokerResource
 from sidecar.web.cors import BrowserPolicy, CorsPolicy
 from sidecar.web.events.longanswers import LongAnswers
 from sidecar.web.health import CheckResource, HealthResource
 from sidecar.web.observe.explain import ExplainResource
 from sidecar.web.observe.metrics import MetricsResource
+from sidecar.web.observe.stats import StatsResource
 from sidecar.web.operations.journal import JournalResource
 from sidecar.web.operations.leaving import DrainResource, LiveResource, MaintenanceResource, ReadyResource
 from sidecar.web.operations.reload import ReloadResource
 from sidecar.web.registry import RegistryResource
 from sidecar.web.site import SidecarSite
-from sidecar.web.stats import StatsResource
 from sidecar.web.streams import StreamResource
 from sidecar.web.tree import RootResource, build_tree
 from sidecar.websocket.sessions.pubsub import PubSubSessions
@@ -220,6 +221,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         check=CheckResource(apps.heartbeats),
         reload=None if reload is None else ReloadResource(reload),
         stats=StatsResource(recorder, known) if settings.enable_stats else None,
+        dashboard=AssetsResource(read_all()) if settings.enable_stats else None,
         access=policy,
         more={
             "/ticket": access.tickets(policy, reactor),

@@ -10,6 +10,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from sidecar import __version__
 from sidecar.errors import CallerError, NotFound
+from sidecar.web import assets
 from sidecar.web.health import PREFIX, beats
 from sidecar.web.openapi.document import asyncapi, openapi
 from sidecar.web.openapi.routes import ROUTES
@@ -67,6 +68,7 @@ def build_tree(
     broker: IResource,
     health: IResource,
     stats: IResource | None = None,
+    dashboard: IResource | None = None,
     stream: IResource | None = None,
     browsers: IBrowsers | None = None,
     more: Mapping[str, IResource] | None = None,
@@ -79,6 +81,7 @@ def build_tree(
     """Put each resource on its path.
 
     :param stats: None unless ``--enable_stats``; its path then says how to have it.
+    :param dashboard: gives the parts of its page, which are below ``/stats/``; None without them.
     :param stream: the WebSocket end of go-micro streams, where there is one.
     :param browsers: judges each request first, None to judge none.
     :param more: further resources by their paths.
@@ -101,7 +104,7 @@ def build_tree(
     open_paths = sorted(path for path, found in resources.items() if not isinstance(found, NotFoundResource))
     index = IndexResource(open_paths)
     resources["/"] = index if transparent is None else transparent(index.tell)
-    return RootResource(resources, cors, browsers, check, access, gateway)
+    return RootResource(resources, cors, browsers, check, access, gateway, dashboard)
 
 
 class RootResource(Resource):
@@ -115,8 +118,10 @@ class RootResource(Resource):
         check: IResource | None = None,
         access: IAccess | None = None,
         gateway: IGateway | None = None,
+        dashboard: IResource | None = None,
     ) -> None:
         super().__init__()
+        self._dashboard = dashboard
         self._gateway = gateway
         self._spoken = {
             path.encode("ascii"): frozenset(method.encode("ascii") for method in getattr(found, "allowed", ("GET",)))
@@ -174,6 +179,8 @@ class RootResource(Resource):
         place, found = request.path, fixed
         if found is None and self._check is not None and beats(request.method, place):
             return PREFIX, self._check
+        if found is None and self._dashboard is not None and assets.is_asset(place):
+            return assets.ROUTE, self._dashboard
         if found is None:
             place = self._by_segments(request)
             found = self._resources.get(place)

@@ -20,6 +20,7 @@ from sidecar.web.access.tokenfile import Token
 from sidecar.web.access.watched import WatchedFile
 from sidecar.web.auth import address_of
 from sidecar.web.health import PREFIX
+from sidecar.web.observe.stats import wants_page
 from sidecar.web.openapi.routes import ROUTES
 from sidecar.web.response import Request
 
@@ -79,7 +80,7 @@ class AccessPolicy:
             # A method that is not spoken is told so; one that nobody gave a role is not for everybody.
             role = "admin" if request.method.decode("latin-1") in allowed else ""
         try:
-            if not role:
+            if not role or (path == b"/stats" and wants_page(request.fields)):
                 if request.method == b"POST" and path == b"/ticket":
                     self.authenticate(request)
                 withhold(request, HEADER)

@@ -57,6 +57,8 @@ class Routes(SynchronousTestCase):
             served[path] = set(resource.allowed) - {"OPTIONS", "HEAD"}
         # What is below /check/ is found by its beginning.
         served["/check/{name}/{state}"] = {"PUT", "POST"}
+        # So are the parts of the dashboard.
+        served["/stats/{asset}"] = {"GET"}
         # All other paths are services'.
         served["/{service}/{method}"] = {"POST"}
         told: dict[str, set[str]] = {}

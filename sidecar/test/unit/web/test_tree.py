@@ -34,6 +34,7 @@ class TreeTests(SynchronousTestCase):
             broker=answering(b"broker"),
             health=answering(b"health"),
             stream=answering(b"stream"),
+            dashboard=answering(b"dashboard"),
         )
         self.ask = Asking(tree).ask
 
@@ -49,6 +50,7 @@ class TreeTests(SynchronousTestCase):
             ("/broker", b"broker"),
             ("/health", b"health"),
             ("/rpc/stream", b"stream"),
+            ("/stats/app/main.js", b"dashboard"),
         ):
             heard = self.ask("GET", target)
             self.assertEqual((heard.status, heard.body), (200, body), target)

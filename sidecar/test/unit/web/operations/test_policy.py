@@ -72,6 +72,8 @@ class PolicyTests(SynchronousTestCase):
             access=self.policy,
             gateway=Gateway(),
             more={"/ticket": TicketResource(self.policy, lambda: NOW)},
+            stats=page,
+            dashboard=page,
         )
         self.asking = Asking(tree)
 
@@ -100,6 +102,20 @@ class PolicyTests(SynchronousTestCase):
         self.assertEqual(self.ask("GET", "/health").status, 200)
         for target in ("/re%67istry", "/registry/", "http://x/registry"):
             self.assertEqual(self.ask("GET", target).status, 401, target)
+
+    def test_page(self) -> None:
+        """A browser gets the dashboard and its parts without a token, since they hold nothing; the numbers need one."""
+        self.assertEqual(self.ask("GET", "/stats", Accept="text/html,*/*;q=0.8").status, 200)
+        self.assertEqual(self.ask("GET", "/stats/app/main.js").status, 200)
+        for headers in (
+            {},
+            {"Accept": "*/*"},
+            {"Accept": "application/json"},
+            {"Accept": "text/html, application/json"},
+        ):
+            self.assertEqual(self.ask("GET", "/stats", **headers).status, 401, headers)
+        self.assertEqual(self.ask("GET", "/stats", Accept="text/html", Content_Type="application/json").status, 401)
+        self.assertEqual(self.ask("GET", "/stats", "reader", Accept="application/json").status, 200)
 
     def test_the_same_header_again(self) -> None:
         """Who shows the same token on a kept connection is let in each time, and it goes no further."""
