@@ -28,6 +28,10 @@ class NotFound(CallerError):
     """There is no such service (or subscription, or path)."""
 
 
+class Gone(CallerError):
+    """What was asked for was kept once, and is no more."""
+
+
 class TooLarge(CallerError):
     """A body, frame or message is over its limit."""
 

@@ -146,17 +146,25 @@ class Api:
         return self._judged(answer, text)
 
     @contextmanager
-    def stream(self, where: str) -> Iterator[http.client.HTTPResponse]:
-        """A GET whose answer comes in pieces for as long as it is read. :raises Failed: there was no good answer."""
+    def stream(self, where: str, headers: Mapping[str, str] | None = None) -> Iterator[Iterator[bytes]]:
+        """A GET whose answer comes line by line for as long as it is read. :raises Failed: there was no good answer."""
         connection = self._connection(patient=True)
         try:
-            answer = self._sent(connection, "GET", where, None, {"Accept": "text/event-stream"})
+            asked = {"Accept": "text/event-stream", **(headers or {})}
+            answer = self._sent(connection, "GET", where, None, asked)
             if answer.status != 200:
                 self._judged(answer, answer.read(MAX_ANSWER).decode("utf-8", "replace"))
-            with self._explained(where):
-                yield answer
+            yield self._lines(answer, where)
         finally:
             connection.close()
+
+    def _lines(self, answer: http.client.HTTPResponse, where: str) -> Iterator[bytes]:
+        while True:
+            with self._explained(where):
+                line = answer.readline(MAX_ANSWER)
+            if not line:
+                return
+            yield line
 
     def _sent(
         self,

@@ -146,6 +146,14 @@ COMMANDS: tuple[Command, ...] = (
         examples=("micro subscribe -f news",),
     ),
     Command(
+        "watch",
+        "[SERVICE]",
+        "print what comes and goes in the registry, as it happens",
+        "journal:watch",
+        (_OUTPUT, _COUNT, _FOLLOW),
+        examples=("micro watch", "micro watch greeter -f --output=json"),
+    ),
+    Command(
         "log",
         "[SERVICE]",
         "what came and went in the registry, when and why",

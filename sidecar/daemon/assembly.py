@@ -23,6 +23,7 @@ from sidecar.daemon.localapp import AppMaker
 from sidecar.daemon.localapps import LocalApps
 from sidecar.daemon.serving import gateway
 from sidecar.daemon.serving.observation import Observation, sampler
+from sidecar.daemon.serving.watching import watching
 from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.lifecycle import OrderedService
@@ -40,6 +41,7 @@ from sidecar.stats.recorder import StatsRecorder
 from sidecar.waiting import wall
 from sidecar.web.assets import AssetsResource, read_all
 from sidecar.web.broker import BrokerResource
+from sidecar.web.catalog.registry import RegistryResource
 from sidecar.web.cors import BrowserPolicy, CorsPolicy
 from sidecar.web.events.longanswers import LongAnswers
 from sidecar.web.health import CheckResource, HealthResource
@@ -49,7 +51,6 @@ from sidecar.web.observe.stats import StatsResource
 from sidecar.web.operations.journal import JournalResource
 from sidecar.web.operations.leaving import DrainResource, LiveResource, MaintenanceResource, ReadyResource
 from sidecar.web.operations.reload import ReloadResource
-from sidecar.web.registry import RegistryResource
 from sidecar.web.site import SidecarSite
 from sidecar.web.streams import StreamResource
 from sidecar.web.tree import RootResource, build_tree
@@ -201,6 +202,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
         answers=lasting,
         sockets=lambda: {"http": site.connections, "websockets": sockets.connections},
     )
+    reads, watch, known["watchers"] = watching(registry, kept.journal, reactor, chance, lasting, sockets, cors)
     root = build_tree(
         cors=cors,
         browsers=browsers,
@@ -211,6 +213,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
             limits.registration(settings),
             settings.client.rules,
             access.ownership(policy, reactor),
+            reads,
         ),
         rpc=by_rpc,
         gateway=by_path,
@@ -227,6 +230,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
             "/ticket": access.tickets(policy, reactor),
             **observation.routes(),
             "/metrics": MetricsResource(call_metrics, changes, known, recorder),
+            "/registry/watch": watch,
             "/journal": JournalResource(kept.journal, date),
             "/drain": DrainResource(apps, reactor, settings.drain_delay, lambda: site.under_way),
             "/maintenance": MaintenanceResource(apps),

@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from sidecar.interfaces import IWatcher
 from sidecar.model import Action, Cause, Change, Reason, Service
 from sidecar.registry.catalog import Catalog
+from sidecar.registry.waiters import Waiters
 from sidecar.waiting import wall
 
 #: Entries and seconds that are kept where nobody says otherwise.
@@ -47,7 +48,6 @@ class _ServiceLog:
 
     entries: deque[JournalEntry] = field(factory=deque)
     last: int = 0
-    waiting: list[Deferred[None]] = field(factory=list)
 
 
 @implementer(IWatcher)
@@ -74,7 +74,9 @@ class Journal:
     _services: dict[str, _ServiceLog] = field(factory=dict, init=False)
     #: What there was before the first entry that is kept.
     _before: Catalog = field(factory=Catalog, init=False)
-    _waiting: list[Deferred[None]] = field(factory=list, init=False)
+    #: What there is after the last.
+    _now: Catalog = field(factory=Catalog, init=False)
+    _waiters: Waiters = field(factory=Waiters, init=False)
     _followers: dict[int, Callable[[JournalEntry], None]] = field(factory=dict, init=False)
     _count: int = field(default=0, init=False)
 
@@ -93,10 +95,15 @@ class Journal:
         """
         for service in before:
             self._before.put(service)
+            self._now.put(service)
         for entry in entries:
             self._append(entry)
         if self._log:
             self.start = self._log[0].index - 1
+        for name in self._before.names():
+            # Else it had the index of the whole journal's start, which others move.
+            log = self._services.setdefault(name, _ServiceLog())
+            log.last = log.last or self.start
         self._began = min(began, self._began)
         self._trim(wall(self._clock))
 
@@ -113,18 +120,13 @@ class Journal:
             change.by,
             change.service,
         )
-        log = self._append(entry)
+        self._append(entry)
         trimmed = self._trim(now)
         if self.keep is not None:
             self.keep(entry, trimmed)
         for follow in list(self._followers.values()):
             follow(entry)
-        # What is woken may ask and wait again at once.
-        waiting, self._waiting = [*log.waiting, *self._waiting], []
-        log.waiting = []
-        for each in waiting:
-            if not each.called:
-                each.callback(None)
+        self._waiters.wake(entry.service.name)
 
     def invalidated(self, name: str) -> None:
         """Nobody can say what changed: there is nothing to write down."""
@@ -192,6 +194,15 @@ class Journal:
         for name in self._before.names():
             yield from self._before.get(name)
 
+    def present(self, name: str | None = None) -> Iterator[Service]:
+        """What there is after the last entry, one a version. :param name: of one service alone."""
+        for each in self._now.names() if name is None else (name,):
+            yield from self._now.get(each)
+
+    def index_at(self, time: float) -> int:
+        """The index of the last entry of all at a time in the past; the journal's start where there is none."""
+        return next((entry.index for entry in reversed(self._log) if entry.time <= time), self.start)
+
     def _of(self, name: str | None) -> deque[JournalEntry]:
         if name is None:
             return self._log
@@ -215,17 +226,12 @@ class Journal:
         """Wait until there is an entry after ``index``. A wake-up promises no more than that.
 
         :param name: of one service; nobody is woken for another. None for any.
-        :returns: fires at once where ``index`` is not the present one. To be cancelled by whoever loses patience.
+        :param index: what the caller has seen: of this service or, later, of another.
+        :returns: fires at once where there is such an entry, or where ``index`` is of the future. To be cancelled by
+            whoever loses patience.
         """
         present = self._last if name is None else self.index_of(name)
-        waiting: Deferred[None] = Deferred(lambda gone: self._give_up(name, gone))
-        if index != present:
-            waiting.callback(None)
-        elif name is None:
-            self._waiting.append(waiting)
-        else:
-            self._services.setdefault(name, _ServiceLog()).waiting.append(waiting)
-        return waiting
+        return self._waiters.wait(name) if present <= index <= self._last else succeed(None)
 
     def follow(self, follower: Callable[[JournalEntry], None]) -> Callable[[], None]:
         """Call ``follower`` with each new entry. :returns: what ends that."""
@@ -234,22 +240,14 @@ class Journal:
         self._followers[number] = follower
         return lambda: self._followers.pop(number, None) and None
 
-    def _give_up(self, name: str | None, gone: Deferred[None]) -> None:
-        log = None if name is None else self._services.get(name)
-        waiting = self._waiting if log is None else log.waiting
-        if gone in waiting:
-            waiting.remove(gone)
-        if name is not None and log is not None and not log.waiting and not log.entries:
-            self._forget(name)
-
     # --- Keeping ----------------------------------------------------------------------------------------------------
 
-    def _append(self, entry: JournalEntry) -> _ServiceLog:
+    def _append(self, entry: JournalEntry) -> None:
         log = self._services.setdefault(entry.service.name, _ServiceLog())
         self._log.append(entry)
         log.entries.append(entry)
         self._last = log.last = entry.index
-        return log
+        _apply(entry, self._now)
 
     def _trim(self, now: float) -> int:
         """Let go of what is too much or too old.
@@ -266,13 +264,10 @@ class Journal:
             _apply(entry, self._before)
             self._began, self.start = max(self._began, entry.time), entry.index
             gone = entry.index + 1
-            if not log.entries and not log.waiting and name not in self._before:
-                self._forget(name)
+            if not log.entries and name not in self._before:
+                # Nothing is known of a service that is not there: its index is the journal's start from now on.
+                del self._services[name]
         return gone
-
-    def _forget(self, name: str) -> None:
-        """Nothing is known of a service that is not there: its index is the journal's start from now on."""
-        self._services.pop(name, None)
 
 
 def _apply(entry: JournalEntry, catalog: Catalog) -> None:

@@ -32,6 +32,11 @@ _OF_WEBSOCKETS: Final = {
     "microsidecar_broker_dropped_total": "dropped",
     "microsidecar_broker_slow_total": "closed",
 }
+_OF_WATCHERS: Final = {
+    "microsidecar_watchers": "open",
+    "microsidecar_watchers_refused_total": "refused",
+    "microsidecar_watchers_slow_total": "slow",
+}
 
 
 class SidecarCollector(Collector):
@@ -70,6 +75,7 @@ class SidecarCollector(Collector):
         known = self.calls.known()
         calls, pools, sockets = (self._facts[name]() for name in ("calls", "pools", "websockets"))
         auth = self._facts["access"]() if "access" in self._facts else {}
+        watchers = self._facts["watchers"]() if "watchers" in self._facts else {}
         return {
             "microsidecar_start_time_seconds": [((), self._started)],
             "microsidecar_calls_total": [
@@ -101,6 +107,7 @@ class SidecarCollector(Collector):
                 for (route, digit), count in sorted(self._answers().items())
             ],
             **{name: [((), sockets[fact])] for name, fact in _OF_WEBSOCKETS.items()},
+            **{name: [((), watchers.get(fact, 0))] for name, fact in _OF_WATCHERS.items()},
             "microsidecar_app_healthy": [
                 ((name,), 0 if healthy is False else 1) for name, healthy in _apps(self._facts["app"]())
             ],

@@ -60,6 +60,7 @@ NET = ("sidecar.net", "sidecar.lifecycle", "sidecar.waiting", "sidecar.redaction
 #: Of ``registry`` what is no registry: what happened, and what a restart is to find.
 KEPT = (
     "sidecar.registry.journal",
+    "sidecar.registry.journalfanout",
     "sidecar.registry.store",
     "sidecar.registry.storefile",
     "sidecar.registry.storerepair",

@@ -19,7 +19,7 @@ METHODS = b"POST, GET, OPTIONS, PUT, DELETE"
 #: Request headers that are always allowed, whether they are asked for or not: the original's.
 HEADERS = b"Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token, Authorization"
 #: Headers of our own answers, which a page could not read otherwise.
-EXPOSED = b"Allow, Date, Retry-After, Server, Warning, WWW-Authenticate"
+EXPOSED = b"Allow, Date, Retry-After, Server, Warning, WWW-Authenticate, X-Micro-Index"
 #: Seconds for which a browser may remember a preflight.
 MAX_AGE = b"7200"
 

@@ -39,6 +39,7 @@ class Request(Protocol):
     why: Any
     call: Any
     attempts: Any
+    started: float
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None: ...
 

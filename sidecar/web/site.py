@@ -77,7 +77,7 @@ class SidecarSite(server.Site):
         self.now = clock.seconds()
         self.preamble = b""
         self._fast = channel == "fast"
-        self.later = Turns(clock).add
+        self._turns = Turns(clock)
         self._channels: set[Any] = set()
         self._leaving: set[Any] = set()  # idle ones that make room, and are not gone yet
         self._sweeping: IDelayedCall | None = None
@@ -130,6 +130,9 @@ class SidecarSite(server.Site):
         if self._sweeping is None:
             self._tick()
             self._sweeping = self.clock.callLater(SWEEP, self._sweep)
+
+    def later(self, channel: Connection) -> None:
+        self._turns.add(channel.continue_reading)
 
     def closed(self, channel: Connection) -> None:
         self._channels.discard(channel)

@@ -1,12 +1,17 @@
-"""``micro log``: what came and went in the registry."""
+"""``micro log`` and ``micro watch``: what came and went in the registry, and what does."""
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from sidecar.cli import output
-from sidecar.cli.invocation import Invocation
+from sidecar.cli.api import Failed
+from sidecar.cli.events import Event, follow
+from sidecar.cli.exits import UNAVAILABLE
+from sidecar.cli.invocation import Invocation, complain, say
 
 _DEEDS = {"create": "came", "update": "changed", "delete": "left"}
 
@@ -20,6 +25,35 @@ def log(invocation: Invocation) -> int:
     query = urlencode({name: value for name, value in asked.items() if value})
     entries = invocation.api.read_json("GET", "/journal" + (f"?{query}" if query else ""))
     return invocation.show(entries, "\n".join(in_words(entry) for entry in entries))
+
+
+def watch(invocation: Invocation) -> int:
+    """``micro watch``: each change as it happens; ``--count`` ends it, ``--follow`` goes on after a broken connection
+    where it was."""
+    query = ""
+    if invocation.words:
+        invocation.need(1, "service name")
+        query = f"?{urlencode({'service': invocation.words[0]})}"
+    given = invocation.arguments
+    show = partial(_show, given.text("output"))
+    if follow(invocation.api, f"/registry/watch{query}", show, given.number("count"), given.given("follow")):
+        return 0
+    raise Failed(f"the sidecar at {invocation.api.address} ended the watch", code=UNAVAILABLE)
+
+
+def _show(form: str, event: Event) -> bool:
+    """Print an event. :returns: whether it counts as a change."""
+    entry = json.loads(event.data)
+    if event.name == "reset":
+        entry = {"action": "reset", **entry}
+        if form == "table":
+            complain("what happened before is not known any more: micro list and micro get tell what there is", code=0)
+            return False
+    if form == "table":
+        say(in_words(entry))
+    else:
+        say(json.dumps(entry, ensure_ascii=False) if form == "json" else f"---\n{output.formed(entry, form)}")
+    return event.name != "reset"
 
 
 def in_words(entry: dict[str, Any]) -> str:

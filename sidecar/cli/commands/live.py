@@ -34,8 +34,8 @@ def tap(invocation: Invocation) -> int:
     left = invocation.arguments.number("count") or -1
     form = invocation.arguments.text("output")
     colours = coloured(sys.stdout)
-    with invocation.api.stream("/tap" + (f"?{urlencode(asked)}" if asked else "")) as answer:
-        for event in events.read(events.lines(answer)):
+    with invocation.api.stream("/tap" + (f"?{urlencode(asked)}" if asked else "")) as lines:
+        for event in events.EventReader(lines):
             if event.name != "call":
                 continue
             call = json.loads(event.data)
@@ -78,15 +78,15 @@ def top(invocation: Invocation) -> int:
     """``micro top``: a page that refreshes; without a terminal, one page after the other."""
     left = invocation.arguments.number("count") or -1
     terminal = sys.stdout.isatty()
-    with invocation.api.stream("/live") as answer:
-        for event in events.read(events.lines(answer)):
+    with invocation.api.stream("/live") as lines:
+        for event in events.EventReader(lines):
             if event.name != "live":
                 continue
             text = page(json.loads(event.data), coloured(sys.stdout))
             if terminal:
                 size = shutil.get_terminal_size()
-                lines = [fitting(line, size.columns) for line in text.splitlines()[: size.lines - 1]]
-                text = f"{_HOME}{_LINE.join(lines)}{_LINE}{_PAGE}"
+                shown = [fitting(line, size.columns) for line in text.splitlines()[: size.lines - 1]]
+                text = f"{_HOME}{_LINE.join(shown)}{_LINE}{_PAGE}"
             else:
                 text += "\n\n"
             _write(text)

@@ -231,15 +231,14 @@ class HTTPChannel(ServerConnection):
         request.process()
 
     def _taken_over(self) -> None:
-        request, site = self.request, self.site
-        if request is not None and not request.upgrade:
-            request.transport.unregisterProducer()  # nobody asked for that, and we were still on it
-        if site.recorder is not None and request is not None:
-            now = site.clock.seconds()
-            site.recorder.record(101, now - request.started, request.path, now)
+        request, self.request = self.request, None
+        if request is not None:
+            if not request.upgrade:
+                request.transport.unregisterProducer()  # nobody asked for that, and we were still on it
+            request.code = 101
+            request.count_begun()
         self._count_out()
         self._leave()
-        self.request = None
 
     # --- Answering ----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from twisted.application import service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from sidecar.errors import Overloaded, ShuttingDown
+from sidecar.net.reactor.turns import Turns
 from sidecar.web.events.stream import EventStream
 from sidecar.web.requests import requestids
 from sidecar.web.response import Request, tell
@@ -53,6 +54,7 @@ class LongAnswers(service.Service):
         self._gone: dict[EventStream, Callable[[], None]] = {}
         self._due: dict[EventStream, float] = {}  # in the order of time, since all wait equally long
         self._timer: IDelayedCall | None = None
+        self._turns = Turns(clock)
         self._stopping = False
         self.refused = self.slow = 0
 
@@ -100,7 +102,7 @@ class LongAnswers(service.Service):
         answer.begin(200, _HEAD + headers + requestids.line(request))
         tell(request, 200, 0)
         answer.count_begun()
-        stream = EventStream(answer, self._stream_gone)
+        stream = EventStream(answer, self)
         self._gone[stream] = gone
         if request.method == b"HEAD":
             stream.end()
@@ -110,12 +112,15 @@ class LongAnswers(service.Service):
             self._timer = self._clock.callLater(self._heartbeat, self._beat)
         return stream
 
-    def _stream_gone(self, stream: EventStream, slow: bool) -> None:
+    def stream_gone(self, stream: EventStream, slow: bool) -> None:
         self.slow += slow
         self._due.pop(stream, None)
         gone = self._gone.pop(stream, None)
         if gone is not None:
             gone()
+
+    def later(self, work: Callable[[], object]) -> None:
+        self._turns.add(work)
 
     def _beat(self) -> None:
         now = self._clock.seconds()

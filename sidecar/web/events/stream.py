@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
@@ -12,7 +12,19 @@ from zope.interface import implementer
 #: Bytes that are written at a time: what is larger goes out in pieces, as the reader takes them.
 PIECE: Final = 64 * 1024
 #: Bytes of events that may wait for a reader, besides the one that is going out; with more it is closed.
-OUTBOX: Final = 256 * 1024
+OUTBOX: Final = 1024 * 1024
+#: Pieces that are written to one reader in a turn of the reactor.
+_AT_ONCE: Final = 4
+
+
+class StreamOwner(Protocol):
+    """What a stream needs of whoever opened it."""
+
+    def stream_gone(self, stream: EventStream, slow: bool) -> None:
+        """It is over. Called once. :param slow: since its reader was too slow."""
+
+    def later(self, work: Callable[[], object]) -> None:
+        """Do ``work`` in a later turn of the reactor."""
 
 
 @implementer(IPushProducer)
@@ -22,17 +34,19 @@ class EventStream:
     :ivar open: whether there is still somebody to write to.
     """
 
-    __slots__ = ("_gone", "_paused", "_request", "_sent", "_size", "_waiting", "open")
+    __slots__ = ("_going", "_owner", "_paused", "_request", "_sent", "_size", "_source", "_turn", "_waiting", "open")
 
-    def __init__(self, request: Any, gone: Callable[[EventStream, bool], None]) -> None:
-        """:param request: whose answer has begun. :param gone: told once when it is over, and whether since its reader
-        was too slow."""
+    def __init__(self, request: Any, owner: StreamOwner) -> None:
+        """:param request: whose answer has begun."""
         self._request = request
-        self._gone = gone
+        self._owner = owner
         self._paused = False
-        self._waiting: deque[bytes] | None = None  # most readers never need one
-        self._sent = 0  # bytes of the first of them that went out
-        self._size = 0  # bytes of all but the first
+        self._waiting: deque[bytes] | None = None  # None, as for most, while all that was sent went out
+        self._size = 0  # bytes of them
+        self._source: Iterator[bytes] | None = None  # what goes out before them
+        self._going: bytes | None = None  # what is going out in pieces
+        self._sent = 0  # bytes of it that are out
+        self._turn = False  # we have asked for another turn
         self.open = True
         request.on_lost = self._lost
         request.registerProducer(self, True)
@@ -44,17 +58,26 @@ class EventStream:
         """
         if not self.open:
             return
-        if self._waiting is None and not self._paused and len(event) <= PIECE:
-            self._request.write(event)
-            return
         if self._waiting is None:
+            if not self._paused and len(event) <= PIECE:
+                self._request.write(event)
+                return
             self._waiting = deque()
-        elif self._waiting:
-            self._size += len(event)
         self._waiting.append(event)
+        self._size += len(event)
         self._pump()
         if self._size > OUTBOX and self.open:
-            self._close(slow=True)
+            channel = self._request.channel
+            self._over(slow=True)
+            if channel is not None:
+                channel.transport.abortConnection()
+
+    def send_all(self, source: Iterator[bytes]) -> None:
+        """Write all that ``source`` gives, taken from it as the reader takes it, before what is sent later."""
+        if self.open:
+            self._source = source
+            self._waiting = self._waiting or deque()
+            self._pump()
 
     def heartbeat(self, comment: bytes) -> None:
         """Write ``comment``, unless the reader has enough to read."""
@@ -65,9 +88,12 @@ class EventStream:
         """End the answer in good order: what waits goes out, and no more comes."""
         if not self.open:
             return
-        if self._waiting:
-            self._request.write(b"".join(self._waiting)[self._sent :])
-        request, self._request = self._request, None
+        rest = [self._going[self._sent :]] if self._going is not None else []
+        if self._source is None and self._waiting:
+            rest += self._waiting  # else there would be a gap
+        if rest:
+            self._request.write(b"".join(rest))
+        request = self._request
         self._over(slow=False)
         request.unregisterProducer()
         request.finish()
@@ -85,18 +111,40 @@ class EventStream:
         self._paused = True
 
     def _pump(self) -> None:
-        """Write of what waits as much as the reader takes."""
-        waiting = self._waiting
-        while waiting and not self._paused and self.open:
-            event = waiting[0]
-            piece = event[self._sent : self._sent + PIECE]
+        """Write of what waits as much as the reader takes, and a turn allows."""
+        self._load()
+        left = _AT_ONCE
+        while self._going is not None and not self._paused and self.open and not self._turn:
+            if not left:
+                self._turn = True
+                self._owner.later(self._next_turn)
+                return
+            left -= 1
+            piece = self._going[self._sent : self._sent + PIECE]
             self._sent += len(piece)
-            if self._sent >= len(event):
-                waiting.popleft()
-                self._sent = 0
-                self._size -= len(waiting[0]) if waiting else 0
+            if self._sent >= len(self._going):
+                self._going = None
+                self._load()
             self._request.write(piece)
-        if not waiting:
+
+    def _next_turn(self) -> None:
+        self._turn = False
+        self._pump()
+
+    def _load(self) -> None:
+        """See what is next to go out, where nothing is going out."""
+        if self._going is not None or self._waiting is None:
+            return
+        self._sent = 0
+        if self._source is not None:
+            self._going = next(self._source, None)
+            if self._going is not None:
+                return
+            self._source = None
+        if self._waiting:
+            self._going = self._waiting.popleft()
+            self._size -= len(self._going)
+        else:
             self._waiting = None
 
     # --- Its end ----------------------------------------------------------------------------------------------------
@@ -105,13 +153,8 @@ class EventStream:
         if self.open:
             self._over(slow=False)
 
-    def _close(self, slow: bool) -> None:
-        channel = self._request.channel
-        self._over(slow)
-        if channel is not None:
-            channel.transport.abortConnection()
-
     def _over(self, slow: bool) -> None:
         self.open = False
-        self._waiting = None
-        self._gone(self, slow)
+        self._waiting = self._source = self._going = None
+        self._request = None
+        self._owner.stream_gone(self, slow)

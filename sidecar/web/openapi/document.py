@@ -43,7 +43,7 @@ def asyncapi() -> dict[str, Any]:
     """:returns: the AsyncAPI 3.0 document of the WebSockets. :source: AsyncAPI Specification 3.0.0."""
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}
-    for route in (route for route in ROUTES if route.websocket):
+    for route in (route for route in ROUTES if route.websocket or route.upgrades):
         query = {each.name: {**each.schema, "description": each.description} for each in route.parameters}
         required = [each.name for each in route.parameters if each.required]
         channels[route.operation] = {
@@ -56,7 +56,7 @@ def asyncapi() -> dict[str, Any]:
             "messages": {"frame": {"$ref": "#/components/messages/frame"}},
         }
         channel = {"$ref": f"#/channels/{route.operation}"}
-        for action in ("send", "receive"):
+        for action in ("send", "receive") if route.websocket else ("receive",):
             operations[f"{route.operation}.{action}"] = {"action": action, "channel": channel, "summary": route.summary}
     return {
         "asyncapi": "3.0.0",
@@ -111,6 +111,8 @@ def _responses(route: Route) -> dict[str, Any]:
         if route.answers:
             good["content"] = {media: {"schema": dict(schema)} for media, schema in route.answers.items()}
         found = {str(route.status): good}
+        if route.upgrades:
+            found["101"] = {"description": "the WebSocket is open; see /asyncapi.json"}
     for status, when in sorted({**COMMON_ERRORS, **route.errors}.items()):
         found[str(status)] = {"description": f"{HTTPStatus(status).phrase}: {when}", "content": _ERROR}
     found["default"] = {"description": "an error, whatever its status", "content": _ERROR}

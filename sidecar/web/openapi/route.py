@@ -31,6 +31,7 @@ class Route:
     :ivar bodies: what a request may hold: schema by media type. :ivar answers: schema by media type of the good answer.
     :ivar errors: the statuses of errors that are its own, each with when; all have those of ``COMMON_ERRORS``.
     :ivar websocket: whether the answer is a WebSocket, which the AsyncAPI document describes.
+    :ivar upgrades: whether a WebSocket can be asked for besides, on which only we send.
     :ivar any_method: whether all other methods are as this one. :ivar status: of the good answer.
     :ivar needs_body: whether a request without a body is refused.
     """
@@ -46,6 +47,7 @@ class Route:
     answers: Mapping[str, Mapping[str, Any]] = field(factory=dict)
     errors: Mapping[int, str] = field(factory=dict)
     websocket: bool = False
+    upgrades: bool = False
     any_method: bool = False
     status: int = 200
     needs_body: bool = True

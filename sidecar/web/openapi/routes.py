@@ -7,17 +7,11 @@ from typing import Any, Final
 
 from sidecar.web.openapi.calls import CALLS
 from sidecar.web.openapi.operations import OPERATIONS
-from sidecar.web.openapi.route import NAME, SERVICE, VERSION, Parameter, Route, ref
+from sidecar.web.openapi.registry import REGISTRY, UNAVAILABLE
+from sidecar.web.openapi.route import NAME, VERSION, Parameter, Route, ref
 
 _ANY: Final[Mapping[str, Any]] = {}
 _TOPIC = Parameter("topic", "the topic", required=True, schema=NAME, example="news")
-_TTL = Parameter(
-    "ttl",
-    "how long the registration lives unless it is renewed: units ns, us, ms, s, m, h, compound such as 1m30s",
-    schema={"type": "string", "pattern": "^[1-9][0-9]{0,5}(ns|us|ms|s|m|h)$"},
-    example="30s",
-)
-_UNAVAILABLE: Final = {503: "the engine that holds the registry cannot be reached, or the sidecar is stopping"}
 #: What any route can answer.
 COMMON_ERRORS: Final[Mapping[int, str]] = {
     400: "the request is malformed: the detail names the field",
@@ -42,45 +36,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         role="read",
         answers={"application/json": ref("Index")},
     ),
-    Route(
-        "GET",
-        "/registry",
-        "lookUp",
-        "Services and their nodes",
-        "Without `service` the names of all services; with it that service. `format=array` gives one object a version, "
-        "as the original did. A WebSocket handshake on this path opens a watch.",
-        role="read",
-        parameters=(
-            SERVICE,
-            VERSION,
-            Parameter("format", "one object, or one a version", schema={"enum": ["object", "array"]}),
-        ),
-        answers={"application/json": {"oneOf": [ref("Service"), ref("Services")]}},
-        errors={404: "there is no such service, or none of that version", **_UNAVAILABLE},
-    ),
-    Route(
-        "POST",
-        "/registry",
-        "register",
-        "Register a service",
-        "Registers every node of the body; again renews. A node without an id gets one, which the answer tells.",
-        role="register",
-        parameters=(_TTL,),
-        bodies={"application/json": ref("Registration")},
-        answers={"application/json": ref("Service")},
-        errors={409: "the id belongs to somebody else", 507: "there is no space to keep it", **_UNAVAILABLE},
-    ),
-    Route(
-        "DELETE",
-        "/registry",
-        "deregister",
-        "Deregister nodes of a service",
-        "Takes the nodes of the body, known by their ids, out. Unknown ones are no error.",
-        role="register",
-        bodies={"application/json": ref("Deregistration")},
-        answers={"application/json": {"type": "object"}},
-        errors=_UNAVAILABLE,
-    ),
+    *REGISTRY,
     *CALLS,
     Route(
         "GET",
@@ -94,7 +50,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             Parameter("queue", "share the messages with others of this name", schema=NAME),
             Parameter("format", "how messages are framed", schema={"enum": ["envelope", "text", "raw", "json"]}),
         ),
-        errors={426: "it is a WebSocket: send an upgrade", **_UNAVAILABLE},
+        errors={426: "it is a WebSocket: send an upgrade", **UNAVAILABLE},
         websocket=True,
     ),
     Route(
@@ -106,7 +62,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         role="publish",
         parameters=(_TOPIC,),
         bodies={"*/*": {"type": "string", "format": "binary"}},
-        errors=_UNAVAILABLE,
+        errors=UNAVAILABLE,
         needs_body=False,
     ),
     Route(
@@ -203,7 +159,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         role="read",
         parameters=(Parameter("service", "the name of a service", required=True, schema=NAME), VERSION),
         answers={"application/json": {"type": "object"}},
-        errors={404: "there is no such service, or it has no node", **_UNAVAILABLE},
+        errors={404: "there is no such service, or it has no node", **UNAVAILABLE},
     ),
     Route(
         "GET",

@@ -79,6 +79,19 @@ class Client:
         return bool(self.transport.connected)
 
 
+def connected(site: SidecarSite, data: bytes) -> Client:
+    """A client that sent ``data`` and read what is answered at once."""
+    address = IPv4Address("TCP", "127.0.0.1", 12345)
+    transport = Transport(peerAddress=address)
+    channel: Any = site.buildProtocol(address)
+    transport.protocol = channel
+    channel.makeConnection(transport)
+    client = Client(transport)
+    client.send(data)
+    client.read()
+    return client
+
+
 class BrokerCase(SynchronousTestCase):
     channel = "fast"
 
@@ -115,15 +128,7 @@ class BrokerCase(SynchronousTestCase):
         return self.request(handshake(target, **fields))
 
     def request(self, data: bytes) -> Client:
-        address = IPv4Address("TCP", "127.0.0.1", 12345)
-        transport = Transport(peerAddress=address)
-        channel: Any = self.site.buildProtocol(address)
-        transport.protocol = channel
-        channel.makeConnection(transport)
-        client = Client(transport)
-        client.send(data)
-        client.read()
-        return client
+        return connected(self.site, data)
 
     def joined(self, target: str = "/broker?topic=t", **fields: str) -> Client:
         client = self.connect(target, **fields)

@@ -163,6 +163,10 @@ class Entries(JournalCase):
             then[self.clock.wall()] = {
                 each: {node.id for version in catalog.get(each) for node in version.nodes} for each in catalog.names()
             }
+        present: dict[str, set[str]] = {}
+        for each in self.journal.present():
+            present.setdefault(each.name, set()).update(node.id for node in each.nodes)
+        self.assertEqual(present, list(then.values())[-1] if then else {})
         for time, expected in then.items():
             names = self.journal.names_at(time)
             if names is None:
@@ -215,13 +219,40 @@ class Waiting(JournalCase):
         self.successResultOf(foo)
 
     def test_known_already(self) -> None:
-        """Who asks by an index that is not the present one does not wait: one of before, of the future, of another
-        life."""
+        """Who asks by an index of before, of the future or of another life does not wait; who has seen others' entries
+        since, and none of this service's, does."""
         self.tell("create", service("foo", "a"))
         index = self.journal.index_of("foo")
         for asked in (index - 1, index + 1, 0, 7):
             self.successResultOf(self.journal.wait("foo", asked))
         self.assertNoResult(self.journal.wait("foo", index))
+        self.tell("create", service("bar", "b"))
+        later = self.journal.wait("foo", index + 1)
+        self.assertNoResult(later)
+        self.tell("create", service("foo", "c"))
+        self.successResultOf(later)
+
+    def test_present_and_old(self) -> None:
+        """A service that is there keeps its index however long ago its last entry was, also when somebody waited for it
+        in vain, and also in the next life: what happens to others moves it not."""
+        self.journal.entries = 2
+        self.tell("create", service("foo", "a"))
+        index = self.journal.index_of("foo")
+        for number in range(5):
+            self.tell("create", service("bar", f"n{number}"))
+        waiting = self.journal.wait("foo", index)
+        self.assertNoResult(waiting)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(self.journal.index_of("foo"), index)
+        again = Journal(self.clock, 2)
+        again.restore(self.journal.find(), list(self.journal.before()), self.journal.began)
+        before = again.index_of("foo")
+        for number in range(5):
+            again.changed(Change.of("create", service("bar", f"m{number}")))
+        self.assertEqual(again.index_of("foo"), before)
+        again.changed(Change.of("delete", service("foo", "a")))
+        self.assertEqual(again.index_of("foo"), again.index)
 
     def test_gives_up(self) -> None:
         """Who gives up leaves nothing behind."""
@@ -229,7 +260,7 @@ class Waiting(JournalCase):
             waiting = self.journal.wait(name, self.journal.index)
             waiting.cancel()
             self.failureResultOf(waiting, CancelledError)
-        self.assertEqual((self.journal._services, self.journal._waiting), ({}, []))  # memory has no public name
+        self.assertEqual((self.journal._services, len(self.journal._waiters)), ({}, 0))  # memory has no public name
 
     def test_waits_again(self) -> None:
         """Who is woken may wait again at once, and is not woken by the same entry."""

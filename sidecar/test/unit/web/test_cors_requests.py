@@ -13,8 +13,8 @@ from sidecar.net.http.hosts import AllowedHosts
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.test.doubles.clients.resources import Asking, Heard
+from sidecar.web.catalog.registry import RegistryResource
 from sidecar.web.cors import BrowserPolicy, CorsPolicy
-from sidecar.web.registry import RegistryResource
 from sidecar.web.site import SidecarSite
 from sidecar.web.tree import RootResource
 

@@ -36,14 +36,16 @@ class Documents(SynchronousTestCase):
                 self.assertLessEqual({"400", "403", "500", "default"}, set(told["responses"]), where)
 
     def test_websockets(self) -> None:
-        """Each WebSocket is a channel with its parameters, and an operation either way."""
+        """Each WebSocket is a channel with its parameters, and an operation each way that frames go."""
         told = document.asyncapi()
         self.assertEqual(
             {channel["address"] for channel in told["channels"].values()},
-            {route.path for route in routes.ROUTES if route.websocket},
+            {route.path for route in routes.ROUTES if route.websocket or route.upgrades},
         )
         self.assertIn("topic", told["channels"]["subscribe"]["bindings"]["ws"]["query"]["properties"])
         self.assertIn("subscribe.send", told["operations"])
+        self.assertIn("lookUp.receive", told["operations"])
+        self.assertNotIn("lookUp.send", told["operations"])
 
 
 class Routes(SynchronousTestCase):

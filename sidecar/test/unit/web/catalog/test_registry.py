@@ -16,7 +16,7 @@ from sidecar.model import UNSAID, BackendState, Caller, Cause, Change, Node, Ser
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.test.doubles.clients.resources import Asking, Heard
 from sidecar.test.doubles.watcher import RecordingWatcher
-from sidecar.web.registry import RegistryResource
+from sidecar.web.catalog.registry import RegistryResource
 
 #: The README's own registration.
 SEED = b"""{
