@@ -24,6 +24,7 @@ class Arguments:
     :ivar command: None where none is named. :ivar words: what follows its name.
     :ivar flags: by name with ``_``, the values of each in order; a switch has ``"true"``.
     :ivar passed: flags of the daemon, as they were written, for a command that takes them.
+    :ivar program: the words of a program to run, for a command that runs one.
     """
 
     command: table.Command | None = None
@@ -31,6 +32,7 @@ class Arguments:
     flags: dict[str, list[str]] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     passed: list[str] = field(default_factory=list)
+    program: list[str] = field(default_factory=list)
 
     def given(self, name: str) -> bool:
         """Whether the switch or flag ``name`` is there."""
@@ -90,7 +92,7 @@ def is_for_the_daemon(given: Sequence[str]) -> bool:
                 return True
             flag = argument.partition("=")[0]
             raise Wrong(f"{flag} is no flag of the client commands; to run a sidecar with it: micro sidecar")
-        if option.metavar and not equals:
+        if option.metavar and not option.optional and not equals:
             next(waiting, None)
     return False
 
@@ -113,13 +115,14 @@ def is_for_a_client(given: Sequence[str]) -> bool:
 
 def parse(given: Sequence[str], environ: Mapping[str, str]) -> Arguments:
     """:raises Wrong: an unknown command or flag, a flag without its value or with one that there is not."""
+    given, program = _without_program(given)
     given, passed = _without_daemon_flags(given) if _passing(given) else (given, [])
     words, flags = _split_up(given)
     if words[:1] == ["registry"]:
         words = words[1:]
     if words[:1] == ["help"]:
         words, flags = words[1:], [*flags, ("--help", "help", None)]
-    found = Arguments(environ=environ, passed=passed)
+    found = Arguments(environ=environ, passed=passed, program=program)
     if words:
         named = table.find(words)
         if named is None:
@@ -147,6 +150,46 @@ def _passing(given: Sequence[str]) -> bool:
             if argument == command.words.split()[0]:
                 return command.passes
     return False
+
+
+def _without_program(given: Sequence[str]) -> tuple[Sequence[str], list[str]]:
+    """:returns: the command line without the program that a command is to run, and the words of that: they come after
+    ``--``, or begin with the first word that is no flag."""
+    waiting = iter(enumerate(given))
+    for index, argument in waiting:
+        if argument.startswith("-") and argument != "--":
+            name, equals, _ = _split(argument)
+            if not equals and _takes_value(name):
+                next(waiting, None)
+            continue
+        if not any(argument == command.words and command.program for command in table.COMMANDS):
+            return given, []
+        rest = list(given[index + 1 :])
+        begins = rest.index("--") if "--" in rest else _first_word(rest)
+        return [*given[: index + 1], *rest[:begins]], rest[begins + (rest[begins : begins + 1] == ["--"]) :]
+    return given, []
+
+
+def _first_word(given: Sequence[str]) -> int:
+    """:returns: where the first word stands that is neither a flag nor the value of one."""
+    waiting = iter(enumerate(given))
+    for index, argument in waiting:
+        if not argument.startswith("-"):
+            return index
+        name, equals, _ = _split(argument)
+        if not equals and _takes_value(name):
+            next(waiting, None)
+    return len(given)
+
+
+def _takes_value(name: str) -> bool:
+    from sidecar.daemon.cmdline.flags import BY_NAME
+
+    option = table.option(name)
+    if option is not None:
+        return bool(option.metavar) and not option.optional
+    flag = BY_NAME.get(name)
+    return flag is not None and not flag.switch
 
 
 def _without_daemon_flags(given: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -191,6 +234,8 @@ def _split_up(given: Sequence[str]) -> tuple[list[str], list[tuple[str, str, str
         written = argument.partition("=")[0]
         if option is None:
             flags.append((written, name, value))
+        elif option.optional:
+            flags.append((written, option.name, value if equals else option.optional))
         elif option.metavar:
             following = value if equals else next(waiting, None)
             if following is None:

@@ -50,7 +50,8 @@ def of(command: table.Command) -> str:
 
 def spelled(option: table.Option) -> str:
     """:returns: a flag as a user writes it: ``-f, --follow``, ``--count=N``."""
-    name = f"--{option.name}" + (f"={option.metavar}" if option.metavar else "")
+    value = f"={option.metavar}" if option.metavar else ""
+    name = f"--{option.name}" + (f"[{value}]" if option.optional else value)
     return f"-{option.short}, {name}" if option.short else name
 
 

@@ -13,6 +13,7 @@ class Option:
     :ivar env: the environment variable that is read where the flag is not given.
     :ivar choices: the values that there are, where they are few. :ivar repeatable: may be given several times.
     :ivar short: its letter.
+    :ivar optional: its value where none is written after ``=``; "" where one has to be.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Option:
     choices: tuple[str, ...] = ()
     repeatable: bool = False
     short: str = ""
+    optional: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Command:
     :ivar examples: command lines that work.
     :ivar local: whether it talks to no sidecar.
     :ivar passes: whether it takes the daemon's own flags too.
+    :ivar program: whether the command line of a program follows, whose flags are not ours.
     """
 
     words: str
@@ -47,6 +50,7 @@ class Command:
     examples: tuple[str, ...] = ()
     local: bool = False
     passes: bool = False
+    program: bool = False
 
 
 #: Flags that every command takes.
@@ -79,6 +83,32 @@ _FOLLOW = Option("follow", "connect again when the connection ends", short="f")
 WAIT = Option("wait", "wait this long for it", "DURATION")
 
 COMMANDS: tuple[Command, ...] = (
+    Command(
+        "dev",
+        "[--] PROGRAM [ARGUMENTS]",
+        "run an app and a sidecar beside it, and show what passes",
+        "dev:dev",
+        (
+            Option("name", "the service that the app is (when not given: the name of this directory)", "NAME"),
+            Option("app_port", "where it listens (when not given: the port at which it begins to listen)", "PORT"),
+            Option("protocol", "what it speaks, as --server_protocol", "PROTOCOL", choices=("jsonrpc", "http")),
+            Option(
+                "watch",
+                "start it again when a file in PATH changes; alone: in this directory",
+                "PATH",
+                repeatable=True,
+                optional=".",
+            ),
+        ),
+        details="Takes the flags of the sidecar too. The app is registered as soon as it listens, and started again "
+        "when it ends. Its log, the sidecar's and each call stand in lines of their own. Ctrl-C takes the app out of "
+        "the registry, ends it with all that it started, and the sidecar last; again: at once. The app finds the "
+        "sidecar by $MICRO_PROXY_ADDRESS, and --app_port as $PORT.",
+        examples=("micro dev --name foo --protocol http --watch -- flask --app app run --port 9090",),
+        local=True,
+        passes=True,
+        program=True,
+    ),
     Command(
         "list services",
         "",

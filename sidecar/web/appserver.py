@@ -6,7 +6,7 @@ protobuf, and gRPC, and hands each call on to the app as ``POST /<Type>/<Method>
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import orjson
 from attrs import define
@@ -40,17 +40,27 @@ class App:
 
     :ivar name: the service as which it is registered. :ivar node: where it really listens.
     :ivar transport: speaks plain HTTP to it. :ivar health: what the healthchecker knows, or None.
+    :ivar observer: told when a call for it begins; what it gives is told how the call ended. None for nobody.
     """
 
     name: str
     node: Node
     transport: DeferredTransport
     health: IAppHealth | None = None
+    observer: Callable[[Call], Callable[[Reply | Fault], None]] | None = None
 
     async def serve(self, call: Call, timeout: float) -> Reply | Fault:
         """Have the app answer. Whatever goes wrong is a fault that the caller's dialect can carry."""
         if call.method == "Debug.Health":
             return self._debug_health("json" in call.content_type)
+        if self.observer is None:
+            return await self._answer(call, timeout)
+        ended = self.observer(call)
+        answer = await self._answer(call, timeout)
+        ended(answer)
+        return answer
+
+    async def _answer(self, call: Call, timeout: float) -> Reply | Fault:
         try:
             return await self.transport.send(self.node, call, timeout)
         except SidecarError as error:

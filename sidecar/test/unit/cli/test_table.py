@@ -108,3 +108,32 @@ class Generated(SynchronousTestCase):
         home.mkdir()
         manual.write(home)
         self.assertEqual(sorted(path.name for path in home.iterdir()), ["micro.1", "microsidecar.8"])
+
+
+class Programs(SynchronousTestCase):
+    """A command that runs a program leaves that its own flags."""
+
+    def parsed(self, line: str) -> tuple[list[str], list[str], list[str]]:
+        """:returns: the program, the daemon's flags, and the values of ``--watch``."""
+        found = arguments.parse(line.split(), {})
+        assert found.command is not None
+        self.assertEqual(found.command.words, "dev")
+        return found.program, found.passed, found.every("watch")
+
+    def test_after_dashes(self) -> None:
+        """What follows ``--`` is the program, whatever it looks like; what is before is ours and the daemon's."""
+        program = ["python", "app.py", "--port", "1", "--watch", "--", "x"]
+        for line in ("dev --port 2 --watch --", "--port 2 dev --watch --", "dev --watch --port=2 --"):
+            found, passed, watched = self.parsed(f"{line} {' '.join(program)}")
+            self.assertEqual((found, passed[0].partition("=")[0], watched), (program, "--port", ["."]))
+
+    def test_without_dashes(self) -> None:
+        """The first word that is no flag and no flag's value begins it."""
+        found = self.parsed("dev --port 2 --name dev --app_port 3 --watch=src --watch=etc flask run --port 4")
+        self.assertEqual(found, (["flask", "run", "--port", "4"], ["--port", "2"], ["src", "etc"]))
+
+    def test_nothing(self) -> None:
+        """No program is none."""
+        for line in ("dev", "dev --watch", "dev --"):
+            self.assertEqual(self.parsed(line)[0], [])
+        self.assertRaises(arguments.Wrong, arguments.parse, ["dev", "--wach", "--", "x"], {})
