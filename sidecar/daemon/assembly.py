@@ -170,7 +170,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     browsers = BrowserPolicy(AllowedHosts(limits.names(settings)), cors)
     engines = tuple(engine.kind for engine in settings.registry.engines)
     checks = CheckMaker(reactor, calling.probe)
-    maker = AppMaker(engines, registry, checks, calling.app, bounds, browsers, reactor)
+    maker = AppMaker(engines, registry, checks, calling.app, bounds, browsers, reactor, settings.http.max_endpoints)
     apps = LocalApps(maker.make, reactor, settings.drain_timeout + PATIENCE, kept.maintained(), kept.maintain)
     apps.prepare(settings.apps).commit()
     recorder = StatsRecorder(reactor)

@@ -12,11 +12,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from sidecar.daemon.appchecks import CheckMaker
+from sidecar.daemon.calling.endpoints import asker
 from sidecar.daemon.cmdline.advertise import AdvertisedAddress, advertised, here
 from sidecar.daemon.cmdline.kinds import unreachable
 from sidecar.daemon.cmdline.settings import AppSettings, CheckSettings, ListenSettings
 from sidecar.daemon.listening import BoundPort, ICertificates, bind
 from sidecar.health.checkset import Found, ICheckLoop, NamedCheck
+from sidecar.health.description import AppEndpoints, DescribingRegistry
 from sidecar.health.heartbeat import Heartbeats
 from sidecar.health.registrar import Registrar
 from sidecar.interfaces import IRegistry, ITransport
@@ -79,6 +81,7 @@ class AppMaker:
 
     :ivar engines: the kinds of the registries in use. :ivar plain: calls an app that speaks plain HTTP.
     :ivar browsers: judges what comes to a port that we open for an app.
+    :ivar max_endpoints: that an app may say that it has.
     """
 
     engines: Sequence[str]
@@ -88,6 +91,7 @@ class AppMaker:
     limits: HTTPLimits
     browsers: BrowserPolicy
     reactor: Any
+    max_endpoints: int = 1000
 
     def make(self, app: AppSettings, before: LocalApp | None = None) -> LocalApp:
         """:param before: the same app by its settings so far: it stays registered, and where we listen for it, there.
@@ -102,8 +106,13 @@ class AppMaker:
         where = self._where(app, listener)
         heartbeats: dict[str, Heartbeats] = {}
         states: dict[CheckSettings, NamedCheck] = {}
+        endpoints = AppEndpoints(app.endpoints)
+        registry = self.registry
+        if app.endpoints_url:
+            ask = asker(app.endpoints_url, app.endpoints_ca_file, self.max_endpoints, self.reactor)
+            registry = DescribingRegistry(registry, endpoints, ask, self.reactor)
         registrar = Registrar(
-            self.registry,
+            registry,
             Service(
                 app.name, app.version, endpoints=app.endpoints, nodes=(Node(app.id, where.host, where.port, metadata),)
             ),
@@ -119,10 +128,13 @@ class AppMaker:
         if listener is None:
             return LocalApp(app, registrar, heartbeats, states)
         if before is not None and keeps_port:
+            assert before.served is not None
+            before.served.endpoints = endpoints
             return LocalApp(app, registrar, heartbeats, states, listener, before.served, before.inbound, before.site)
         real = Node(app.id, here(app.host), app.port, app.metadata)
-        served = App(app.name, real, DeferredTransport(self.plain, self.reactor), registrar)
-        site, factory = _inbound(served, self.limits, self.browsers, self.reactor)
+        served = App(app.name, real, DeferredTransport(self.plain, self.reactor), registrar, endpoints=endpoints)
+        limits = evolve(self.limits, max_body=app.max_body, max_header=app.max_header)
+        site, factory = _inbound(served, limits, self.browsers, self.reactor)
         return LocalApp(app, registrar, heartbeats, states, listener, served, listener.service(factory), site)
 
     def _listener(self, app: AppSettings) -> BoundPort:
@@ -173,7 +185,8 @@ def _listens_alike(before: AppSettings, app: AppSettings) -> bool:
     """Whether the port on which we answer for an app can stay as it is."""
 
     def kept(one: AppSettings) -> tuple[object, ...]:
-        return one.name, one.id, one.host, one.port, one.protocol, one.inbound, one.metadata, one.tls.enabled
+        where = (one.name, one.id, one.host, one.port, one.protocol, one.inbound)
+        return *where, one.metadata, one.tls.enabled, one.max_body, one.max_header
 
     return kept(before) == kept(app)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import orjson
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from sidecar import problems
 from sidecar.errors import CallerError, SidecarError
+from sidecar.health.description import AppEndpoints
 from sidecar.interfaces import IAppHealth
 from sidecar.model import Call, Fault, Node, Reply
 from sidecar.net.http.server import Host
@@ -41,6 +42,7 @@ class App:
     :ivar name: the service as which it is registered. :ivar node: where it really listens.
     :ivar transport: speaks plain HTTP to it. :ivar health: what the healthchecker knows, or None.
     :ivar observer: told when a call for it begins; what it gives is told how the call ended. None for nobody.
+    :ivar endpoints: what it is known to offer.
     """
 
     name: str
@@ -48,6 +50,7 @@ class App:
     transport: DeferredTransport
     health: IAppHealth | None = None
     observer: Callable[[Call], Callable[[Reply | Fault], None]] | None = None
+    endpoints: AppEndpoints = field(factory=AppEndpoints)
 
     async def serve(self, call: Call, timeout: float) -> Reply | Fault:
         """Have the app answer. Whatever goes wrong is a fault that the caller's dialect can carry."""

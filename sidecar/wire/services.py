@@ -84,7 +84,7 @@ def from_json(obj: object, skip: partial.Skip | None = None) -> Service:
     """
     try:
         return _read_service(
-            partial.without_bad_parts(obj, skip, _read_endpoint, _read_value) if skip is not None else obj,
+            partial.without_bad_parts(obj, skip, read_endpoint, _read_value) if skip is not None else obj,
             _read_node,
             need_nodes=False,
         )
@@ -95,7 +95,7 @@ def from_json(obj: object, skip: partial.Skip | None = None) -> Service:
 def endpoint_from_json(obj: object) -> Endpoint:
     """Read one endpoint. :raises MalformedRecord: saying what is wrong with it."""
     try:
-        return _read_endpoint(obj, "")
+        return read_endpoint(obj, "")
     except WrongField as wrong:
         raise MalformedRecord(str(wrong)) from None
 
@@ -145,7 +145,7 @@ def _read_service(obj: object, read_node: ParseNode, *, need_nodes: bool) -> Ser
     version = intern(checked.text(fields.get("version"), "version"))
     metadata = checked.metadata(fields.get("metadata"), "metadata")
     endpoints = tuple(
-        _read_endpoint(item, f"endpoints[{index}]")
+        read_endpoint(item, f"endpoints[{index}]")
         for index, item in enumerate(checked.items(fields.get("endpoints"), "endpoints"))
     )
     nodes: dict[str, Node] = {}
@@ -189,9 +189,10 @@ def _strict_parser(what: What, make_id: Callable[[str], str]) -> ParseNode:
     return registering if what == "register" else deregistering
 
 
-def _read_endpoint(obj: object, path: str) -> Endpoint:
+def read_endpoint(obj: object, path: str) -> Endpoint:
+    """:param path: where it stands, for messages. :raises WrongField: it cannot be read."""
     fields = checked.members(obj, path, "an object")
-    within = f"{path}." if path else ""
+    within = path and f"{path}."
     return Endpoint(
         intern(checked.text(fields.get("name"), f"{within}name")),
         _read_value(fields.get("request"), f"{within}request", 0),
@@ -206,15 +207,12 @@ def _read_value(obj: object, path: str, depth: int) -> Value | None:
     if depth >= MAX_DEPTH:
         raise WrongField(path, f"is nested deeper than {MAX_DEPTH} levels")
     fields = checked.members(obj, path, "an object")
-    below = []
-    for index, item in enumerate(checked.items(fields.get("values"), f"{path}.values")):
-        value = _read_value(item, f"{path}.values[{index}]", depth + 1)
-        if value is not None:
-            below.append(value)
+    items = enumerate(checked.items(fields.get("values"), f"{path}.values"))
+    below = [_read_value(item, f"{path}.values[{index}]", depth + 1) for index, item in items]
     return Value(
         intern(checked.text(fields.get("name"), f"{path}.name")),
         intern(checked.text(fields.get("type"), f"{path}.type")),
-        tuple(below),
+        tuple(value for value in below if value is not None),
     )
 
 

@@ -53,6 +53,7 @@ def transports(settings: Settings, credentials: ClientCredentials | None, reacto
     dial = partial(connect, rules=client.rules)
     tls = NodeTls(client.tls.mode, credentials)
     pooled = (max_body, client.pool_size, client.pool_ttl, client.max_waiting, connect_timeout, dial)
+    most = max([max_body, *(app.max_body for app in settings.apps)])
     grpc = GrpcTransport(reactor, max_body, None, connect_timeout, dial, tls)
     plain = PlainHttpTransport(reactor, *pooled, tls)
     return Transports(
@@ -61,6 +62,6 @@ def transports(settings: Settings, credentials: ClientCredentials | None, reacto
         MucpStreams(reactor, max_body, secrets.token_hex(6), client.request_timeout, dial, tls),
         GrpcStreams(grpc),
         # Apps beside us are asked in the clear, whatever is asked of nodes.
-        PlainHttpTransport(reactor, *pooled, WITHOUT_TLS),
+        PlainHttpTransport(reactor, most, *pooled[1:], WITHOUT_TLS),
         GrpcTransport(reactor, max_body, None, connect_timeout, dial, WITHOUT_TLS),
     )

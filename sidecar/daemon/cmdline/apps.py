@@ -10,16 +10,25 @@ from sidecar.daemon.cmdline.advertise import is_everywhere
 from sidecar.daemon.cmdline.given import Source
 from sidecar.daemon.cmdline.kinds import node_id, unfit, unreachable
 from sidecar.daemon.cmdline.settings import AppSettings, CheckSettings, TlsSettings
+from sidecar.model import Endpoint
 from sidecar.wire import durations
+from sidecar.wire.endpoints import document, merging
+from sidecar.wire.fields import RegistrationLimits
 
 #: How long an app outlives a sidecar that crashed, on engines that other machines read (go-micro's own default).
 _TTL = 60.0
+#: What says which methods the app offers.
+_OF_ENDPOINTS = ("server_endpoint", "server_endpoints", "server_endpoints_url")
+#: Bytes of the largest document of endpoints.
+MOST_ENDPOINTS = 4 * 1024 * 1024
 
 
 def flagged_app(given: Source) -> tuple[AppSettings, ...]:
     name, address = given.text("server_name").strip(), given["server_address"]
     url = given.text("healthcheck_url")
     _health_authority(given)
+    if not name and (said := next((one for one in _OF_ENDPOINTS if given.is_given(one)), "")):
+        raise UsageError(f"--{said} tells of the app of --server_name and --server_address; give those too")
     if url and not name:
         raise UsageError(
             f"--healthcheck_url={url} checks the app of --server_name and --server_address; give those too"
@@ -50,6 +59,11 @@ def flagged_app(given: Source) -> tuple[AppSettings, ...]:
         protocol=given["server_protocol"],
         inbound=given["server_inbound"],
         tls=_tls(given),
+        max_body=given["server_max_body"],
+        max_header=given["server_max_header"],
+        endpoints=_endpoints(given),
+        endpoints_url=given.text("server_endpoints_url"),
+        endpoints_ca_file=given.text("healthcheck_ca_file"),
         ttl=ttl,
         interval=interval,
         checks=(_check(given, url),) if url else (),
@@ -78,6 +92,29 @@ def _tls(given: Source) -> TlsSettings:
     if why:
         raise UsageError(why)
     return tls
+
+
+def _endpoints(given: Source) -> tuple[Endpoint, ...]:
+    """Those of the file, and those that are named."""
+    path, named = given.text("server_endpoints"), given["server_endpoint"] or ()
+    try:
+        return merging.merged(endpoints_of_file(path, given), named)
+    except ValueError as error:
+        raise UsageError(f"--server_endpoints={path}: {error}") from None
+
+
+def endpoints_of_file(path: str, given: Source) -> tuple[Endpoint, ...]:
+    """:param path: "" for none. :raises ValueError: the file cannot be read, in words."""
+    if not path:
+        return ()
+    try:
+        with open(path, "rb") as file:
+            body = file.read(MOST_ENDPOINTS + 1)
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror}") from None
+    if len(body) > MOST_ENDPOINTS:
+        raise ValueError(f"it is larger than {MOST_ENDPOINTS} bytes")
+    return document.read(body, RegistrationLimits(endpoints=given["max_endpoints"]))
 
 
 def tls_fault(tls: TlsSettings, protocol: str, prefix: str, http: str) -> str:

@@ -9,16 +9,18 @@ from typing import Any
 from twisted.python.usage import UsageError
 
 from sidecar.daemon.cmdline import parsers
-from sidecar.daemon.cmdline.apps import address_fault, made_id, renewal, tls_fault
+from sidecar.daemon.cmdline.apps import address_fault, endpoints_of_file, made_id, renewal, tls_fault
 from sidecar.daemon.cmdline.configfile import ConfigTable
 from sidecar.daemon.cmdline.given import Source
 from sidecar.daemon.cmdline.kinds import unfit
 from sidecar.daemon.cmdline.settings import AppSettings, CheckSettings, TcpPort, TlsSettings
 from sidecar.model import Endpoint
+from sidecar.wire.endpoints import declared, merging
 
 _APP = (
     *("name", "address", "advertise", "id", "version", "metadata", "endpoints", "protocol", "inbound"),
     *("ttl", "interval", "check"),
+    *("endpoints_file", "endpoints_url", "max_body", "max_header"),
     *("tls_cert_file", "tls_key_file", "tls_client_ca_file"),
 )
 _KINDS: tuple[Any, ...] = ("http", "tcp", "ttl", "grpc", "script", "systemd")
@@ -80,7 +82,10 @@ def _app(given: Source, table: ConfigTable, names: set[str]) -> AppSettings:
         tls=_tls(table, protocol),
         ttl=ttl,
         interval=interval,
-        endpoints=tuple(_endpoints(table)),
+        max_body=table.read("max_body", parsers.size(1024)) or given["server_max_body"],
+        max_header=table.read("max_header", parsers.size(1024)) or given["server_max_header"],
+        endpoints=_endpoints(table, given),
+        endpoints_url=table.read("endpoints_url", parsers.web_url) or "",
         checks=tuple(_check(one, names) for one in table.tables("check")),
         made_id=not own_id,
     )
@@ -96,14 +101,30 @@ def _tls(table: ConfigTable, protocol: str) -> TlsSettings:
     return tls
 
 
-def _endpoints(table: ConfigTable) -> Iterator[Endpoint]:
-    """``endpoints = ["Say.Hello"]``, or a table each with ``name`` and ``metadata``."""
+def _endpoints(table: ConfigTable, given: Source) -> tuple[Endpoint, ...]:
+    """Those of the file that is named, and those that are listed."""
+    named = tuple(_listed_endpoints(table))
+    try:
+        from_file = endpoints_of_file(table.read("endpoints_file", parsers.text) or "", given)
+    except ValueError as error:
+        raise table.fault("endpoints_file", str(error)) from None
+    try:
+        return merging.merged(from_file, declared.without_twins(named))
+    except ValueError as error:
+        raise table.fault("endpoints", str(error)) from None
+
+
+def _listed_endpoints(table: ConfigTable) -> Iterator[Endpoint]:
+    """``endpoints = ["Say.Hello"]``, each as a flag names it, or a table each with ``name`` and ``metadata``."""
     listed = table.values.get("endpoints", [])
     if not isinstance(listed, list):
         raise table.fault("endpoints", 'write a list: ["Say.Hello"]')
     for each in listed:
         if isinstance(each, str):
-            yield Endpoint(each)
+            try:
+                yield from declared.read(each)
+            except ValueError as error:
+                raise table.fault("endpoints", f"{each!r}: {error}") from None
             continue
         if not isinstance(each, dict):
             raise table.fault("endpoints", 'write names, ["Say.Hello"], or tables, [{ name = "Say.Hello" }]')

@@ -264,6 +264,38 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "HOST:PORT",
             ),
             Flag(
+                "server_endpoint",
+                parsers.endpoints,
+                "",
+                "a method of the app, as others are shown it, with metadata behind it:"
+                ' \'Say.Hello;description=Greets;example={"name":"John"};scopes=public\', stream=true'
+                " where it is a stream; may be repeated",
+                "TYPE.METHOD",
+                repeatable=True,
+            ),
+            Flag(
+                "server_endpoints",
+                parsers.text,
+                "",
+                "file of the app's methods with their shapes: go-micro's JSON as in /registry, or OpenAPI 3 in JSON",
+                "FILE",
+            ),
+            Flag(
+                "server_endpoints_url",
+                parsers.web_url,
+                "",
+                "where the app says the same, asked when it becomes healthy",
+                "URL",
+            ),
+            Flag(
+                "server_max_body",
+                parsers.size(1024),
+                "64MiB",
+                "with --server_protocol=http, the largest request of a go-micro caller, and answer of the app",
+                "SIZE",
+            ),
+            Flag("server_max_header", parsers.size(1024), "1MiB", "the largest header of such a request", "SIZE"),
+            Flag(
                 "server_tls_cert_file",
                 parsers.text,
                 "",

@@ -11,8 +11,10 @@ from attrs import frozen
 
 from sidecar.daemon.cmdline.settings import EndpointPort, TcpPort
 from sidecar.daemon.logs.levels import Levels
+from sidecar.model import Endpoint
 from sidecar.net.client.addressrules import Network, network
 from sidecar.wire import durations, sizes
+from sidecar.wire.endpoints import declared
 from sidecar.wire.fields import is_host
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
@@ -128,6 +130,11 @@ def pairs(given: str) -> dict[str, str]:
             raise ValueError("write key=value")
         found[key.strip()] = value
     return found
+
+
+def endpoints(given: str) -> tuple[Endpoint, ...]:
+    """``Say.Hello;description=Greets``, or several with commas between."""
+    return declared.read(given)
 
 
 def levels(given: str) -> Levels:

@@ -119,8 +119,7 @@ class ClientSettings:
     :ivar pool_ttl: seconds that a connection may idle.
     :ivar max_waiting: calls that may wait for a connection to one node; the next one is refused.
     :ivar any_address: whether ``address`` of a call may be one that no registered node has.
-    :ivar rules: which addresses of nodes may be connected to.
-    :ivar tls: how nodes are called by TLS.
+    :ivar rules: which addresses of nodes may be connected to. :ivar tls: how nodes are called by TLS.
     """
 
     request_timeout: float = 5.0
@@ -217,7 +216,10 @@ class AppSettings:
     :ivar inbound: the port that is opened for ``http``. :ivar tls: what it speaks there.
     :ivar ttl: seconds until the engine drops the app unless renewed; None for ever.
     :ivar interval: seconds between renewals; None for none (there is no ttl).
-    :ivar endpoints: the methods that it offers. :ivar checks: it is registered while all of them pass.
+    :ivar max_body: bytes of the largest request there. :ivar max_header: bytes of the largest header there.
+    :ivar endpoints: the methods that it offers. :ivar endpoints_url: where it says which it offers, "" for nowhere.
+    :ivar endpoints_ca_file: authorities to trust where that is https, PEM.
+    :ivar checks: it is registered while all of them pass.
     """
 
     name: str
@@ -232,7 +234,11 @@ class AppSettings:
     tls: TlsSettings = TlsSettings()
     ttl: float | None = None
     interval: float | None = None
+    max_body: int = 64 * 1024 * 1024
+    max_header: int = 1024 * 1024
     endpoints: tuple[Endpoint, ...] = ()
+    endpoints_url: str = ""
+    endpoints_ca_file: str = ""
     checks: tuple[CheckSettings, ...] = ()
     made_id: bool = False
 

@@ -58,7 +58,7 @@ class Http2ServerConnection(Protocol):
         """:param max_body: bytes of the largest request.
         :param refuse: asked about requests that have not ended, None where all are waited for."""
         self._site = site
-        self._h2 = ServerState()
+        self._h2 = ServerState(max(64 * 1024, site.limits.max_header))
         self._meter = FloodMeter(site.now)
         self._exchanges = Exchanges(site, self._h2, self._meter, serve, max_body, refuse, self._flush, self._ended)
         self._state = "open"  # then "leaving", when no new exchange is taken, then "closed"

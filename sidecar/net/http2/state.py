@@ -62,13 +62,15 @@ class ClientState(GracefulState):
 class ServerState(GracefulState):
     """The server's side."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_header: int = 64 * 1024) -> None:
+        """:param max_header: bytes of the header of one request, as HTTP/2 counts them."""
         super().__init__(h2.config.H2Configuration(client_side=False, header_encoding="latin-1"))
         self.local_settings = h2.settings.Settings(
             client=False,
             initial_values={
                 h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-                h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: 64 * 1024,
+                h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: max_header,
                 h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             },
         )
+        self.decoder.max_header_list_size = max_header  # before the peer has acknowledged it, too

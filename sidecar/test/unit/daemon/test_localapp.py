@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import reactor as installed
+from twisted.internet.task import deferLater
+from twisted.python.filepath import FilePath
 from twisted.trial.unittest import TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from twisted.web.static import Data
 
 from sidecar.daemon.appchecks import CheckMaker
 from sidecar.daemon.cmdline import options
@@ -51,6 +56,38 @@ class Registered(TestCase):
         """What the user says counts more."""
         node = await self.node("--server_metadata=protocol=grpc", "--server_metadata=zone=a")
         self.assertEqual((node.metadata["protocol"], node.metadata["zone"]), ("grpc", "a"))
+
+    async def test_endpoints(self) -> None:
+        """It is registered with the endpoints that flags name, its file describes and it tells of itself."""
+        file = self.mktemp()
+        FilePath(file).setContent(b'{"openapi":"3.0.3","paths":{"/Say/Hello":{"post":{"summary":"Greets"}}}}')
+        answers = Data(b'[{"name":"Say.Bye","request":{"name":"Bye","type":"Bye"}}]', "application/json")
+        root = Resource()
+        root.putChild(b"endpoints", answers)
+        port = reactor.listenTCP(0, Site(root), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        registry = MemoryRegistry(reactor)
+        plain: Any = None
+        maker = AppMaker(("memory",), registry, CheckMaker(reactor, plain), plain, HTTPLimits(), BROWSERS, reactor)
+        flags = ["--server_endpoint=Say.Hello;scopes=public", "--server_endpoint=Say.Count;stream=true"]
+        flags += [
+            f"--server_endpoints={file}",
+            f"--server_endpoints_url=http://127.0.0.1:{port.getHost().port}/endpoints",
+        ]
+        app = maker.make(parse(["--server_name=foo", "--server_address=127.0.0.1:9090", *flags]).apps[0])
+        app.registrar.startService()
+        self.addCleanup(app.registrar.stopService)
+        while not await registry.list():
+            await deferLater(reactor, 0.01)
+        (service,) = await registry.get("foo")
+        self.assertEqual(
+            {each.name: dict(each.metadata) for each in service.endpoints},
+            {
+                "Say.Hello": {"description": "Greets", "scopes": "public"},
+                "Say.Count": {"stream": "true"},
+                "Say.Bye": {},
+            },
+        )
 
 
 def parse(flags: list[str]) -> Any:

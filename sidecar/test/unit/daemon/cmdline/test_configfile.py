@@ -27,7 +27,7 @@ name = "shop"
 address = "127.0.0.1:9090"
 version = "1.2"
 metadata = { zone = "a", note = "x,y=z" }
-endpoints = ["Shop.Buy", { name = "Shop.Sell", metadata = { fee = "1" } }]
+endpoints = ["Shop.Buy;description=Buys;stream=true", { name = "Shop.Sell", metadata = { fee = "1" } }]
 protocol = "http"
 ttl = "90s"
 
@@ -119,6 +119,7 @@ class FileTests(SynchronousTestCase):
         self.assertEqual((shop.name, shop.version, shop.host, shop.port), ("shop", "1.2", "127.0.0.1", 9090))
         self.assertEqual(dict(shop.metadata), {"zone": "a", "note": "x,y=z"})
         self.assertEqual([one.name for one in shop.endpoints], ["Shop.Buy", "Shop.Sell"])
+        self.assertEqual(dict(shop.endpoints[0].metadata), {"description": "Buys", "stream": "true"})
         self.assertEqual(dict(shop.endpoints[1].metadata), {"fee": "1"})
         self.assertEqual((shop.protocol, shop.ttl, shop.interval), ("http", 90.0, 45.0))
         web, beats = shop.checks
