@@ -14,6 +14,7 @@ from sidecar.pubsub.abilities import able
 from sidecar.pubsub.counters import PubSubCounters, TopicTraffic
 from sidecar.pubsub.subscriber import SubscribeRequest
 from sidecar.wire import messages
+from sidecar.wire.tracing.traceparent import HEADER as TRACE
 
 #: Messages of one publisher that the broker has not answered for yet. With more nothing is read from it for a while.
 MAX_PENDING = 512
@@ -50,6 +51,8 @@ class Publisher:
             return
         kind = asked.content_type or messages.content_type(body)
         header = {messages.CONTENT_TYPE: kind, messages.TOPIC: asked.topic, messages.ID: self._ids()}
+        if asked.trace:
+            header[TRACE] = asked.trace
         message = Message(header, body)
         if asked.publishing.plain:
             publishing = self._broker.publish(asked.topic, message, asked.caller)

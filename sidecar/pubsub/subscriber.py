@@ -25,7 +25,7 @@ class SubscribeRequest:
     :ivar queue: with whom it shares the messages, None for nobody. :ivar make_frame: one whole frame of a message, in
         the format that it asked for.
     :ivar content_type: of all that it publishes, None where it did not say.
-    :ivar caller: who asked.
+    :ivar caller: who asked. :ivar trace: the ``Traceparent`` of what it publishes, "" for none.
     :ivar options: what it wants of the subscription beyond that. :ivar publishing: likewise of what it publishes.
     """
 
@@ -36,6 +36,7 @@ class SubscribeRequest:
     caller: Caller = ANONYMOUS
     options: SubscribeOptions = field(factory=SubscribeOptions)
     publishing: PublishOptions = field(factory=PublishOptions)
+    trace: str = ""
 
 
 @implementer(IPushProducer)

@@ -14,6 +14,7 @@ from sidecar.model import Attempt, Call, Caller, CallPolicy, Outcome
 from sidecar.rpc import receipts
 from sidecar.wire.headers import request_id
 from sidecar.wire.registry.journal import date
+from sidecar.wire.tracing.traceparent import trace_id
 
 #: Failed calls that are kept.
 KEPT: Final = 200
@@ -28,6 +29,7 @@ class FailedCall:
 
     at: float
     id: str
+    trace: str
     service: str
     method: str
     caller: str
@@ -60,6 +62,7 @@ class RecentFailures:
             FailedCall(
                 self._wall(),
                 request_id(call),
+                trace_id(call),
                 call.service[:_LONGEST],
                 call.method[:_LONGEST],
                 (caller.name or caller.address)[:_LONGEST],
@@ -78,6 +81,7 @@ class RecentFailures:
     def _told(self, call: FailedCall) -> dict[str, Any]:
         return {
             "id": call.id,
+            "trace_id": call.trace,
             "at": date(call.at),
             "service": call.service,
             "method": call.method,
@@ -86,6 +90,13 @@ class RecentFailures:
             "error": call.error,
             "total_ms": round(call.seconds * 1000, 3),
             "receipt": receipts.told(
-                call.id, call.service, call.method, self.strategy, call.deadline, call.seconds, call.attempts
+                call.id,
+                call.trace,
+                call.service,
+                call.method,
+                self.strategy,
+                call.deadline,
+                call.seconds,
+                call.attempts,
             ),
         }

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from sidecar.interfaces import ICallObserver
 from sidecar.model import Attempt, Call, Caller, CallPolicy, Outcome, Reply
+from sidecar.wire.tracing.traceparent import trace_id
 
 #: Bytes of a receipt: it goes into a header.
 MAX_RECEIPT: Final = 4096
@@ -56,7 +57,10 @@ class Receipt:
         call = self._call
         service, method = ("", "") if call is None else (call.service, call.method)
         seconds = self._seconds() - self._began
-        return told(self.id, service, method, self.strategy, self.deadline, seconds, self._attempts, self._omitted)
+        trace = trace_id(call)
+        return told(
+            self.id, trace, service, method, self.strategy, self.deadline, seconds, self._attempts, self._omitted
+        )
 
     def line(self) -> str:
         """:returns: it in one line of JSON in ASCII, the oldest attempts left out where it would be too long."""
@@ -71,6 +75,7 @@ class Receipt:
 
 def told(
     id: str,
+    trace: str,
     service: str,
     method: str,
     strategy: str,
@@ -81,13 +86,15 @@ def told(
 ) -> dict[str, Any]:
     """A receipt as JSON-like data.
 
-    :param id: of the request. :param strategy: by which nodes are chosen. :param deadline: seconds that the call might
-        take. :param seconds: that it took. :param omitted: how many older attempts are not among ``attempts``.
+    :param id: of the request. :param trace: the id of the trace, "" where there is none.
+    :param strategy: by which nodes are chosen. :param deadline: seconds that the call might take.
+    :param seconds: that it took. :param omitted: how many older attempts are not among ``attempts``.
     """
     kept = attempts[-_KEPT:]
     omitted += len(attempts) - len(kept)
     found: dict[str, Any] = {
         "id": id,
+        **({"trace_id": trace} if trace else {}),
         "service": service,
         "method": method,
         "strategy": strategy,

@@ -17,6 +17,7 @@ from sidecar.rpc import receipts
 from sidecar.rpc.client import Client
 from sidecar.wire.headers import request_id
 from sidecar.wire.registry.journal import date
+from sidecar.wire.tracing.traceparent import trace_id
 
 #: Calls under way of which attempts are kept, and bytes that are shown of a body.
 _UNDER_WAY: Final = 10_000
@@ -125,10 +126,11 @@ class Tap:
         self, tapped: _Tapped, outcome: Outcome, error: BaseException | None, seconds: float, reply: Reply | None
     ) -> dict[str, Any]:
         call, last = tapped.call, tapped.attempts[-1] if tapped.attempts else None
-        identity = request_id(call)
+        identity, trace = request_id(call), trace_id(call)
         return {
             "at": date(self._wall()),
             "id": identity,
+            "trace_id": trace,
             "service": call.service,
             "method": call.method,
             "caller": tapped.caller.name or tapped.caller.address,
@@ -141,6 +143,7 @@ class Tap:
             "reply_bytes": None if reply is None else len(reply.body),
             "receipt": receipts.told(
                 identity,
+                trace,
                 call.service,
                 call.method,
                 self._strategy,

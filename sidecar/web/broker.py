@@ -14,9 +14,11 @@ from sidecar.web.access.grants import check_topic
 from sidecar.web.auth import caller_of
 from sidecar.web.cors import CorsPolicy
 from sidecar.web.params import Params, body, query
+from sidecar.web.requests import traces
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer
 from sidecar.wire import messages
+from sidecar.wire.tracing import traceparent
 
 _TAKEN = Answer(b"", headers=b"")
 
@@ -51,7 +53,9 @@ class BrokerResource(MethodResource):
         check_topic(caller, "subscribe", topic)
         self._pubsub.admit()
         stated = messages.stated_type(request.fields.get(b"content-type"))
-        wanted = SubscribeRequest(topic, options.queue, make_frame, stated, caller, options, publishing)
+        wanted = SubscribeRequest(
+            topic, options.queue, make_frame, stated, caller, options, publishing, traces.of_request(request)
+        )
         return self._pubsub.upgrade(request, wanted)
 
     async def _publish(self, request: Any) -> Answer:
@@ -61,6 +65,10 @@ class BrokerResource(MethodResource):
         check_topic(caller, "publish", topic)
         payload = body(request, self._max_body)
         header = messages.header(request.fields_raw, topic, self._pubsub.new_id(), payload)
+        trace = traces.of_request(request)
+        if trace:
+            given = next((name for name in header if name.lower() == "traceparent"), traceparent.HEADER)
+            header[given] = trace
         message = Message(header, payload)
         if publishing.plain:
             await self._broker.publish(topic, message, caller)

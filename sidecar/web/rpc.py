@@ -17,7 +17,7 @@ from sidecar.rpc.receipts import Receipt
 from sidecar.web.access.grants import check_service
 from sidecar.web.auth import caller_of
 from sidecar.web.params import body, query
-from sidecar.web.requests import requestids
+from sidecar.web.requests import requestids, traces
 from sidecar.web.requests.requestids import request_id
 from sidecar.web.resource import MethodResource, Renderer
 from sidecar.web.response import JSON, Request, fail, tell
@@ -30,12 +30,10 @@ Asked = tuple[Request, Call, Receipt | None, Any]
 
 
 def metadata(request: Request) -> Mapping[str, str]:
-    """What of a request goes along with its call: headers, and its id."""
-    found = headers.metadata(request.fields, request.fields_raw)
-    identity = request_id(request)
-    if identity and requestids.HEADER not in found:
-        return {**found, requestids.HEADER: identity}
-    return found
+    """What of a request goes along with its call: headers, its id, its trace."""
+    found, trace = traces.lines(request, headers.metadata(request.fields, request.fields_raw))
+    own = b"" if requestids.HEADER in found else requestids.line(request)
+    return {**found, **dict(headers.pairs_of(own + trace))}
 
 
 class CallingResource(MethodResource):
@@ -147,5 +145,6 @@ class RpcResource(CallingResource):
         content, fields = body(request, self.max_body), request.fields
         forwarded = headers.metadata(fields, request.fields_raw)
         line = b"" if requestids.HEADER in forwarded else requestids.line(request)
-        call, timeout = rpc.read(content, fields, forwarded, request.uri.partition(b"?")[2], line)
+        forwarded, trace = traces.lines(request, forwarded)
+        call, timeout = rpc.read(content, fields, forwarded, request.uri.partition(b"?")[2], line + trace)
         return self.start(request, call, timeout)

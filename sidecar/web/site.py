@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
@@ -21,6 +22,7 @@ from sidecar.net.reactor.turns import Turns
 from sidecar.waiting import wall
 from sidecar.web.requests.accesslog import AccessLog, AccessMode
 from sidecar.web.requests.requestids import RequestIds
+from sidecar.web.requests.traces import Traces
 from sidecar.web.response import of_problem
 from sidecar.wire import faults
 
@@ -69,6 +71,7 @@ class SidecarSite(server.Site):
         self.recorder = recorder
         self._lasting = lasting
         self.request_ids = RequestIds()
+        self.traces = Traces(Random())
         self.access_log = None if access == "off" else AccessLog(access)
         self.in_flight = 0
         self.buffered = 0

@@ -12,6 +12,7 @@ from sidecar.web.access.grants import check_service
 from sidecar.web.auth import caller_of
 from sidecar.web.cors import CorsPolicy
 from sidecar.web.params import query
+from sidecar.web.requests import traces
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Request
 from sidecar.wire import headers
@@ -36,10 +37,11 @@ class StreamResource(MethodResource):
         caller = caller_of(request)
         check_service(caller, "call", service)
         self._sockets.admit()
+        forwarded, trace = traces.lines(request, metadata(request))
         call = Call(
             service,
             method,
-            metadata=metadata(request),
+            metadata={**forwarded, **dict(headers.pairs_of(trace))},
             address=asked.one("address"),
             version=asked.one("version") or None,
         )

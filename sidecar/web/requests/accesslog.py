@@ -8,6 +8,7 @@ from attrs import define
 from twisted.logger import Logger, LogLevel
 
 from sidecar.web.requests.requestids import request_id
+from sidecar.web.requests.traces import trace_id
 
 AccessMode = Literal["off", "errors", "all"]
 
@@ -42,6 +43,7 @@ class AccessLog:
             LogLevel.warn if status >= 500 else LogLevel.info,
             _FORMAT,
             request_id=request_id(request),
+            trace_id=trace_id(request),
             caller=caller or "a local peer",
             method=request.method.decode("ascii", "backslashreplace"),
             route=request.path.decode("utf-8", "backslashreplace")[:200],

@@ -1,0 +1,1 @@
+"""What traces say on the wire."""
