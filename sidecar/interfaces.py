@@ -154,6 +154,13 @@ class IDurableBroker(IBroker):
 class IExchangeListener(Interface):
     """Who is told how an attempt ended: once, unless the attempt was cancelled."""
 
+    def attempt_waits(patience: float) -> None:
+        """There was no connection at hand; told while the exchange is started, if at all.
+
+        :param patience: seconds after which the node is slower than it ever was, so that another one is better tried;
+            ``state`` of the exchange tells whether it waits still.
+        """
+
     def attempt_replied(reply: Reply) -> None:
         """The service answered well."""
 
@@ -214,6 +221,9 @@ class ISelector(Interface):
 
         :raises NotFound: no such service, or no node of that version.
         """
+
+    def takes_calls(node: Node) -> bool:
+        """Whether ``node`` is believed to be well: it is not ejected."""
 
     def began(node: Node) -> None:
         """An attempt at ``node`` begins."""

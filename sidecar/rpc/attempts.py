@@ -13,7 +13,9 @@ any               no attempt is left, or no time           give up
 any               the budget for retries is spent          give up
 ================  =======================================  ======================
 
-An attempt at another address follows at once, one at the same address after a jittered wait.
+An attempt at another address follows at once, one at the same address after a jittered wait. An attempt whose
+connection takes longer than the address has ever shown is left for another address, under the rules of one that cannot
+have run; where there is none, it goes on.
 """
 
 from __future__ import annotations
@@ -117,6 +119,18 @@ class Attempts:
             return self._give_up(attempt, error, "no time is left")
         self._note(attempt, "wait", f"no other address is left: again in {wait * 1000:.0f} ms")
         return Wait(wait)
+
+    def left(self, attempt: Attempt, now: float) -> bool:
+        """An attempt waits longer for its connection than it should, and another node is well; nothing was sent.
+
+        :returns: whether that one may be tried instead; ``attempt`` stands as the last of ``made`` then."""
+        policy = self.policy
+        if policy.retry == "never" or len(self.made) >= policy.retries or now >= self.deadline:
+            return False
+        if not self._budget.withdraw(now):
+            return False
+        self._note(attempt, "retry", "it takes longer than it ever did, and there is another address")
+        return True
 
     def expired(self, attempt: Attempt | None, state: str) -> CallTimeout:
         """The deadline passed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, Final
 
 from attrs import evolve
@@ -12,11 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sidecar.errors import SidecarError
-from sidecar.interfaces import (
-    IExchange,
-    IExchangeListener,
-    IPendingCall,
-)
+from sidecar.interfaces import IExchange, IExchangeListener, IPendingCall
 from sidecar.model import Attempt, Call, Caller, CallPolicy, Node, Outcome, Reply
 from sidecar.net.reactor.timerwheel import TimerWheel
 from sidecar.rpc import targets
@@ -36,9 +33,7 @@ _CANCELLED: Final = Outcome.CANCELLED
 @implementer(IPendingCall, IExchangeListener)
 class PendingCall:
     """The shell around :class:`~sidecar.rpc.attempts.Attempts`, which is made when the first attempt fails.
-
-    It tells its ``done`` once how the call ended, unless it was cancelled.
-    """
+    It tells its ``done`` once how the call ended, unless it was cancelled."""
 
     __slots__ = (
         "_attempts",
@@ -73,6 +68,7 @@ class PendingCall:
         self._nodes: Iterator[Node] | None = None
         self._node: Node | None = None
         self._looking: Deferred[Any] | None = None
+        # The pause between two attempts, or how long one may wait for its connection.
         self._wait: IDelayedCall | None = None
         self.slot: set[Any] | None = None
 
@@ -116,11 +112,7 @@ class PendingCall:
             outcome = outcome_of(error)
             # Where we did not even try, nobody took the request.
             outcome = Outcome.REFUSED if outcome is _CANCELLED else outcome
-            taken = self._taken()
-            for observer in self._environment.observers:
-                observer.ended(self._call, outcome, error, taken, None)
-            for failures in self._environment.failures:
-                failures.call_failed(self._call, self._caller, self._policy, outcome, error, taken)
+            self._environment.tell_end(self._call, self._caller, self._policy, outcome, error, self._taken())
             done(self._context, None, error)
 
     # --- Finding nodes ----------------------------------------------------------------------------------------------
@@ -166,6 +158,8 @@ class PendingCall:
         environment, slot, node = self._environment, self.slot, self._node
         if slot is not None:
             slot.discard(self)
+        if self._wait is not None:
+            self._stop_waiting()
         assert node is not None
         environment.selector.ended(node, _ANSWERED)
         if environment.detailed:
@@ -184,23 +178,55 @@ class PendingCall:
         environment, node = self._environment, self._node
         if self._done is None or node is None:
             return
+        self._stop_waiting()
         now, outcome = environment.seconds(), outcome_of(error)
         attempt = self._attempt(node, now, outcome, str(error))
         self._exchange = self._node = None
         environment.selector.ended(node, outcome)
-        if self._nodes is None:
-            self._nodes = targets.others(environment.selector, self._call, node)
-        following = next(self._nodes, None)
+        following = self._following(node)
         attempts = self._machine()
         verdict = attempts.failed(attempt, error, following is not None, now)
-        self._tell(attempts.made[-1])
+        self._environment.tell(self._call, attempts.made[-1])
         if isinstance(verdict, GiveUp):
             self.give_up(verdict.error)
         elif isinstance(verdict, Wait):
             self._wait = environment.clock.callLater(verdict.seconds, self._another_round, node, following)
-        else:
-            assert following is not None
+        elif following is not None:
             self._again(following)
+
+    def attempt_waits(self, patience: float) -> None:
+        self._wait = self._environment.clock.callLater(patience, self._leave_node)
+
+    def _leave_node(self) -> None:
+        """The connection takes longer than it should: leave the node, if there is one that is well."""
+        self._wait = None
+        environment, exchange, node = self._environment, self._exchange, self._node
+        if exchange is None or node is None or exchange.state != "no connection":
+            return
+        following = self._following(node)
+        if following is None:
+            return
+        now = environment.seconds()
+        attempt = self._attempt(node, now, Outcome.TIMED_OUT, f"no connection in {now - self._began:.3g} s")
+        if not environment.selector.takes_calls(following) or not self._machine().left(attempt, now):
+            self._nodes = chain((following,), self._nodes or ())
+            return
+        self._exchange = self._node = None
+        exchange.cancel()
+        environment.selector.ended(node, Outcome.TIMED_OUT)
+        self._environment.tell(self._call, self._machine().made[-1])
+        self._again(following)
+
+    def _following(self, node: Node) -> Node | None:
+        """The node to try after ``node``, None where none is left."""
+        if self._nodes is None:
+            self._nodes = targets.others(self._environment.selector, self._call, node)
+        return next(self._nodes, None)
+
+    def _stop_waiting(self) -> None:
+        wait, self._wait = self._wait, None
+        if wait is not None:
+            wait.cancel()
 
     def expired(self) -> None:
         """The deadline passed (the wheel tells it)."""
@@ -210,14 +236,13 @@ class PendingCall:
         if node is not None:
             now = self._environment.seconds()
             state = self._exchange.state if self._exchange is not None else "it was not sent"
-            detail = f"{state} in {now - self._began:.3g} s"
-            attempt = self._attempt(node, now, Outcome.TIMED_OUT, detail)
+            attempt = self._attempt(node, now, Outcome.TIMED_OUT, f"{state} in {now - self._began:.3g} s")
             self._environment.selector.ended(node, Outcome.TIMED_OUT)
             self._node = None
         attempts = self._machine()
         error = attempts.expired(attempt, state)
         if attempt is not None:
-            self._tell(attempts.made[-1])
+            self._environment.tell(self._call, attempts.made[-1])
         self.give_up(error)
 
     def _another_round(self, node: Node, following: Node | None) -> None:
@@ -250,21 +275,11 @@ class PendingCall:
         exchange = self._exchange
         queued, connecting = exchange.before_sending(now) if exchange is not None else (0.0, 0.0)
         waiting = max(0.0, now - self._began - queued - connecting)
-        return Attempt(
-            node, node.hostport, queued * 1000, connecting * 1000, waiting * 1000, outcome, detail
-        )  # fmt: skip
+        return Attempt(node, node.hostport, queued * 1000, connecting * 1000, waiting * 1000, outcome, detail)
 
     def _taken(self) -> float:
-        """Seconds since the call began."""
-        if self._deadline == _NEVER:
-            return 0.0  # it was not begun
-        return self._environment.seconds() - self._deadline + self._policy.timeout
-
-    def _tell(self, attempt: Attempt) -> None:
-        for observer in self._environment.observers:
-            observer.attempted(self._call, attempt)
-        for failures in self._environment.failures:
-            failures.attempt_failed(self._call, attempt)
+        """Seconds since the call began, 0 where it was not begun."""
+        return 0.0 if self._deadline == _NEVER else self._environment.seconds() - self._deadline + self._policy.timeout
 
     def _release(self, error: BaseException | None) -> None:
         """End whatever is under way for it. :param error: why, None where the caller left."""
@@ -275,13 +290,11 @@ class PendingCall:
             if self._environment.observers or self._environment.failures:
                 why = "the caller left" if error is None else str(error)
                 attempt = self._attempt(node, self._environment.seconds(), _CANCELLED, why)
-                self._tell(evolve(attempt, next="give up", why=why))
+                self._environment.tell(self._call, evolve(attempt, next="give up", why=why))
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()
-        wait, self._wait = self._wait, None
-        if wait is not None:
-            wait.cancel()
+        self._stop_waiting()
         looking, self._looking = self._looking, None
         if looking is not None:
             looking.cancel()

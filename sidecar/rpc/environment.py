@@ -9,6 +9,7 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
 from sidecar.interfaces import ICallObserver, IFailureObserver, ISelector, ITransport
+from sidecar.model import Attempt, Call, Caller, CallPolicy, Outcome
 from sidecar.net.reactor.timerwheel import TimerWheel
 from sidecar.rpc.retrybudget import RetryBudget
 
@@ -35,3 +36,19 @@ class CallEnvironment:
     observers: tuple[ICallObserver, ...]
     detailed: bool
     failures: tuple[IFailureObserver, ...] = ()
+
+    def tell(self, call: Call, attempt: Attempt) -> None:
+        """An attempt is over that was not answered, with what came next."""
+        for observer in self.observers:
+            observer.attempted(call, attempt)
+        for failures in self.failures:
+            failures.attempt_failed(call, attempt)
+
+    def tell_end(
+        self, call: Call, caller: Caller, policy: CallPolicy, outcome: Outcome, error: BaseException, taken: float
+    ) -> None:
+        """A call failed. :param taken: seconds."""
+        for observer in self.observers:
+            observer.ended(call, outcome, error, taken, None)
+        for failures in self.failures:
+            failures.call_failed(call, caller, policy, outcome, error, taken)

@@ -101,7 +101,7 @@ class Selector(service.Service):
         if entry is not None:
             nodes = rest(entry.of_version(name, version), tried, self._random)
             # What is ejected comes last, and is better than nothing.
-            yield from sorted(nodes, key=self._is_out) if self._ejection.noted else nodes
+            yield from sorted(nodes, key=self.takes_calls, reverse=True) if self._ejection.noted else nodes
 
     def find(self, name: str, address: str, version: str | None) -> Node | Deferred[Node | None] | None:
         entry = self._known.get(name)
@@ -109,6 +109,9 @@ class Selector(service.Service):
         if isinstance(found, Deferred):
             return found.addCallback(lambda entry: entry.at(name, address, version))
         return found.at(name, address, version)
+
+    def takes_calls(self, node: Node) -> bool:
+        return not self._ejection.is_out((node.address, node.port))
 
     def began(self, node: Node) -> None:
         if self._counts:
@@ -159,9 +162,6 @@ class Selector(service.Service):
                 break
             chosen = reduced.nodes[self._strategy.first(reduced)]
         return chosen
-
-    def _is_out(self, node: Node) -> bool:
-        return self._ejection.is_out((node.address, node.port))
 
     # --- Keeping true -----------------------------------------------------------------------------------------------
 

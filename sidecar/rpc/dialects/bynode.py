@@ -76,6 +76,9 @@ class _Sending:
     def __init__(self) -> None:
         self.reply: Deferred[Reply] = Deferred(self._cancelled)
 
+    def attempt_waits(self, patience: float) -> None:
+        """There is nowhere else to go."""
+
     def attempt_replied(self, reply: Reply) -> None:
         self.deadline.cancel()
         self.reply.callback(reply)

@@ -1,4 +1,4 @@
-"""How long a connection to an address may take, by what the address has shown. Pure."""
+"""How long a connection to an address may take until another address is better, by what the address has shown. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Final
 
 from attrs import define, field
 
-#: The least that is waited, in seconds, and how many times the slowest connection known. An app whose queue of new
-#: connections is full for a moment (five, in Python's ``http.server``) drops the first packet; the kernel sends another
-#: after a second, and that one counts.
-LEAST: Final = 1.2
-TIMES: Final = 20.0
+#: Seconds that are waited at least, and how many times the slowest connection known.
+LEAST: Final = 0.25
+TIMES: Final = 8.0
+#: Calls that leave an address before it gets more time: as many as make it lose its calls (``--eject_failures``).
+FEW: Final = 3
 #: What a slow connection counts for after each quicker one.
 _FADING: Final = 0.9
 #: Addresses that are remembered; of the others nothing is known.
@@ -19,32 +19,50 @@ _MOST: Final = 16_384
 
 @define(eq=False)
 class ConnectTimes:
-    """Remembers the slowest of the last connections to each address.
+    """Remembers the slowest of the last connections to each address, and how long one was waited for in vain since.
 
-    An address that always connected in a millisecond is given up after little more than a second: it is gone, and
-    another can be tried. One that is slow now and then, or was given up too soon, is waited for.
+    A call leaves an address that always connected in a millisecond after a few hundred, if it has somewhere else to go:
+    nothing was sent yet. Where it has not, the connection may take all the time there is: an app whose queue of new
+    connections is full for a moment (five, in Python's ``http.server``) drops the first packet, and the kernel sends
+    another after a second.
 
-    :ivar most: seconds to wait where nothing is known, and at most.
+    :ivar most: seconds that connecting may take.
     """
 
     most: float
     _slowest: dict[tuple[str, int], float] = field(factory=dict, init=False)
+    _left: dict[tuple[str, int], int] = field(factory=dict, init=False)
+    _raised: dict[tuple[str, int], float] = field(factory=dict, init=False)
 
     def connected(self, address: tuple[str, int], seconds: float) -> None:
         """A connection was made. :param seconds: that it took."""
         before = self._slowest.pop(address, 0.0)
         if len(self._slowest) >= _MOST:
-            del self._slowest[next(iter(self._slowest))]
+            oldest = next(iter(self._slowest))
+            del self._slowest[oldest]
+            self._forget_waits(oldest)
         self._slowest[address] = max(seconds, before * _FADING)
+        self._forget_waits(address)
 
-    def given_up(self, address: tuple[str, int]) -> None:
-        """None was made in time: wait twice as long for the next one."""
-        if address in self._slowest:
-            self._slowest[address] = 2 * self.timeout(address) / TIMES
+    def waited(self, address: tuple[str, int], seconds: float) -> None:
+        """None was made in ``seconds``, and nobody waits for it any more. After a few of those the address gets twice
+        as long: it may have become slow for good."""
+        patience = self.patience(address)
+        if patience is not None and seconds >= patience:
+            left = self._left.get(address, 0) + 1
+            self._left[address] = left % FEW
+            if left == FEW:
+                self._raised[address] = 2 * seconds
 
-    def timeout(self, address: tuple[str, int]) -> float:
-        """:returns: seconds to wait for the next connection."""
+    def patience(self, address: tuple[str, int]) -> float | None:
+        """:returns: seconds after which a call that can go elsewhere should; None where nothing is known, or where that
+        is as long as connecting may take."""
         slowest = self._slowest.get(address)
         if slowest is None:
-            return self.most
-        return min(self.most, max(LEAST, TIMES * slowest))
+            return None
+        found = max(LEAST, TIMES * slowest, self._raised.get(address, 0.0))
+        return found if found < self.most else None
+
+    def _forget_waits(self, address: tuple[str, int]) -> None:
+        self._left.pop(address, None)
+        self._raised.pop(address, None)

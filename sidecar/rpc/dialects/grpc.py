@@ -66,6 +66,10 @@ class GrpcTransport(service.Service):
     def exchange(self, node: Node, call: Call, timeout: float, listener: IExchangeListener) -> GrpcExchange:
         return GrpcExchange(self, node, call, self.request_headers(node, call, timeout), listener)
 
+    def patience(self, node: Node) -> float | None:
+        """As :meth:`ConnectTimes.patience` for a connection to ``node``."""
+        return self._times.patience((node.address, node.port))
+
     def request_headers(self, node: Node, call: Call, timeout: float | None) -> Headers:
         """What begins a call to ``node``. :param timeout: seconds that remain, None for a stream without a deadline."""
         return grpc.request_headers(node.hostport, call, timeout, self._tls.name(node) is not None)
@@ -116,7 +120,7 @@ class _Destination:
         if self.connector is None:
             key = (self.node.address, self.node.port)
             self.began = self.reactor.seconds()
-            self.connector = self.dial(self.reactor, *key, _Factory(self), self.times.timeout(key))
+            self.connector = self.dial(self.reactor, *key, _Factory(self), self.times.most)
 
     def connected(self, connection: Http2Connection) -> None:
         self.times.connected((self.node.address, self.node.port), self.reactor.seconds() - self.began)
@@ -131,7 +135,7 @@ class _Destination:
         self.connector = None
         self.forget(self)
         if reason.check(TimeoutError):
-            self.times.given_up((self.node.address, self.node.port))
+            self.times.waited((self.node.address, self.node.port), self.reactor.seconds() - self.began)
         waiting, self.waiting = self.waiting, []
         for _, receiver, _began in waiting:
             receiver.failed(Unavailable(why_not(reason.value or reason)))
@@ -227,6 +231,10 @@ class GrpcExchange:
         self._started = self._transport.seconds()
         self._transport.open_stream(self._node, self._fields, self, self._began)
         self._waited = self._stream is None
+        if self._waited and self._listener is not None:
+            patience = self._transport.patience(self._node)
+            if patience is not None:
+                self._listener.attempt_waits(patience)
 
     def cancel(self) -> None:
         self._listener = None

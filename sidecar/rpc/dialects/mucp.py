@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import define, field
@@ -121,8 +120,8 @@ class MucpTransport(PooledTransport[MucpDestination]):
         data = template.fill(number, id, timeout, metadata, call.request)
         return MucpExchange(destination, listener, id, data, call.content_type != JSON)
 
-    def _make(self, host: bytes, pool: Pool, connected: Callable[[float | None], None]) -> MucpDestination:
-        return MucpDestination(host, pool, self._reactor.seconds, connected)
+    def _make(self, host: bytes, pool: Pool, address: tuple[str, int]) -> MucpDestination:
+        return MucpDestination(host, pool, self._reactor.seconds, self._times, address)
 
     def _template(self, destination: MucpDestination, call: Call) -> request.RequestTemplate:
         made = request.template(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from zope.interface import implementer
 
@@ -57,8 +57,8 @@ class PlainHttpTransport(PooledTransport[Destination]):
             destination = self._meet(node)
         return PlainHttpExchange(destination, listener, data, call.service)
 
-    def _make(self, host: bytes, pool: Pool, connected: Callable[[float | None], None]) -> Destination:
-        return Destination(host, pool, self._reactor.seconds, connected)
+    def _make(self, host: bytes, pool: Pool, address: tuple[str, int]) -> Destination:
+        return Destination(host, pool, self._reactor.seconds, self._times, address)
 
 
 def _user_agent(metadata: Mapping[str, str]) -> str:

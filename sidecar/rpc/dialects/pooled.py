@@ -33,13 +33,14 @@ class Destination:
     """One address, for as long as we hold a connection to it.
 
     :ivar host: ``host:port``, as a header says it.
-    :ivar connected: told how many seconds a connection took, or None where none was made in time.
+    :ivar times: how long connecting takes. :ivar address: as which it is known there.
     """
 
     host: bytes
     pool: Pool
     seconds: Callable[[], float]
-    connected: Callable[[float | None], None]
+    times: ConnectTimes
+    address: tuple[str, int]
 
 
 D = TypeVar("D", bound=Destination)
@@ -77,12 +78,17 @@ class PooledExchange(Generic[D]):
         self._taken = self._destination.seconds()
         try:
             pool.take(self)
+            patience = self._destination.times.patience(self._destination.address)
+            if patience is not None and self._connection is None and pool.connecting and self._listener is not None:
+                self._listener.attempt_waits(patience)
         except PoolExhausted:
             self._end(Overloaded(f"all {pool.size} connections are busy and {pool.max_waiting} calls wait for one"))
 
     def cancel(self) -> None:
         self._listener = None
         if self._connection is None:
+            if self._destination.pool.connecting:
+                self._waited()
             self._destination.pool.cancel_wait(self)
         else:
             self._connection.drop()
@@ -103,7 +109,7 @@ class PooledExchange(Generic[D]):
             waited = self._destination.seconds() - self._taken
             connecting = min(waited, connection.connecting)
             if connection.connecting:
-                self._destination.connected(connection.connecting)
+                self._destination.times.connected(self._destination.address, connection.connecting)
                 connection.connecting = 0.0
             self._sent = (waited - connecting, connecting)
         self._connection = connection
@@ -111,7 +117,7 @@ class PooledExchange(Generic[D]):
 
     def unreachable(self, error: Exception) -> None:
         if isinstance(error, TimeoutError):
-            self._destination.connected(None)
+            self._waited()
         self._end(ConnectFailed(why_not(error)))
 
     def answered(self, connection: ClientConnection, status: int, body: bytes) -> None:
@@ -125,6 +131,12 @@ class PooledExchange(Generic[D]):
             self._end(NotSent(str(error)))
         else:
             self._end(ConnectionLost("the connection was closed before the answer came"))
+
+    def _waited(self) -> None:
+        """It waited for a connection in vain."""
+        if self._taken is not None:
+            destination = self._destination
+            destination.times.waited(destination.address, destination.seconds() - self._taken)
 
     def _end(self, error: CallError) -> None:
         listener, self._listener = self._listener, None
@@ -191,7 +203,7 @@ class PooledTransport(service.Service, Generic[D]):
         )
         return stopping.addCallback(lambda _: None)
 
-    def _make(self, host: bytes, pool: Pool, connected: Callable[[float | None], None]) -> D:
+    def _make(self, host: bytes, pool: Pool, address: tuple[str, int]) -> D:
         """What is to be known of a new address."""
         raise NotImplementedError
 
@@ -207,22 +219,14 @@ class PooledTransport(service.Service, Generic[D]):
             self._pool_ttl,
             emptied=partial(self._forget, key),
         )
-        host, connected = node.hostport.encode("utf-8"), partial(self._connected, key[:2])
-        made = self._destinations[key] = self._make(host, pool, connected)
+        made = self._destinations[key] = self._make(node.hostport.encode("utf-8"), pool, (node.address, node.port))
         if self._sweeping is None:
             self._sweeping = self._reactor.callLater(_SWEEP, self._sweep)
         return made
 
     def _dial(self, key: Place, factory: ClientFactory) -> IConnector:
         host, port, name = key
-        timeout = self._times.timeout((host, port))
-        return self._tls.connect(self._connect, self._reactor, host, port, factory, timeout, name)
-
-    def _connected(self, key: tuple[str, int], seconds: float | None) -> None:
-        if seconds is None:
-            self._times.given_up(key)
-        else:
-            self._times.connected(key, seconds)
+        return self._tls.connect(self._connect, self._reactor, host, port, factory, self._times.most, name)
 
     def _forget(self, key: Place) -> None:
         # The next server at this address may be another.

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from attrs import frozen
+from attrs import define, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.test.doubles.clients.blocking import App
@@ -35,6 +35,63 @@ class Called:
 def well(path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
     """A node that answers."""
     return 200, json.dumps({"id": json.loads(body)["id"], "result": {"ok": True}, "error": None}).encode()
+
+
+@define(eq=False)
+class Leaving:
+    """A node that answers once on each connection, until it is gone without a word: its kernel drops what comes."""
+
+    _socket: socket.socket
+    _gone: threading.Event = field(factory=threading.Event)
+    _thread: threading.Thread | None = None
+    _filling: list[socket.socket] = field(factory=list)
+
+    @classmethod
+    def listen(cls) -> Leaving:
+        sock = socket.create_server(("127.0.0.1", 0))
+        sock.settimeout(0.1)
+        made = cls(sock)
+        made._thread = threading.Thread(target=made._serve, daemon=True)
+        made._thread.start()
+        return made
+
+    @property
+    def port(self) -> int:
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def leave(self) -> None:
+        """Accept nothing more, and have the queue of new connections full."""
+        self._gone.set()
+        assert self._thread is not None
+        self._thread.join()
+        self._socket.listen(0)
+        for _ in range(4):
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", self.port))
+            self._filling.append(one)
+
+    def close(self) -> None:
+        self._gone.set()
+        for each in (*self._filling, self._socket):
+            each.close()
+
+    def _serve(self) -> None:
+        while not self._gone.is_set():
+            try:
+                peer, _ = self._socket.accept()
+            except TimeoutError:
+                continue
+            with peer, peer.makefile("rb") as file:
+                headers = dict(
+                    line.decode().strip().lower().split(": ", 1)
+                    for line in iter(file.readline, b"\r\n")
+                    if b": " in line
+                )
+                _, body = well("", {}, file.read(int(headers["content-length"])))
+                head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+                peer.sendall(head.encode() + body)
 
 
 class NodesTests(SynchronousTestCase):
@@ -96,6 +153,33 @@ class NodesTests(SynchronousTestCase):
             fault = json.loads(one.body)
             self.assertEqual((fault["code"], fault["status"]), (504, "Gateway Timeout"))
             self.assertIn(f"127.0.0.1:{hanging}", fault["detail"])
+
+    def test_one_becomes_a_black_hole(self) -> None:
+        """A node that always connected at once and answers nothing any more is left for the other one long before
+        connecting is given up; no call fails."""
+        node = Leaving.listen()
+        self.addCleanup(node.close)
+        daemon = self.daemon(node.port, self.app.port)
+        while not self.met(daemon, node.port):
+            pass
+        node.leave()
+        port = node.port
+        left = None
+        for _ in range(200):
+            answer = daemon.request("POST", "/rpc?explain=1", b"service=say&method=Say.Hello&request={}")
+            self.assertEqual(answer.status, 200, answer.body)
+            first = json.loads(answer.headers["micro-receipt"])["attempts"][0]
+            if first["address"].endswith(f":{port}") and first["outcome"] == "timed out":
+                left = first
+                break
+        assert left is not None, "no call met it"
+        self.assertIn("no connection", left["next"])
+
+    def met(self, daemon: Daemon, port: int) -> bool:
+        """Whether a call is answered by the node at ``port``."""
+        answer = daemon.request("POST", "/rpc?explain=1", b"service=say&method=Say.Hello&request={}")
+        last = json.loads(answer.headers["micro-receipt"])["attempts"][-1]
+        return bool(last["address"] == f"127.0.0.1:{port}")
 
     def test_both_refuse(self) -> None:
         """Both refuse: 502, and the detail names both and what they did."""

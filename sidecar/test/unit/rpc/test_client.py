@@ -180,6 +180,91 @@ class Calling(SynchronousTestCase):
         self.successResultOf(sent)
         self.assertEqual(self.counters.retried, 1)
 
+    def waiting(self, patience: float = 0.25) -> Try:
+        """The attempt that was made last, waiting for its connection."""
+        last = self.transport.tries[-1]
+        last.state = "no connection"
+        last.listener.attempt_waits(patience)
+        return last
+
+    def test_slow_connection(self) -> None:
+        """An attempt whose connection takes longer than it ever did is left for a node that is well; told as such."""
+        observer = Observer()
+        self.observing(observer)
+        reply = self.call()
+        slow = self.waiting()
+        self.clock.advance(0.2)
+        self.assertFalse(slow.cancelled)
+        self.clock.advance(0.1)
+        self.assertTrue(slow.cancelled)
+        self.transport.tries[-1].reply(b"2")
+        self.assertEqual(self.successResultOf(reply).body, b"2")
+        self.assertNotEqual(self.transport.tries[-1].node, slow.node)
+        left = next(each for each in observer.told if isinstance(each, Attempt))
+        self.assertEqual((left.outcome, left.next), (Outcome.TIMED_OUT, "retry"))
+        self.assertIn("no connection", left.detail)
+        self.clock.advance(0.05)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_slow_connection_of_the_only_node(self) -> None:
+        """It goes on where there is no other node, none that is well, no attempt left, or no retry at all."""
+        for prepare, policy in (
+            (lambda: self.registry.put(service("foo", 1)), {}),
+            (lambda: None, {"retries": 0}),
+            (lambda: None, {"retry": "never"}),
+        ):
+            self.setUp()
+            prepare()
+            reply = self.call(**policy)
+            slow = self.waiting()
+            self.clock.advance(1.0)
+            slow.reply()
+            self.successResultOf(reply)
+            self.assertEqual((len(self.transport.tries), slow.cancelled), (1, False))
+
+    def test_slow_connection_and_another_that_is_ejected(self) -> None:
+        """It is not left for an address that is ejected; that one is still tried when it fails."""
+        reply = self.call()
+        slow = self.waiting()
+        other = Node("foo-2", "127.0.0.1", 3 - slow.node.port)
+        self.selector.ended(other, Outcome.REFUSED)
+        self.clock.advance(1.0)
+        self.assertFalse(slow.cancelled)
+        slow.fail(REFUSED)
+        self.transport.tries[-1].reply()
+        self.successResultOf(reply)
+        self.assertEqual([each.node.port for each in self.transport.tries], [slow.node.port, other.port])
+
+    def test_slow_connection_that_came(self) -> None:
+        """Once the request was sent, it is not left any more."""
+        reply = self.call()
+        slow = self.waiting()
+        slow.state = "no answer"
+        self.clock.advance(1.0)
+        slow.reply()
+        self.successResultOf(reply)
+        self.assertEqual(len(self.transport.tries), 1)
+
+    def test_slow_connections_and_the_budget(self) -> None:
+        """Where too many calls are tried again already, each waits for its connection."""
+        waiting = []
+        for _ in range(300):
+            self.call()
+            waiting.append(self.waiting())
+        self.clock.advance(0.3)
+        left = [each for each in waiting if each.cancelled]
+        self.assertGreater(len(left), 100)
+        self.assertLess(len(left), 200)
+
+    def test_slow_connection_of_a_call_that_is_cancelled(self) -> None:
+        """Nothing is left behind."""
+        reply = self.call()
+        slow = self.waiting()
+        reply.cancel()
+        self.failureResultOf(reply, CancelledError)
+        self.clock.advance(1.0)
+        self.assertEqual((len(self.transport.tries), slow.cancelled), (1, True))
+
     def test_the_only_node(self) -> None:
         """Where there is no other node the same one is tried again, after a pause."""
         self.registry.put(service("foo", 1))
