@@ -22,9 +22,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sidecar import problems
 from sidecar.daemon.cmdline.settings import EndpointPort, ListenSettings, TcpPort, TlsSettings
-from sidecar.errors import ConfigError
+from sidecar.errors import BadRequest, ConfigError
 from sidecar.net.reactor import eager
+from sidecar.wire import faults
 
 
 class ICertificates(IOpenSSLServerConnectionCreator):
@@ -106,10 +108,9 @@ class BoundPort:
     def service(self, factory: IProtocolFactory) -> service.Service:
         """:param factory: speaks HTTP; TLS is put under it here. :returns: accepts while it runs."""
         if self.certificates is not None:
-            from twisted.protocols.tls import TLSMemoryBIOFactory
+            from sidecar.net.tlsport import TlsPortFactory
 
-            factory = TLSMemoryBIOFactory(self.certificates, False, factory)
-            factory.noisy = False
+            factory = TlsPortFactory(self.certificates, factory, _in_the_clear(), self._reactor)
         return ListenerService(self._reactor, self, factory)
 
     def accept(self, factory: Any) -> IListeningPort:
@@ -126,6 +127,14 @@ class BoundPort:
             return self._bound.port.stopListening()
         self._bound.close()
         return None
+
+
+def _in_the_clear() -> bytes:
+    """The answer to a request that comes to a port of TLS without it."""
+    problem = problems.problem(BadRequest("this port speaks TLS: ask it by https://"), problems.SIDECAR)
+    body = faults.encode(problem.fault) + b"\n"
+    head = f"HTTP/1.1 {problem.status} {faults.reason(problem.status)}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode("ascii") + body
 
 
 class ListenerService(service.Service):

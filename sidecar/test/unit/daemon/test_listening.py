@@ -115,6 +115,23 @@ class ListeningTests(TestCase):
         context.set_alpn_protocols(["h2", "http/1.1"])
         self.assertEqual(await self.tls_greeting(listener, context, int(number)), b"hello")
 
+    async def test_in_the_clear(self) -> None:
+        """A request that comes without TLS is told to come with it, and the next connection is served."""
+        issuer = authority(self.home("plain"))
+        listener = self.listener(TcpPort("127.0.0.1", 0), TlsSettings(True, *issuer.issue("server")))
+
+        def ask() -> bytes:
+            with socket.create_connection(("127.0.0.1", listener.port), timeout=30) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                with sock.makefile("rb") as file:
+                    return file.read()
+
+        answer = await deferToThread(ask)
+        self.assertTrue(answer.startswith(b"HTTP/1.1 400 Bad Request\r\n"), answer)
+        self.assertIn(b"https://", answer)
+        context = ssl.create_default_context(cafile=issuer.ca_file)
+        self.assertEqual(await self.tls_greeting(listener, context), b"hello")
+
     async def test_client_certificates(self) -> None:
         """With a client authority only those whom it signed are served."""
         issuer = authority(self.home("plain"))
