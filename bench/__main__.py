@@ -10,7 +10,19 @@ import sys
 from bench.suites import Suites
 from bench.table import HEADING, Table, line
 
-NAMES = ("rpc", "service", "open_loop", "two_writes", "reads", "fan_out", "nats", "tls", "footprint", "services")
+NAMES = (
+    "rpc",
+    "service",
+    "open_loop",
+    "two_writes",
+    "reads",
+    "fan_out",
+    "nats",
+    "tls",
+    "footprint",
+    "services",
+    "watchers",
+)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import fanout, openloop, programs, twowrites, wrk
+from bench import fanout, openloop, programs, twowrites, watchers, wrk
 from bench.programs import Missing, Program
 from bench.table import Row, Table
 
@@ -239,6 +239,36 @@ class Suites:
                 register(ours, backend.port)
                 measures[ours.name] = rate_of(table, ours, wrk.Load("/rpc", body=call_body(100)), self.seconds)
             table.alternate("POST /rpc json 100 B by services", "calls/s", f"{counts[-1]:,} services", measures)
+
+    def watchers(self, table: Table) -> None:
+        """(i) What those cost who watch the registry, by events, a WebSocket and blocking queries; how soon all of them
+        have a change."""
+        count = 200 if self.quick else 10_000
+        watchers.raise_limit(count)
+        for what, opened in (("events", watchers.events), ("a WebSocket", watchers.websocket)):
+            # These clients answer no pings.
+            with running(partial(programs.sidecar, "--broker_ping_interval=10m")) as (ours,):
+                register(ours, 9, "first")
+                opened(ours.port).close()
+                before = ours.memory()
+                with watchers.watching([opened(ours.port) for _ in range(count)]) as socks:
+                    seconds = []
+                    for number in range(watchers.CHANGES):
+                        register(ours, 9, f"change-{number}")
+                        seconds.append(watchers.told(socks, f"change-{number}".encode()))
+                    each = watchers.each(ours, before, count)
+                    table.add(Row(f"memory of a watcher by {what}, of {count:,}", ours.name, (each,), "KiB"))
+                    table.add(Row(f"a change at all {count:,}, by {what}", ours.name, tuple(seconds), "s"))
+        with running(programs.sidecar) as (ours,):
+            register(ours, 9, "first")
+            before = ours.memory()
+            index = watchers.index(ours.port)
+            with watchers.watching([watchers.query(ours.port, index) for _ in range(count)]) as socks:
+                watchers.await_open(ours.port, count)
+                each = watchers.each(ours, before, count)
+                table.add(Row(f"memory of a blocking query, of {count:,}", ours.name, (each,), "KiB"))
+                register(ours, 9, "change")
+                table.add(Row(f"all {count:,} answered", ours.name, (watchers.told(socks, b"change"),), "s"))
 
     # --- Parts ------------------------------------------------------------------------------------------------------
 

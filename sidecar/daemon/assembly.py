@@ -23,6 +23,7 @@ from sidecar.daemon.localapp import AppMaker
 from sidecar.daemon.localapps import LocalApps
 from sidecar.daemon.serving import gateway
 from sidecar.daemon.serving.observation import Observation, sampler
+from sidecar.daemon.serving.reconciliation import Reconciliation
 from sidecar.daemon.serving.watching import watching
 from sidecar.errors import ConfigError
 from sidecar.interfaces import IBroker, IRegistry
@@ -248,6 +249,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     for part in (
         *(() if kept.store is None else (kept.store,)),
         registry,
+        Reconciliation(registry, kept.journal, reactor),
         broker,
         selector,
         *calling.services,

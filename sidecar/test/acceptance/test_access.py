@@ -74,6 +74,23 @@ class TokenTests(SynchronousTestCase):
         self.assertNotIn(token, daemon.output)
         self.assertNotIn(ticket, daemon.output)
 
+    def test_watches(self) -> None:
+        """Watching the registry takes the role read, by whichever way it is done; a page shows it by a ticket."""
+        reader, caller = self.token("reader", "--role=read"), self.token("caller", "--role=call")
+        daemon = self.daemon()
+        for path in ("/registry/watch", "/registry?index=0", "/registry?at=2026-11-25T03:00:00Z"):
+            self.assertEqual(daemon.request("GET", path).status, 401, path)
+            self.assertEqual(daemon.request("HEAD", path, headers={"Micro-Sidecar-Token": caller}).status, 403, path)
+            self.assertIn(
+                daemon.request("HEAD", path, headers={"Micro-Sidecar-Token": reader}).status, (200, 410), path
+            )
+        for status, token in (("101", reader), ("403", caller)):
+            heard = self.handshake(daemon, "/registry", f"micro, micro-token.{token}")
+            self.assertIn(status, heard.splitlines()[0])
+        self.assertIn("401", self.handshake(daemon, "/registry", "micro").splitlines()[0])
+        ticket = daemon.request("POST", "/ticket", headers={"Micro-Sidecar-Token": reader}).json["ticket"]
+        self.assertEqual(daemon.request("GET", f"/registry?index=0&ticket={ticket}").status, 200)
+
     @staticmethod
     def handshake(daemon: Daemon, path: str, protocols: str) -> str:
         with socket.create_connection(("127.0.0.1", daemon.port), timeout=60) as sock:

@@ -106,7 +106,6 @@ def _wait(text: str) -> float:
 
 def _at(text: str) -> float:
     try:
-        # Somebody wrote the + of an offset as it is, which in a query is a space.
-        return journal.read_date(text.replace(" ", "+"))
+        return journal.read_date(text)
     except ValueError as error:
         raise BadRequest(f"at: {error}") from None

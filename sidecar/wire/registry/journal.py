@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sidecar.model import Action, Reason, Service
 from sidecar.wire import services
 
+_DATE = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,12})?(?:[Zz]|([+\- ])([0-9]{2}:[0-9]{2}))"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -34,12 +38,18 @@ def date(time: float) -> str:
 def read_date(text: str) -> float:
     """Undo :func:`date`, for any RFC 3339 date. :returns: seconds since the epoch.
 
-    :raises ValueError: it is none, in a sentence.
+    The + of an offset may be a space, as it is in a query where nobody escaped it.
+
+    :raises ValueError: it is none, in a sentence. :source: RFC 3339 section 5.6
     """
+    found = _DATE.fullmatch(text)
     try:
-        read = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1:] in ("Z", "z") else text)
-        if read.tzinfo is None:
+        if found is None:
             raise ValueError
-        return (read - _EPOCH).total_seconds()
+        day, time, fraction, sign, offset = found.groups()
+        zone = "+00:00" if offset is None else f"{'-' if sign == '-' else '+'}{offset}"
+        leap = time.endswith(":60")  # which time stamps do not count
+        read = datetime.fromisoformat(f"{day}T{time[:-2] + '59' if leap else time}{zone}")
+        return (read - _EPOCH).total_seconds() + leap + float(fraction or 0)
     except (ValueError, OverflowError):
         raise ValueError(f"{text[:40]!r} is no date; write one like 2026-11-25T03:00:00Z") from None

@@ -43,8 +43,23 @@ class JournalJson(SynchronousTestCase):
 
     def test_dates_of_others(self) -> None:
         """Dates of other zones and precisions are read; what is none is refused in a sentence."""
-        for text in ("2026-11-25T03:00:00Z", "2026-11-25T03:00:00z", "2026-11-25T04:00:00+01:00"):
+        for text in (
+            "2026-11-25T03:00:00Z",
+            "2026-11-25t03:00:00z",
+            "2026-11-25 03:00:00.0Z",
+            "2026-11-25T04:00:00+01:00",
+            "2026-11-25T04:00:00 01:00",
+            "2026-11-24T22:59:60.000000000-04:00",
+        ):
             self.assertEqual(journal.date(journal.read_date(text)), "2026-11-25T03:00:00.000Z")
-        for text in ("", "Z", "yesterday", "2026-11-25", "2026-11-25T03:00:00", "2026-13-25T03:00:00Z"):
+        for text in (
+            "",
+            "Z",
+            "yesterday",
+            "2026-11-25",
+            "2026-11-25T03:00:00",
+            "2026-13-25T03:00:00Z",
+            "20261125T030000Z",
+        ):
             said = str(self.assertRaises(ValueError, journal.read_date, text))
             self.assertIn("write one like", said)

@@ -1,0 +1,1 @@
+"""What serves HTTP, put together."""
