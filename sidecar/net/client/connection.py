@@ -13,6 +13,25 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from sidecar.net.client.quickack import acknowledge
+from sidecar.net.client.states import (
+    ANNOUNCED,
+    BEGUN,
+    BODY,
+    BODY_BEGUN,
+    COMPLETED,
+    CONNECTED,
+    CONNECTING,
+    DROPPED,
+    GARBLED,
+    HEAD,
+    LOST,
+    SENT,
+    SURPLUS,
+    TABLE,
+    TOLD,
+    WAITING,
+    WHOLE,
+)
 from sidecar.net.errors import MalformedAnswer
 
 #: Bytes that the head of an answer may take.
@@ -46,6 +65,8 @@ class ClientConnection(TwistedProtocol):
     Headers of answers are not looked at, since a good answer says everything in its body: the head is kept as it came
     and searched only when somebody asks. That saves a call of Python for each header.
 
+    Where it stands is told by the table in ``states``.
+
     :ivar reusable: whether the last answer left the connection fit for another call.
     :ivar idle_since: when its owner found it put aside, in the owner's seconds.
     :ivar connecting: seconds that it took to be made, 0 once somebody waited for that.
@@ -59,8 +80,7 @@ class ClientConnection(TwistedProtocol):
         self._max_body = max_body
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._waiter: ResponseWaiter | None = None
-        self._begun = 0
-        self._whole = False
+        self._state = CONNECTING
         self._keep = False
         self._body = b""
         self._parts: list[bytes] | None = None
@@ -72,22 +92,26 @@ class ClientConnection(TwistedProtocol):
         self.connecting = 0.0
 
     def connectionMade(self) -> None:
+        self._state = TABLE[self._state][CONNECTED]
         self.transport.setTcpNoDelay(True)
         self._owner.opened(self)
 
     def send(self, data: bytes, waiter: ResponseWaiter) -> None:
         """Send a whole request. :param waiter: who is told of the answer."""
+        self._state = TABLE[self._state][SENT]
         self._waiter = waiter
         self.transport.write(data)
 
     def drop(self) -> None:
         """Cut it off, whatever is under way; nobody is told any more but the owner."""
+        self._state = TABLE[self._state][DROPPED]
         self._waiter = None
         self.reusable = False
         self.transport.abortConnection()
 
     def close(self) -> None:
         """Say goodbye: nothing is under way. (Servers log a connection that is cut off as an error.)"""
+        self._state = TABLE[self._state][DROPPED]
         self.reusable = False
         self.transport.loseConnection()
 
@@ -100,47 +124,50 @@ class ClientConnection(TwistedProtocol):
     # --- From the transport -----------------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        waiter = self._waiter
-        if waiter is None:
+        state, parser, waiter = self._state, self._parser, self._waiter
+        if state is WAITING:
+            self._head = data
+        elif state is HEAD:
+            if _BLANK_LINE not in self._head:
+                self._head += data
+        elif state is not BODY:
             # Nobody asked: an answer to a request that was given up, or a peer that talks out of turn.
             self.drop()
             return
-        if self._begun:
-            if self._size == 0 and _BLANK_LINE not in self._head:
-                self._head += data
-        else:
-            self._head = data
-        assert self._parser is not None
+        assert parser is not None
+        assert waiter is not None
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
-            if not self._whole:
+            if self._state is not WHOLE and self._state is not SURPLUS:
                 self._broken(MalformedAnswer(f"sent what is not an HTTP answer: {_words(error)}"))
                 return
-            self._keep = False  # the answer is whole and something else stands behind it
+            self._state = TABLE[self._state][GARBLED]
+        state = self._state
         if self._size > self._max_body:
             self._broken(self._too_large())
-        elif self._whole:
+        elif state is WHOLE or state is SURPLUS:
             body = self._body if self._parts is None else self._joined()
             # A second answer behind the first would be taken for that of the next call.
-            self.reusable = self._keep and self._begun == 1
+            self.reusable = self._keep and state is WHOLE
+            self._state = TABLE[state][TOLD]
             self._waiter = None
-            self._whole = False
-            self._begun = self._size = 0
+            self._size = 0
             self._body, self._parts = b"", None
             waiter.answered(self, self._status, body)
             self._head = b""
-        elif self._size == 0 and len(self._head) > _MAX_HEAD and _BLANK_LINE not in self._head:
+        elif state is HEAD and len(self._head) > _MAX_HEAD and _BLANK_LINE not in self._head:
             self._broken(MalformedAnswer(f"sent an answer whose headers are larger than {_MAX_HEAD} bytes"))
         else:
             acknowledge(self.transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        state, self._state = self._state, TABLE[self._state][LOST]
         self.connected = 0
         self.reusable = False
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            if reason.check(ConnectionDone) is not None and self._ends_here():
+            if (state is HEAD or state is BODY) and reason.check(ConnectionDone) is not None and self._ends_here():
                 assert self._parser is not None
                 waiter.answered(self, self._parser.get_status_code(), self._joined())
             else:
@@ -153,32 +180,34 @@ class ClientConnection(TwistedProtocol):
     # --- From the parser --------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self._begun += 1
+        self._state = TABLE[self._state][BEGUN]
 
     def on_body(self, data: bytes) -> None:
-        if self._whole:
-            return  # that of a second answer, which nobody asked for
-        if self._size == 0:
+        state = self._state
+        if state is HEAD:
+            self._state = TABLE[state][BODY_BEGUN]
             self._body = data
-        else:
+        elif state is BODY:
             if self._parts is None:
                 self._parts = [self._body]
             if self._size <= self._max_body:
                 self._parts.append(data)
+        else:
+            return  # that of a second answer, which nobody asked for
         self._size += len(data)
 
     def on_message_complete(self) -> None:
-        parser = self._parser
+        parser, state = self._parser, self._state
         assert parser is not None
-        if self._whole:
+        if state is not HEAD and state is not BODY:
             return
         self._status = parser.get_status_code()
         if self._status < 200:
             # 1xx announces the answer and is none.
-            self._begun -= 1
+            self._state = TABLE[state][ANNOUNCED]
             self._head = self._head.partition(_BLANK_LINE)[2]
             return
-        self._whole = True
+        self._state = TABLE[state][COMPLETED]
         self._keep = parser.should_keep_alive()
 
     # --- Within -----------------------------------------------------------------------------------------------------
@@ -189,9 +218,7 @@ class ClientConnection(TwistedProtocol):
     def _ends_here(self) -> bool:
         """Whether the end of the connection is the end of an answer that did not tell its length (RFC 9112 6.3)."""
         return (
-            self._begun == 1
-            and not self._whole
-            and _BLANK_LINE in self._head
+            _BLANK_LINE in self._head
             and self.header(b"content-length") is None
             and self.header(b"transfer-encoding") is None
         )
