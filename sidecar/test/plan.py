@@ -47,6 +47,7 @@ PARTS = (
     Part("acceptance", "the README's app in Express", 5, ("node", "npm")),
     Part("acceptance", "the README's certificate", 2, ("openssl",)),
     Part("acceptance", "the metrics, read by Prometheus' own tool", 2, ("promtool",)),
+    Part("acceptance", "the dashboard in a browser", 140, ("chromium", "chromedriver")),
     Part("acceptance", "a wall clock that is set", 10, ("faketime",)),
     Part("interop", "go-micro services that are called", 10, (*GENERATIONS, "curl")),
     Part("interop", "go-micro over TLS", 5, ("secure-v5.30.0",)),

@@ -38,10 +38,10 @@ export function nodesPanel() {
     { label: "Under way", value: (node) => node.in_flight ?? 0, number: true },
     { label: "95 of 100 within", value: (node) => node.p95_ms, text: (node) => ms(node.p95_ms), number: true },
     { label: "Weight", value: (node) => node.weight, text: (node) => `${node.weight ?? "–"} (${percent(node.share ?? 0)})`, number: true },
-    { label: "Last call", value: (node) => node.last?.at ?? "", text: last },
-    { label: "Registered", value: (node) => node.source?.since ?? "", text: registered },
+    { label: "Last call", value: (node) => node.last?.at ?? "", text: last, wide: true },
+    { label: "Registered", value: (node) => node.source?.since ?? "", text: registered, wide: true },
     { label: "Metadata", value: metadata, sort: false, paint: (cell, node) => {
-      if (!cell.firstChild) cell.append(el("span", { class: "mono small" }));
+      if (!cell.firstChild) cell.append(el("span", { class: "mono small pairs" }));
       setText(cell.firstChild, metadata(node));
     } },
   ], { key: (node) => `${node.version} ${node.id} ${node.address}`, kind: (node) => (state(node)[1] === "bad" ? "bad" : ""), what: "node",

@@ -49,12 +49,12 @@ function enginesPanel() {
 const OPEN = { http: "requests", connections: "connections", websockets: "WebSockets", pool: "to nodes", nodes: "to nodes", streams: "streams" };
 
 export function overviewPage() {
-  const cards = { calls: card("Calls a second"), errors: card("Errors a second"), p50: card("Half answered within"), p95: card("95 of 100 within"),
+  const cards = { calls: card("Calls a second"), errors: card("Errors a second"), p50: card("Half within"), p95: card("95 of 100 within"),
     p99: card("99 of 100 within"), flying: card("Under way"), services: card("Services") };
   const machine = { cpu: card("Processor"), memory: card("Memory"), delay: card("Reactor delay"), sockets: card("Sockets"), up: card("Up"), version: card("Version") };
   const charts = [
     new Chart("Calls and errors a second, last hour", [{ label: "calls", kind: "calls", colour: "accent", fill: true }, { label: "errors", kind: "errors", colour: "bad", fill: true }], { text: rate, least: 1 }),
-    new Chart("How long calls take, last hour", [{ label: "half within", kind: "p50", colour: "good" }, { label: "95 of 100", kind: "p95", colour: "warn" }, { label: "99 of 100", kind: "p99", colour: "bad" }], { text: ms, least: 5 }),
+    new Chart("Calls end within, last hour", [{ label: "half", kind: "p50", colour: "good" }, { label: "95 of 100", kind: "p95", colour: "warn" }, { label: "99 of 100", kind: "p99", colour: "bad" }], { text: ms, least: 5 }),
     new Chart("Processor, last hour", [{ label: "of one core", kind: "cpu", colour: "accent", fill: true }], { text: percent, least: 0.1, height: 130 }),
     new Chart("Memory, last hour", [{ label: "resident", kind: "memory", colour: "violet", fill: true }], { text: bytes, least: 1048576, height: 130 }),
   ];

@@ -75,5 +75,5 @@ function drawEndpoint(endpoint, choose) {
     el("dl", { class: "shape" }, el("dt", { text: "takes" }), el("dd", { class: "mono", text: shapeOf(endpoint.request) }),
       el("dt", { text: "answers" }), el("dd", { class: "mono", text: shapeOf(endpoint.response) })),
     told ? el("p", { class: "hint", text: told }) : null,
-    el("p", {}, el("button", { type: "button", class: "small", text: "Call it", "aria-label": `Call ${endpoint.name}`, on: { click: () => choose(endpoint.name) } })));
+    el("p", {}, el("button", { type: "button", class: "small", text: "Call it", "aria-label": `Call it: ${endpoint.name}`, on: { click: () => choose(endpoint.name) } })));
 }

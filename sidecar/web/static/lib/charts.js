@@ -9,6 +9,12 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
+/** What a clock shows. */
+function dial(at, seconds) {
+  const shown = { hour: "2-digit", minute: "2-digit", hour12: false, ...(seconds ? { second: "2-digit" } : {}) };
+  return new Date(at * 1000).toLocaleTimeString(undefined, shown);
+}
+
 /** A graph. `series`: each with a label, a kind of `live.points`, a colour's name, and perhaps `fill`. */
 export class Chart {
   constructor(title, series, { text, height = 170, least = 1, words }) {
@@ -68,11 +74,11 @@ export class Chart {
     const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
     const { least, text } = this;
     return {
-      width: this.place.clientWidth, height: this.height, legend: { show: false }, padding: [8, 6, 0, 0],
+      width: this.place.clientWidth, height: this.height, legend: { show: false }, padding: [8, 22, 0, 0],
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
-      scales: { x: { range: (_, low, high) => [Math.max(high - 3600, Math.min(low, high - 300)), high] }, y: { range: (_, __, high) => [0, Math.max(least, high * 1.15)] } },
+      scales: { x: { range: (_, low, high) => [Math.max(high - 3600, Math.min(low, high - 60)), high] }, y: { range: (_, __, high) => [0, Math.max(least, high * 1.15)] } },
       axes: [
-        { ...axis, space: 70, size: 26, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hour12: false })) },
+        { ...axis, space: 70, size: 26, values: (_, ticks) => ticks.map((at) => dial(at, ticks.at(-1) - ticks[0] < 300)) },
         { ...axis, size: 58, values: (_, ticks) => ticks.map((value) => text(value)) },
       ],
       series: [{}, ...this.series.map((each) => ({

@@ -109,7 +109,7 @@ export class Table {
 
   line() {
     return el("tr", { role: "row" }, ...this.columns.map((column, index) => {
-      const cell = el(index ? "td" : "th", { role: index ? "cell" : "rowheader", class: column.number ? "number" : "" });
+      const cell = el(index ? "td" : "th", { role: index ? "cell" : "rowheader", class: column.number ? "number" : column.wide ? "wide" : "" });
       if (!index) cell.scope = "row";
       cell.dataset.label = column.label;
       return cell;
