@@ -1,10 +1,19 @@
-"""Completion for shells, from the table of commands."""
+"""Completion for shells, from the table of commands.
+
+The wheel brings the scripts and the manual pages as data files, made when it is built.
+"""
 
 from __future__ import annotations
 
-from sidecar.cli import table
+from collections.abc import Sequence
+from pathlib import Path
+
+from sidecar.cli import manual, table
 from sidecar.cli.arguments import Wrong
 from sidecar.cli.invocation import Invocation, say
+
+#: The names of the one program.
+PROGRAMS = ("micro", "microsidecar")
 
 _BASH = """\
 # bash completion for micro and microsidecar; see `micro completion --help`
@@ -27,7 +36,7 @@ _micro() {
     esac
     [[ ${COMPREPLY[0]-} != *= ]] || compopt -o nospace
 }
-complete -o default -F _micro micro microsidecar
+complete -o default -F _micro %(programs)s
 """
 
 _ZSH = """\
@@ -62,9 +71,10 @@ def completion(invocation: Invocation) -> int:
     return say(made[invocation.words[0]]().rstrip("\n"))
 
 
-def bash() -> str:
-    """:returns: the script for bash."""
+def bash(programs: Sequence[str] = PROGRAMS) -> str:
+    """:param programs: for which it is. :returns: the script for bash."""
     return _BASH % {
+        "programs": " ".join(programs),
         "common": " ".join(_flag(option) for option in table.COMMON),
         "first": " ".join(_firsts()),
         "flags": "\n".join(_case(f'"{one.words}"*', _flags(one)) for one in table.COMMANDS),
@@ -91,10 +101,10 @@ def zsh() -> str:
     }
 
 
-def fish() -> str:
-    """:returns: the script for fish."""
+def fish(programs: Sequence[str] = PROGRAMS) -> str:
+    """:param programs: for which it is. :returns: the script for fish."""
     lines = ["# fish completion for micro and microsidecar; see `micro completion --help`"]
-    for program in ("micro", "microsidecar"):
+    for program in programs:
         for first in _firsts():
             summary = next((one.summary for one in table.COMMANDS if one.words == first), _summary(first))
             lines.append(f"complete -c {program} -n __fish_use_subcommand -a {first} -d {_quoted(summary)}")
@@ -108,6 +118,24 @@ def fish() -> str:
                 lines.append(f"complete -c {program} {where} {_fish_flag(option)}")
         lines += [f"complete -c {program} {_fish_flag(option)}" for option in table.COMMON]
     return "\n".join(lines)
+
+
+def write_share(directory: Path) -> list[Path]:
+    """Write what belongs below ``share/`` of an installation: the pages, and completion where shells look for it.
+
+    :returns: the files, relative to ``directory``."""
+    written = {
+        "man/man1/micro.1": manual.micro(),
+        "man/man8/microsidecar.8": manual.microsidecar(),
+        "zsh/site-functions/_micro": zsh(),
+    }
+    for program in PROGRAMS:
+        written[f"bash-completion/completions/{program}"] = bash((program,))
+        written[f"fish/vendor_completions.d/{program}.fish"] = fish((program,))
+    for name, text in written.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text, encoding="utf-8")
+    return [Path(name) for name in written]
 
 
 def _case(pattern: str, words: list[str]) -> str:

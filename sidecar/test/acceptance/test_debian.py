@@ -55,6 +55,7 @@ class Package(SynchronousTestCase):
                 /opt/microsidecar/bin/micro list services
                 test -f /usr/share/man/man8/microsidecar.8.gz
                 test -f /opt/microsidecar/share/man/man1/micro.1
+                bash -euc '. /usr/share/bash-completion/completions/microsidecar; complete -p microsidecar'
                 test ! -e /usr/bin/micro -o "$(dpkg -S /usr/bin/micro 2>/dev/null)" != "microsidecar: /usr/bin/micro"
                 systemctl show -p User -p ActiveState microsidecar
                 dpkg --purge microsidecar

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import sidecar
 from sidecar.cli import arguments, help, manual, run, table
 from sidecar.cli.commands import shell
 
@@ -108,6 +110,17 @@ class Generated(SynchronousTestCase):
         home.mkdir()
         manual.write(home)
         self.assertEqual(sorted(path.name for path in home.iterdir()), ["micro.1", "microsidecar.8"])
+
+    def test_installed(self) -> None:
+        """The wheel brings the pages as they are by the tables, and the scripts where shells look for them."""
+        place = Path(sysconfig.get_path("data"), "share")
+        if Path(sidecar.__file__).parent.parent != Path(sysconfig.get_path("purelib")):
+            self.skipTest("the tests run from a checkout, and not from the installed wheel")
+        home = Path(self.mktemp())
+        written = shell.write_share(home)
+        self.assertEqual(len(written), 7)
+        for path in written:
+            self.assertEqual((place / path).read_text(), (home / path).read_text(), path)
 
 
 class Programs(SynchronousTestCase):
