@@ -130,10 +130,16 @@ class Daemon:
         return "; ".join(said)
 
 
-def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str]] | None = None) -> Daemon:
+def assemble(
+    settings: Settings,
+    reactor: Any,
+    reload: Callable[[], Sequence[str]] | None = None,
+    chance: random.Random | None = None,
+) -> Daemon:
     """The daemon, its ports bound and nothing started.
 
     :param reload: reads the settings again and applies them; gives what needs a restart. None where nobody can.
+    :param chance: chooses among nodes; None for one that nobody can foretell.
     :raises ConfigError: something in the settings cannot work; nothing was registered yet.
     """
     policy = access.policy(settings.access, reactor)
@@ -144,7 +150,7 @@ def assemble(settings: Settings, reactor: Any, reload: Callable[[], Sequence[str
     registry.watch(kept.journal)
     broker = backends.broker(settings, reactor, registry)
 
-    chance = random.Random()
+    chance = chance or random.Random()
     bounds = limits.http(settings)
     calling = nodes.transports(settings, _credentials(settings.client.tls), reactor)
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)

@@ -36,6 +36,7 @@ FLOORS: dict[str, int] = {
     "websocket": 5,
     "web": 6,
     "daemon": 7,
+    "simulate": 8,
     "cli": 8,
 }
 

@@ -146,7 +146,7 @@ class SidecarSite(server.Site):
 
     def answered(self) -> None:
         """A request has ended, while we drain (stock requests tell always)."""
-        if self._last_call is not None and self._last_call.called and not self.in_flight:
+        if self._last_call is not None and not self._last_call.active() and not self.in_flight:
             waiting, self._drained = self._drained, []
             for one in waiting:
                 one.callback(None)
