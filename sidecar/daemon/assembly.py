@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define
 from twisted.application import service
@@ -31,7 +31,7 @@ from sidecar.lifecycle import OrderedService
 from sidecar.net.http.hosts import AllowedHosts
 from sidecar.rpc.client import Client
 from sidecar.rpc.dialects.bynode import Dialects
-from sidecar.rpc.dialects.nodetls import NodeTls, NodeTlsSettings
+from sidecar.rpc.dialects.nodetls import NodeTls
 from sidecar.rpc.failures import RecentFailures
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
@@ -58,9 +58,6 @@ from sidecar.web.tree import RootResource, build_tree
 from sidecar.websocket.sessions.pubsub import PubSubSessions
 from sidecar.websocket.sessions.stream import StreamSessions
 from sidecar.websocket.sockets import WebSockets
-
-if TYPE_CHECKING:
-    from sidecar.net.client.credentials import ClientCredentials
 
 #: Seconds that one part may take to stop, beyond the drain's own patience.
 PATIENCE = 5.0
@@ -110,7 +107,7 @@ class Daemon:
         try:
             if self.certificates is not None and settings.tls.enabled:
                 own = self.certificates.read(settings.tls)
-            credentials = _credentials(settings.client.tls)
+            credentials = nodes.credentials(settings.client.tls)
         except ConfigError:
             change.discard()
             raise
@@ -152,7 +149,7 @@ def assemble(
 
     chance = chance or random.Random()
     bounds = limits.http(settings)
-    calling = nodes.transports(settings, _credentials(settings.client.tls), reactor)
+    calling = nodes.transports(settings, nodes.credentials(settings.client.tls), reactor)
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
     date = partial(wall, reactor)
     calls, call_metrics, memory = CallCounters(), CallMetrics(date), NodeMemory(date)
@@ -292,14 +289,3 @@ def assemble(
         site=site,
         apps=apps,
     )
-
-
-def _credentials(tls: NodeTlsSettings) -> ClientCredentials | None:
-    """What nodes are called with by the files as they are now, None for what the system has: that is looked for when it
-    is needed. :raises ConfigError: a file is no good."""
-    if tls.mode == "off" or not (tls.ca_file or tls.cert_file):
-        return None
-    # Imported here: OpenSSL costs a tenth of a second that nobody without TLS should pay.
-    from sidecar.daemon.certificates import credentials
-
-    return credentials(tls)

@@ -37,7 +37,7 @@ class OneProtocol(ClientFactory):
         self._failed()
 
 
-class Question(Protocol):
+class OneRequest(Protocol):
     """One request, and its answer when the other side has closed."""
 
     def __init__(self, method: str, target: str, body: bytes, headers: dict[str, str], answered: Answered) -> None:

@@ -18,7 +18,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sidecar.simulate.wires import End, Wire
+from sidecar.simulate.wires import Wire, WireEnd
 
 #: Seconds that a piece takes, at least and at most.
 _LATENCY = (0.0001, 0.002)
@@ -36,7 +36,7 @@ class Network:
         self.cut: set[frozenset[str]] = set()
         self.wires: list[Wire] = []
 
-    def parted(self, one: Machine, other: Machine) -> bool:
+    def is_cut(self, one: Machine, other: Machine) -> bool:
         """Whether nothing passes between the two."""
         return frozenset((one.name, other.name)) in self.cut
 
@@ -206,7 +206,7 @@ class Connector:
     def __init__(self, machine: Machine, port: int, factory: Any, timeout: float) -> None:
         self._machine, self._port, self._factory, self._timeout = machine, port, factory, timeout
         self._timer: Any = None
-        self._end: End | None = None
+        self._end: WireEnd | None = None
 
     def connect(self) -> None:
         """Knock."""
@@ -222,7 +222,7 @@ class Connector:
         machine, network = self._machine, self._machine.network
         there = network.ports.get(self._port)
         now = machine.seconds()
-        if there is not None and (network.parted(machine, there[0]) or there[0].frozen):
+        if there is not None and (network.is_cut(machine, there[0]) or there[0].frozen):
             # Nobody says anything; a kernel asks again, and so do we.
             if now >= self._deadline:
                 self._fail(TimeoutError("nobody answered"))

@@ -26,7 +26,7 @@ class CallRecord:
 
 
 @define
-class Registration:
+class RegistrationRecord:
     """What is known of a service's registration by those who made it.
 
     :ivar until: it is surely there until then; infinite for one without a TTL is not made here.
@@ -42,7 +42,7 @@ class Registration:
 
 
 @define
-class Subscription:
+class SubscriberRecord:
     """A subscriber. :ivar live: since when it hears, None once it left. :ivar heard: numbers of messages, in order."""
 
     topic: str
@@ -53,7 +53,7 @@ class Subscription:
 
 
 @define
-class Message:
+class MessageRecord:
     """A published message. :ivar taken: when the sidecar said so, None where it did not."""
 
     topic: str
@@ -62,18 +62,18 @@ class Message:
 
 
 @define
-class Record:
+class Observations:
     """Everything that was seen. :ivar broken: promises that were found broken while it went on."""
 
     calls: dict[int, CallRecord] = field(factory=dict)
-    registrations: dict[str, Registration] = field(factory=dict)
-    subscriptions: list[Subscription] = field(factory=list)
-    messages: dict[int, Message] = field(factory=dict)
+    registrations: dict[str, RegistrationRecord] = field(factory=dict)
+    subscriptions: list[SubscriberRecord] = field(factory=list)
+    messages: dict[int, MessageRecord] = field(factory=dict)
     broken: list[str] = field(factory=list)
 
-    def began(self, name: str) -> Registration:
+    def began(self, name: str) -> RegistrationRecord:
         """A request about a registration goes out."""
-        found = self.registrations.setdefault(name, Registration())
+        found = self.registrations.setdefault(name, RegistrationRecord())
         found.busy += 1
         if found.busy > 1:
             found.sure = False
@@ -113,7 +113,7 @@ class Record:
         for found in self.registrations.values():
             found.gone += seconds + 30.0
 
-    def _over(self, name: str) -> Registration:
+    def _over(self, name: str) -> RegistrationRecord:
         found = self.registrations[name]
         found.busy -= 1
         return found

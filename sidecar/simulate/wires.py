@@ -20,7 +20,7 @@ class Wire:
 
     def __init__(self, network: Any, left: Any, right: Any, port: int) -> None:
         self.network = network
-        self.left, self.right = End(self, left, port), End(self, right, port)
+        self.left, self.right = WireEnd(self, left, port), WireEnd(self, right, port)
         self.left.peer, self.right.peer = self.right, self.left
         network.wires.append(self)
 
@@ -56,10 +56,10 @@ _PORTS = count()
 _FIN = object()
 
 
-class End:
+class WireEnd:
     """One end of a wire: a transport."""
 
-    peer: End
+    peer: WireEnd
 
     def __init__(self, wire: Wire, machine: Any, port: int) -> None:
         self.wire, self.machine, self._port = wire, machine, port
@@ -103,7 +103,7 @@ class End:
 
     def move(self) -> None:
         """Have what waits arrive, one piece after the other."""
-        blocked = self.peer._paused or self.wire.network.parted(self.machine, self.peer.machine)
+        blocked = self.peer._paused or self.wire.network.is_cut(self.machine, self.peer.machine)
         if self._due is None and self._out and not blocked and not self.machine.dead:
             clock = self.wire.network.clock
             self._due = clock.callLater(self.wire.network.latency(), self.peer.machine.do, self._arrive)
@@ -112,7 +112,7 @@ class End:
         self._due = None
         if self.closed or not self._out:
             return
-        if self.peer._paused or self.wire.network.parted(self.machine, self.peer.machine):
+        if self.peer._paused or self.wire.network.is_cut(self.machine, self.peer.machine):
             return  # whoever ends that has us go on
         piece = self._out.popleft()
         if piece is _FIN:

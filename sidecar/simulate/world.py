@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 from sidecar.daemon.assembly import Daemon, assemble
 from sidecar.daemon.cmdline.options import Options
 from sidecar.simulate.app import SimulatedApp
-from sidecar.simulate.clients import OneProtocol, Question, SubscriberClient
+from sidecar.simulate.clients import OneProtocol, OneRequest, SubscriberClient
 from sidecar.simulate.network import Machine, Network
-from sidecar.simulate.record import CallRecord, Message, Record, Subscription
+from sidecar.simulate.record import CallRecord, MessageRecord, Observations, SubscriberRecord
 from sidecar.simulate.scenario import LASTS, NODES, Action
 
 #: The service that is called.
@@ -40,7 +40,7 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.network = Network(Random(seed + 1))
-        self.record = Record()
+        self.record = Observations()
         self._seed = seed
         self._clients = Machine(self.network, "clients")
         self._sidecar = Machine(self.network, "sidecar")
@@ -49,7 +49,7 @@ class World:
         self.daemon = self._start(self._sidecar, "--client_retry=safe", "--client_retries=2")
         self._port = self.daemon.listener.port
         self._nodes = {name: self._node(name) for name in NODES}
-        self._subscribers: dict[str, tuple[SubscriberClient, Subscription]] = {}
+        self._subscribers: dict[str, tuple[SubscriberClient, SubscriberRecord]] = {}
 
     # --- Building ---------------------------------------------------------------------------------------------------
 
@@ -91,7 +91,7 @@ class World:
     def _ask(self, method: str, target: str, body: Any, answered: Any, **headers: str) -> None:
         data = json.dumps(body).encode() if body is not None else b""
         fields = {"Content-Type": "application/json", **headers}
-        question = Question(method, target, data, fields, answered)
+        question = OneRequest(method, target, data, fields, answered)
         self._clients.connectTCP("127.0.0.1", self._port, OneProtocol(question, question.failed), 1e6)
 
     @property
@@ -149,7 +149,7 @@ class World:
 
     def publish(self, action: Action) -> None:
         """Publish a message."""
-        message = self.record.messages[action.number] = Message(action.topic, self.now)
+        message = self.record.messages[action.number] = MessageRecord(action.topic, self.now)
 
         def answered(status: int, body: bytes) -> None:
             if status == 200:
@@ -162,7 +162,7 @@ class World:
         if action.who in self._subscribers:
             return
         queue = "q" if int(action.who) % 2 else ""
-        found = Subscription(action.topic, queue)
+        found = SubscriberRecord(action.topic, queue)
         self.record.subscriptions.append(found)
 
         def opened() -> None:

@@ -52,7 +52,7 @@ class Document:
     def commands(self) -> list[list[str]]:
         """The words of each line of ours (``micro``, ``microsidecar``) that is shown without what it prints."""
         texts = [_dedented(text) for text in _LITERAL.findall(self.text)] + [text for _, text in self.blocks("shell")]
-        lines = [line for text in texts for line in text.splitlines()]
+        lines = [line for text in texts for line in text.replace("\\\n", " ").splitlines()]
         words = [shlex.split(line, comments=True) for line in lines if re.match(r"micro(sidecar)? ", line)]
         return [[word for word in line if word != "&"] for line in words]
 

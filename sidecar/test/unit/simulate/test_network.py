@@ -1,4 +1,4 @@
-"""Machines and wires in virtual time behave as real ones: order, back-pressure, cuts, crashes, and processes that stop."""
+"""Machines and wires in virtual time are as real ones: order, back-pressure, cuts, crashes, processes that stop."""
 
 from __future__ import annotations
 

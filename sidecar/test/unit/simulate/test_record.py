@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.simulate.record import CallRecord, Message, Record, Subscription
+from sidecar.simulate.record import CallRecord, MessageRecord, Observations, SubscriberRecord
 
 
 class Calls(SynchronousTestCase):
     def judged(self, call: CallRecord) -> str:
-        return "; ".join(Record(calls={7: call}).judged())
+        return "; ".join(Observations(calls={7: call}).judged())
 
     def test_kept(self) -> None:
         """It ran once and got its own answer; it never ran and was told so; it was late and nobody could help."""
@@ -28,7 +28,7 @@ class Calls(SynchronousTestCase):
 
 class Registrations(SynchronousTestCase):
     def setUp(self) -> None:
-        self.record = Record()
+        self.record = Observations()
 
     def register(self, at: float, ttl: float) -> None:
         self.record.began("app")
@@ -75,24 +75,24 @@ class Registrations(SynchronousTestCase):
 
 
 class Messages(SynchronousTestCase):
-    def judged(self, *heard: Subscription) -> str:
-        messages = {n: Message("news", float(n), n + 0.5) for n in (1, 2, 3)}
-        return "; ".join(Record(subscriptions=list(heard), messages=messages).judged())
+    def judged(self, *heard: SubscriberRecord) -> str:
+        messages = {n: MessageRecord("news", float(n), n + 0.5) for n in (1, 2, 3)}
+        return "; ".join(Observations(subscriptions=list(heard), messages=messages).judged())
 
     def test_kept(self) -> None:
         """Each subscriber hears each message once, in one order; members of a queue share them; who came late or was
         leaving may lack some."""
-        everything = Subscription("news", "", 0.0, None, [1, 2, 3])
-        late = Subscription("news", "", 1.5, None, [2, 3])
-        early = Subscription("news", "", 0.0, 2.0, [1])
-        queue = [Subscription("news", "q", 0.0, None, [1, 3]), Subscription("news", "q", 0.0, None, [2])]
+        everything = SubscriberRecord("news", "", 0.0, None, [1, 2, 3])
+        late = SubscriberRecord("news", "", 1.5, None, [2, 3])
+        early = SubscriberRecord("news", "", 0.0, 2.0, [1])
+        queue = [SubscriberRecord("news", "q", 0.0, None, [1, 3]), SubscriberRecord("news", "q", 0.0, None, [2])]
         self.assertEqual(self.judged(everything, late, early, *queue), "")
 
     def test_broken(self) -> None:
         """One is missing, comes twice, comes in another order, or reaches two members of a queue."""
-        self.assertIn("did not hear it", self.judged(Subscription("news", "", 0.0, None, [1, 3])))
-        self.assertIn("twice", self.judged(Subscription("news", "", 0.0, None, [1, 2, 2, 3])))
-        orders = [Subscription("news", "", 0.0, None, order) for order in ([1, 2, 3], [1, 3, 2])]
+        self.assertIn("did not hear it", self.judged(SubscriberRecord("news", "", 0.0, None, [1, 3])))
+        self.assertIn("twice", self.judged(SubscriberRecord("news", "", 0.0, None, [1, 2, 2, 3])))
+        orders = [SubscriberRecord("news", "", 0.0, None, order) for order in ([1, 2, 3], [1, 3, 2])]
         self.assertIn("another order", self.judged(*orders))
-        members = [Subscription("news", "q", 0.0, None, [1]), Subscription("news", "q", 0.0, None, [1, 2, 3])]
+        members = [SubscriberRecord("news", "q", 0.0, None, [1]), SubscriberRecord("news", "q", 0.0, None, [1, 2, 3])]
         self.assertIn("reached 2 members", self.judged(*members))
