@@ -53,12 +53,11 @@ class NodeTls:
     def name(self, node: Node) -> str | None:
         """:returns: whose certificate ``node`` has to show; None where it is spoken to without TLS."""
         metadata = node.metadata
-        if not self._always and (
-            not metadata
-            or self._never
-            or (metadata.get("secure", "").lower() != "true" and metadata.get("tls", "").lower() != "true")
-        ):
-            return None
+        if not self._always:
+            if ("secure" not in metadata and "tls" not in metadata) or self._never:
+                return None
+            if all(metadata.get(key, "").lower() != "true" for key in ("secure", "tls")):
+                return None
         return metadata.get("tls_name") or node.address
 
     def connect(
