@@ -36,16 +36,26 @@ def examine(settings: Settings) -> Iterator[Diagnosis]:
     yield from backends.examine("broker", settings.broker.engine)
     for each in settings.apps:
         yield from app.examine(each)
-    if settings.tls.enabled:
-        yield from certificates.examine("certificate", settings.tls.cert_file, settings.tls.key_file)
-        if settings.tls.client_ca_file:
-            yield from certificates.examine("client authority", settings.tls.client_ca_file)
-    for role, engine in (*(("registry", one) for one in settings.registry.engines), ("broker", settings.broker.engine)):
-        for file, key in ((engine.ca_file, ""), (engine.cert_file, engine.key_file)):
-            if file:
-                yield from certificates.examine(f"{role} certificate", file, key)
+    for what, file, key in _certificates(settings):
+        if file:
+            yield from certificates.examine(what, file, key)
     directory = datadir.place(settings, os.environ)
     yield from process.examine(str(directory.path) if directory is not None and directory.named else "")
+
+
+def _certificates(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Whose certificate, in words, its file, "" for none, and that of its key."""
+    ports = [("", settings.tls), *((f" for {app.name}", app.tls) for app in settings.apps)]
+    for whose, tls in ports:
+        if tls.enabled:
+            yield f"certificate{whose}", tls.cert_file, tls.key_file
+            yield f"client authority{whose}", tls.client_ca_file, ""
+    nodes = settings.client.tls
+    yield "authority of nodes", nodes.ca_file, ""
+    yield "certificate for nodes", nodes.cert_file, nodes.key_file
+    for role, engine in (*(("registry", one) for one in settings.registry.engines), ("broker", settings.broker.engine)):
+        yield f"{role} certificate", engine.ca_file, ""
+        yield f"{role} certificate", engine.cert_file, engine.key_file
 
 
 def _settings(passed: list[str], environ: dict[str, str]) -> Settings:
