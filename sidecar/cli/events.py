@@ -53,7 +53,14 @@ class EventReader:
                 self.id = value
 
 
-def follow(api: Api, where: str, show: Callable[[Event], bool], count: int = 0, again: bool = False) -> bool:
+def follow(
+    api: Api,
+    where: str,
+    show: Callable[[Event], bool],
+    count: int = 0,
+    again: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool:
     """Show the events of a path as they come.
 
     :param show: is given each, and tells whether it counts. :param count: leave after so many, 0 for never.
@@ -82,5 +89,5 @@ def follow(api: Api, where: str, show: Callable[[Event], bool], count: int = 0, 
         if not again:
             return False
         complain(f"{why}; connecting again in {pause:g} s", code=0)
-        time.sleep(pause)
+        sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)

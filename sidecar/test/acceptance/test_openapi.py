@@ -41,7 +41,7 @@ class OpenApi(SynchronousTestCase):
                 told["operationId"]
                 for methods in served["paths"].values()
                 for told in methods.values()
-                if "101" in told["responses"] or "text/event-stream" in told["responses"]["200"].get("content", {})
+                if "200" not in told["responses"] or "text/event-stream" in told["responses"]["200"].get("content", {})
             ]
             done = subprocess.run(
                 [

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from twisted.application import service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from sidecar.errors import Overloaded, ShuttingDown
 from sidecar.net.reactor.turns import Turns
@@ -36,6 +37,8 @@ class LongAnswers(service.Service):
     :ivar refused: how many were refused since there were too many.
     :ivar slow: how many readers of events were cut off since they did not read.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -113,7 +116,9 @@ class LongAnswers(service.Service):
         return stream
 
     def stream_gone(self, stream: EventStream, slow: bool) -> None:
-        self.slow += slow
+        if slow:
+            self.slow += 1
+            self.log.info("A reader of events was cut off: too much waited for it ({slow} so far)", slow=self.slow)
         self._due.pop(stream, None)
         gone = self._gone.pop(stream, None)
         if gone is not None:
