@@ -287,6 +287,7 @@ class IClient(Interface):
         done: Callable[[Any, Reply | None, BaseException | None], None],
         context: Any,
         observer: ICallObserver | None = None,
+        pending: Any = None,
     ) -> IPendingCall:
         """Make a call.
 
@@ -294,6 +295,7 @@ class IClient(Interface):
         call was cancelled. An error is ``NotFound``, a ``CallError`` with its attempts, or what is wrong with the call.
 
         :param caller: who asks. :param observer: is told of this call alone.
+        :param pending: the class that drives it, None for the usual one.
         """
 
 

@@ -186,8 +186,9 @@ def assemble(
     if policy is not None:
         known["access"] = policy.stats
 
-    health, calls_policy = apps.health_by_name, limits.policy(settings)
-    by_rpc, by_path, transparent = gateway.calling(settings, reactor, registry, client, calls_policy, health)
+    by_rpc, by_path, transparent = gateway.calling(
+        settings, reactor, registry, client, limits.policy(settings), apps.health_by_name, cors, calling.forward
+    )
     observation = Observation(
         reactor=reactor,
         wall=date,

@@ -99,6 +99,7 @@ class Client(service.Service):
         done: Done,
         context: Any,
         observer: ICallObserver | None = None,
+        pending: type[PendingCall] | None = None,
     ) -> PendingCall:
         environment = self._environment
         if observer is not None:
@@ -107,11 +108,11 @@ class Client(service.Service):
                 observers=(*environment.observers, observer),
                 detailed=environment.detailed or observer.detailed,
             )
-        pending = PendingCall(environment, call, policy, caller, done, context)
+        begun = (pending or PendingCall)(environment, call, policy, caller, done, context)
         for each in environment.observers:
             each.began(call, caller, policy)
         if self._stopped:
-            pending.give_up(ShuttingDown("the sidecar is stopping: call again"))
+            begun.give_up(ShuttingDown("the sidecar is stopping: call again"))
         else:
-            pending.begin()
-        return pending
+            begun.begin()
+        return begun

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
@@ -44,6 +45,38 @@ class Request(Protocol):
     def answer(self, status: int, headers: Headers, body: bytes) -> None: ...
 
     def found_for_all(self, found: Any) -> None: ...
+
+
+class StreamedRequest(Request, Protocol):
+    """What a resource uses besides that takes bodies as they come: our own channel's requests have it."""
+
+    site: Any
+    head: Any
+    code: int
+    upgrade: bool
+    dressed: bool
+    sentLength: int
+    responseHeaders: Any
+    body_follows: bool
+
+    def begin(
+        self,
+        status: int,
+        headers: Headers,
+        data: bytes,
+        reason: bytes | None,
+        preamble: bytes | None,
+        length: int | None,
+    ) -> None: ...
+    def inform(self, status: int, headers: bytes) -> None: ...
+    def write(self, data: bytes) -> None: ...
+    def finish(self, trailers: Sequence[tuple[bytes, bytes]]) -> None: ...
+    def registerProducer(self, producer: Any, streaming: bool) -> None: ...
+    def stream_body(self, receiver: Any) -> None: ...
+    def pause_body(self) -> None: ...
+    def resume_body(self) -> None: ...
+    def decline_upgrade(self) -> None: ...
+    def take_connection(self) -> tuple[Any, bytes]: ...
 
 
 @frozen

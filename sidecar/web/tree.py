@@ -176,7 +176,11 @@ class RootResource(Resource):
 
         :param fixed: what is on the path, None for nothing. :returns: with the path in the table of routes.
         """
-        place, found = request.path, fixed
+        place, found, gateway = request.path, fixed, self._gateway
+        if gateway is not None and gateway.takes_options and not beats(request.method, place):
+            claimed = gateway.claim(request, found is not None)  # a proxy gets all that is not exactly ours
+            if claimed is not None:
+                return gateway.route, claimed
         if found is None and self._check is not None and beats(request.method, place):
             return PREFIX, self._check
         if found is None and self._dashboard is not None and assets.is_asset(place):
@@ -184,10 +188,10 @@ class RootResource(Resource):
         if found is None:
             place = self._by_segments(request)
             found = self._resources.get(place)
-        if self._gateway is not None and (found is None or request.method not in self._spoken[place]):
-            claimed = self._gateway.claim(request, found is not None)
+        if gateway is not None and (found is None or request.method not in self._spoken[place]):
+            claimed = gateway.claim(request, found is not None)
             if claimed is not None:
-                return self._gateway.route, claimed
+                return gateway.route, claimed
         if found is None and self._check is not None and request.path.startswith(PREFIX):
             return PREFIX, self._check
         return place, found or self._missing

@@ -18,6 +18,7 @@ from sidecar.rpc.dialects.mucp import MucpTransport
 from sidecar.rpc.dialects.mucpstream import MucpStreams
 from sidecar.rpc.dialects.nodetls import WITHOUT_TLS, NodeTls, NodeTlsSettings
 from sidecar.rpc.dialects.plainhttp import PlainHttpTransport
+from sidecar.rpc.proxy.transport import ForwardTransport
 
 if TYPE_CHECKING:
     from sidecar.net.client.credentials import ClientCredentials
@@ -30,6 +31,7 @@ class Transports:
     :ivar tls: which nodes are called by TLS, and with what. :ivar nodes: calls nodes, each in its dialect.
     :ivar streams: opens streams in go-micro's own protocol. :ivar grpc_streams: the same in gRPC.
     :ivar app: calls apps beside us that speak plain HTTP. :ivar probe: asks apps how they are, in gRPC.
+    :ivar forward: forwards requests to nodes; None where paths of services are for calls.
     """
 
     tls: NodeTls
@@ -38,11 +40,13 @@ class Transports:
     grpc_streams: GrpcStreams
     app: PlainHttpTransport
     probe: GrpcTransport
+    forward: ForwardTransport | None = None
 
     @property
     def services(self) -> tuple[service.Service, ...]:
         """Those to start and stop."""
-        return self.nodes, self.app, self.probe
+        forward = () if self.forward is None else (self.forward,)
+        return (self.nodes, self.app, self.probe, *forward)
 
 
 def transports(settings: Settings, credentials: ClientCredentials | None, reactor: Any) -> Transports:
@@ -56,6 +60,9 @@ def transports(settings: Settings, credentials: ClientCredentials | None, reacto
     most = max([max_body, *(app.max_body for app in settings.apps)])
     grpc = GrpcTransport(reactor, max_body, None, connect_timeout, dial, tls)
     plain = PlainHttpTransport(reactor, *pooled, tls)
+    forward = None
+    if settings.gateway.mode != "rpc":
+        forward = ForwardTransport(reactor, settings.http.idle_timeout, *pooled[1:], tls)
     return Transports(
         tls,
         Dialects(MucpTransport(reactor, *pooled, tls), {"grpc": grpc, "http": plain}),
@@ -64,6 +71,7 @@ def transports(settings: Settings, credentials: ClientCredentials | None, reacto
         # Apps beside us are asked in the clear, whatever is asked of nodes.
         PlainHttpTransport(reactor, most, *pooled[1:], WITHOUT_TLS),
         GrpcTransport(reactor, max_body, None, connect_timeout, dial, WITHOUT_TLS),
+        forward,
     )
 
 

@@ -99,8 +99,10 @@ def _where(given: Source) -> TcpPort | EndpointPort:
 def _gateway(given: Source) -> GatewaySettings:
     """A namespace that was given counts, an empty one too."""
     mode = given["sidecar_handler"]
-    if mode != "rpc":
-        raise UsageError(f"--sidecar_handler={mode}: the proxy is not there yet; use rpc")
+    if mode != "rpc" and given["http_channel"] != "fast":
+        raise UsageError(
+            f"--sidecar_handler={mode} needs --http_channel=fast: the other one takes no bodies as they come"
+        )
     usual = mapping.WEB if mode == "web" else mapping.SERVICES
     return GatewaySettings(mode, given.text("sidecar_namespace") if given.is_given("sidecar_namespace") else usual)
 

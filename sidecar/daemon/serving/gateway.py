@@ -11,11 +11,14 @@ from twisted.web.resource import IResource
 from sidecar.daemon.cmdline.settings import Settings
 from sidecar.interfaces import IAppHealth, IClient, IRegistry
 from sidecar.model import CallPolicy
+from sidecar.rpc.proxy.transport import ForwardTransport
+from sidecar.web.cors import CorsPolicy
 from sidecar.web.gateway.paths import PathResource
+from sidecar.web.gateway.proxy import ProxyResource
 from sidecar.web.gateway.transparent import TransparentResource
 from sidecar.web.resource import Renderer
 from sidecar.web.rpc import RpcResource
-from sidecar.web.tree import OWN
+from sidecar.web.tree import OWN, IGateway
 
 
 def calling(
@@ -25,10 +28,13 @@ def calling(
     client: IClient,
     policy: CallPolicy,
     apps: Mapping[str, IAppHealth],
-) -> tuple[RpcResource, PathResource, Callable[[Renderer], IResource]]:
+    cors: CorsPolicy,
+    forwards: ForwardTransport | None,
+) -> tuple[RpcResource, IGateway, Callable[[Renderer], IResource]]:
     """The resources that call services: by ``/rpc``, by path, and at ``/`` as a proxy of go-micro clients.
 
-    :param policy: how hard calls are tried. :param apps: how the apps beside us are, by name."""
+    :param policy: how hard calls are tried. :param apps: how the apps beside us are, by name.
+    :param cors: says whose pages may open WebSockets. :param forwards: makes paths of services proxies."""
     common = (
         client,
         policy,
@@ -38,7 +44,12 @@ def calling(
         reactor.seconds,
         settings.log.access == "all",
     )
-    paths = PathResource(registry, settings.gateway.namespace, OWN, *common)
+    namespace = settings.gateway.namespace
+    if forwards is not None:
+        choosing = (settings.client.selector, reactor.seconds, settings.log.access == "all")
+        paths: IGateway = ProxyResource(registry, namespace, cors, forwards, client, policy, apps, *choosing)
+    else:
+        paths = PathResource(registry, namespace, OWN, *common)
     return RpcResource(*common), paths, partial(_transparent, common)
 
 

@@ -62,6 +62,8 @@ class Pool:
     ttl: float = 60.0
     #: Called when the last connection is gone and nobody waits.
     emptied: Callable[[], None] | None = None
+    #: Makes connections, for this pool as their owner.
+    make: Callable[[Pool, int], ClientConnection] = ClientConnection
 
     _idle: list[ClientConnection] = field(factory=list, init=False)
     _all: set[ClientConnection] = field(factory=set, init=False)
@@ -234,7 +236,7 @@ class _Opening(ClientFactory):
     def buildProtocol(self, addr: IAddress | None) -> ClientConnection:
         self.ended = True
         self._pool._arrived(self.connector)
-        connection = ClientConnection(self._pool, self._pool._max_body)
+        connection = self._pool.make(self._pool, self._pool._max_body)
         connection.connecting = self._pool._seconds() - self._began
         return connection
 

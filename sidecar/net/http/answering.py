@@ -61,10 +61,21 @@ class AnsweringRequest(LazyRequest):
         channel.transport.write(b"".join(parts))
         self._done()
 
-    def begin(self, status: int, headers: bytes | Sequence[tuple[bytes, bytes]] = b"") -> None:
+    def begin(
+        self,
+        status: int,
+        headers: bytes | Sequence[tuple[bytes, bytes]] = b"",
+        data: bytes = b"",
+        reason: bytes | None = None,
+        preamble: bytes | None = None,
+        length: int | None = None,
+    ) -> None:
         """Send the head of an answer; :meth:`write` and :meth:`finish` follow, at any time.
 
         :param headers: as for :meth:`answer`. Without a ``Content-Length`` the body goes out in chunks.
+        :param data: the first of the body, in the same write. :param reason: the phrase, None for the usual one.
+        :param preamble: the lines before all others, None for Server and Date.
+        :param length: what ``Content-Length`` says, None to look for it.
         """
         channel = self.channel
         if channel is None or self.finished:
@@ -77,12 +88,19 @@ class AnsweringRequest(LazyRequest):
         if self._dressed:
             block += self._set_before()
         if status not in BODILESS and self.method != b"HEAD":
-            self._promised = announced_length(block)
+            self._promised = announced_length(block) if length is None else length
             if self._promised is None:
                 self._unannounced()
         coding = b"Transfer-Encoding: chunked\r\n" if self.chunked else b""
-        parts = (status_line(status), channel.site.preamble, self._persistence(), block, coding, b"\r\n")
-        channel.transport.write(b"".join(parts))
+        if preamble is None:
+            preamble = channel.site.preamble
+        head = b"%b%b%b%b%b\r\n" % (status_line(status, reason), preamble, self._persistence(), block, coding)
+        channel.transport.write(head + self._framed(data) if data else head)
+
+    def inform(self, status: int, headers: bytes) -> None:
+        """Send an interim answer, such as 103; to a client that knows them. :param headers: lines."""
+        if self.channel is not None and not self.startedWriting and self.clientproto == b"HTTP/1.1":
+            self.channel.transport.write(b"%b%b\r\n" % (status_line(status), headers))
 
     def _unannounced(self) -> None:
         """The body tells its end itself, or the connection does."""
@@ -140,15 +158,20 @@ class AnsweringRequest(LazyRequest):
         if not self.startedWriting:
             head = self._head()
             self.startedWriting = 1
+        data = self._framed(data)
+        if (head or data) and self.channel is not None:
+            self.channel.transport.write(head + data)
+
+    def _framed(self, data: bytes) -> bytes:
+        """A piece of the body as it goes out."""
         if self.method == b"HEAD" or self.code in BODILESS:
             data = b""
         self.sentLength += len(data)
         if self._promised is not None and self.sentLength > self._promised:
             raise RuntimeError(f"write() of more than the {self._promised} bytes that Content-Length announced")
         if data and self.chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        if (head or data) and self.channel is not None:
-            self.channel.transport.write(head + data)
+            return b"%x\r\n%b\r\n" % (len(data), data)
+        return data
 
     def _head(self) -> bytes:
         channel, headers = self.channel, self.responseHeaders

@@ -1,9 +1,8 @@
 """An HTTP/1.1 server channel over httptools that feeds ordinary twisted.web resources.
 
 One connection, one :class:`HTTPChannel`. A :class:`~sidecar.net.http.parser.RequestParser` makes events of its bytes;
-the channel makes requests of these and has them answered one at a time, in order. It keeps the connection's manners:
-deadlines, back-pressure both ways, upgrades, refusals with a JSON body, and a close that lets the client see its
-answer. Where a connection can stand is told in :mod:`~sidecar.net.http.states`.
+the channel makes requests of these and has them answered one at a time, in order, with deadlines, back-pressure both
+ways, upgrades, refusals with a JSON body, and a close that lets the client see its answer (:mod:`.states`).
 
 A resource gets a request with its whole body, unless it has an attribute ``streaming`` that is true: then it gets the
 request when the header is there, and takes the body as it comes. While a request is being answered, what the client
@@ -189,7 +188,7 @@ class HTTPChannel(ServerConnection):
         if state == states.COLLECTING:
             self.deadline = self._collector.await_rest()
         elif state == states.STREAMING:
-            self.deadline = site.now + site.limits.idle_timeout
+            self.deadline = site.now + site.limits.body_timeout
         elif state == states.IDLE and self._parser.begun:
             self._state = TABLE[state][states.BEGUN]
             self.deadline = site.now + site.limits.header_timeout
@@ -293,7 +292,7 @@ class HTTPChannel(ServerConnection):
         elif state == states.COLLECTING:
             self._refuse(408, f"the body did not arrive in {limits.body_timeout:g} s")
         elif state == states.STREAMING:
-            self._refuse(408, f"nothing of the body arrived for {limits.idle_timeout:g} s")
+            self._refuse(408, f"nothing of the body arrived for {limits.body_timeout:g} s")
         elif state == states.HEADER:
             self._refuse(408, f"the header did not arrive in {limits.header_timeout:g} s")
         elif state == states.IDLE:

@@ -194,6 +194,28 @@ class ServerConnection(Protocol):
     def isSecure(self) -> bool:
         return ISSLTransport.providedBy(self.transport)
 
+    @property
+    def body_follows(self) -> bool:
+        """Whether more of a body is here already and comes in this very turn."""
+        return bool(self._flow & states.BUSY and self._held)
+
+    def upgrade_declined(self) -> None:
+        """A request that asks for another protocol is answered as one that does not."""
+        self.deadline = NEVER
+        self.transport.registerProducer(self, True)
+
+    def give_away(self) -> tuple[Any, bytes]:
+        """Another protocol has the connection from now on. :returns: its transport, and what came on it."""
+        transport, held = self.transport, self._held
+        self._resume()
+        self.transport = None
+        self._taken_over()
+        return transport, held
+
+    def _taken_over(self) -> None:
+        """The transport is no longer ours."""
+        raise NotImplementedError
+
     def following(self) -> bytes:
         """What came after the header of a request that asks for another protocol."""
         return self._held

@@ -28,6 +28,7 @@ class Head:
     :ivar upgrade: it would rather go on in another protocol; what follows the header may be the first of that. There is
         no body then, and no :class:`End`.
     :ivar expects_continue: it waits for a word before it sends the body.
+    :ivar prepared: what a resource made of it, to be used again.
     :ivar found: the resource that answers every request of this header, once somebody has found out.
     """
 
@@ -41,6 +42,7 @@ class Head:
     upgrade: bool = False
     expects_continue: bool = False
     found: Any = None
+    prepared: Any = None
     path: bytes = field(init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -22,7 +22,7 @@ LENGTH_LINES = [b"Content-Length: %d\r\n\r\n" % length for length in range(1024)
 
 def status_line(code: int, reason: bytes | None = None) -> bytes:
     """The first line of an answer, with its end of line. :param reason: the phrase, None for the usual one."""
-    if reason is None or reason == http.RESPONSES.get(code):
+    if reason is None or reason == _PHRASES.get(code):
         return STATUS_LINES.get(code) or b"HTTP/1.1 %d Unknown Status\r\n" % code
     return b"HTTP/1.1 %d %b\r\n" % (code, reason.translate(None, b"\r\n"))
 

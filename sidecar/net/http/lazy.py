@@ -68,6 +68,11 @@ class LazyRequest(server.Request):
         if head.upgrade:
             self.upgrade = True
 
+    @property
+    def dressed(self) -> bool:
+        """Whether header fields or cookies for the answer were set."""
+        return self._dressed
+
     @_lazy
     def prepath(self) -> list[bytes]:
         return []

@@ -182,6 +182,27 @@ class SlimRequest(AnsweringRequest):
         if self.channel is not None:
             self.channel.body_wanted(True)
 
+    @property
+    def body_follows(self) -> bool:
+        """Whether more of the body is here already and comes in this very turn."""
+        return self.channel is not None and self.channel.body_follows
+
+    def decline_upgrade(self) -> None:
+        """Answer a request that asks for another protocol as one that does not."""
+        if self.upgrade and self.channel is not None:
+            self.upgrade = False
+            self.channel.upgrade_declined()
+
+    def take_connection(self) -> tuple[Any, bytes]:
+        """Have the connection: it speaks another protocol from now on.
+
+        :returns: the transport, and what came on it after the header.
+        """
+        channel, self.channel = self.channel, None
+        assert channel is not None
+        self.on_lost = None
+        return channel.give_away()
+
     def body_received(self, data: bytes) -> None:
         """Called by the channel."""
         self._tell(lambda receiver: receiver.received(data))

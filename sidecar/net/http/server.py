@@ -114,6 +114,16 @@ class RequestChannel(Protocol):
     def body_wanted(self, wanted: bool) -> None:
         """Go on with the body that is coming, or keep it from coming."""
 
+    @property
+    def body_follows(self) -> bool:
+        """More of the body is here already and comes in this very turn."""
+
+    def upgrade_declined(self) -> None:
+        """The request at hand is answered as one that asks for no other protocol."""
+
+    def give_away(self) -> tuple[Any, bytes]:
+        """The connection belongs to another protocol from now on. :returns: its transport, and what came on it."""
+
     def answering_whole(self) -> None:
         """The whole answer is about to be written: nothing more of a body that is still coming is wanted."""
 

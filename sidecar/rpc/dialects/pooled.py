@@ -112,6 +112,9 @@ class PooledExchange(Generic[D]):
                 self._destination.times.connected(self._destination.address, connection.connecting)
                 connection.connecting = 0.0
             self._sent = (waited - connecting, connecting)
+        self._send(connection)
+
+    def _send(self, connection: ClientConnection) -> None:
         self._connection = connection
         connection.send(self._data, self)
 
@@ -145,7 +148,12 @@ class PooledExchange(Generic[D]):
 
 
 class PooledTransport(service.Service, Generic[D]):
-    """Keeps a destination for each address that is called. A subclass says what is known of one, and makes requests."""
+    """Keeps a destination for each address that is called. A subclass says what is known of one, and makes requests.
+
+    :ivar connection: the class of its connections.
+    """
+
+    connection: type[ClientConnection] = ClientConnection
 
     def __init__(
         self,
@@ -218,6 +226,7 @@ class PooledTransport(service.Service, Generic[D]):
             self._max_waiting,
             self._pool_ttl,
             emptied=partial(self._forget, key),
+            make=self.connection,
         )
         made = self._destinations[key] = self._make(node.hostport.encode("utf-8"), pool, (node.address, node.port))
         if self._sweeping is None:

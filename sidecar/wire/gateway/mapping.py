@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -65,10 +66,18 @@ def of_app(path: bytes, namespace: str) -> PathTarget | None:
 
     :param path: as it came. :param namespace: "" for none. :returns: None where the path names no service.
     """
-    first, _, rest = path[1:_LONGEST].partition(b"/")
-    names = [_text(first)]
+    first, _, rest = path[1:].partition(b"/")
+    if first[:1] == b"v" or first[:1] == b"%":
+        return _app(first, rest.partition(b"/")[0], namespace)
+    return _app(first, b"", namespace)
+
+
+@lru_cache(maxsize=256)
+def _app(first: bytes, second: bytes, namespace: str) -> PathTarget | None:
+    """:param second: the segment after the first, where that may be a version."""
+    names = [_text(first[:_LONGEST])]
     if _VERSION.fullmatch(names[0]):
-        names.append(_text(rest.partition(b"/")[0]))
+        names.append(_text(second[:_LONGEST]))
     return _target(".".join(names), namespace, "") if _APP.fullmatch(names[-1]) else None
 
 

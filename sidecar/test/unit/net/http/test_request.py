@@ -117,7 +117,7 @@ class BodyAsItComes(Case):
     def test_client_lost(self) -> None:
         """Who takes a body is told when the rest of it will not come: the client left, or sends nonsense, or stalls."""
         for bad, status in ((None, 0), (b"zz\r\n", 400), (b"", 408)):
-            client = self.serve(idle_timeout=5.0)
+            client = self.serve(body_timeout=5.0)
             client.send(CHUNKED + b"2\r\nab\r\n")
             (request,) = self.leaf.requests
             lost: list[bool] = []

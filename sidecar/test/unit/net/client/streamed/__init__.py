@@ -1,0 +1,1 @@
+"""Requests and answers that pass in pieces, of whatever size."""
