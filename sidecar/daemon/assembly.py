@@ -148,7 +148,8 @@ def assemble(
     broker = backends.broker(settings, reactor, registry)
 
     chance = chance or random.Random()
-    bounds = limits.http(settings)
+    bounds, budget = limits.http(settings), limits.memory(settings, reactor)
+    listener.budget = budget
     calling = nodes.transports(settings, nodes.credentials(settings.client.tls), reactor)
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
     date = partial(wall, reactor)
@@ -168,13 +169,14 @@ def assemble(
     streams = Streams(selector, reactor, calling.streams, {"grpc": calling.grpc_streams}, any_address)
 
     lasting = LongAnswers(reactor, settings.broker.max_connections, lambda: sockets.connections)
-    sockets = limits.websockets(settings, reactor, lambda: lasting.open)
+    sockets = limits.websockets(settings, reactor, budget, lambda: lasting.open)
     pubsub = PubSubSessions(broker, reactor, sockets, limits.outbox(settings))
     cors = CorsPolicy(settings.cors)
     browsers = BrowserPolicy(AllowedHosts(limits.names(settings)), cors)
     engines = tuple(engine.kind for engine in settings.registry.engines)
     checks = CheckMaker(reactor, calling.probe)
-    maker = AppMaker(engines, registry, checks, calling.app, bounds, browsers, reactor, settings.http.max_endpoints)
+    most = settings.http.max_endpoints
+    maker = AppMaker(engines, registry, checks, calling.app, bounds, budget, browsers, reactor, most)
     apps = LocalApps(maker.make, reactor, settings.drain_timeout + PATIENCE, kept.maintained(), kept.maintain)
     apps.prepare(settings.apps).commit()
     recorder = StatsRecorder(reactor)
@@ -183,6 +185,7 @@ def assemble(
     for watcher in (changes, memory):
         registry.watch(watcher)
     known = facts(registry, broker, selector, calls, calling.nodes, streams, pubsub, apps)
+    known["memory"] = budget.stats
     if policy is not None:
         known["access"] = policy.stats
 
@@ -246,7 +249,7 @@ def assemble(
     )
     recorder.distinguish(path.encode("ascii") for path in root.by_path())
     site = SidecarSite(
-        root, reactor, bounds, settings.http.channel, recorder, settings.log.access, lambda: lasting.open
+        root, reactor, bounds, settings.http.channel, recorder, settings.log.access, lambda: lasting.open, budget
     )
 
     whole = OrderedService(reactor, settings.drain_timeout + settings.drain_delay + PATIENCE)

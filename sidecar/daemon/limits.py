@@ -9,6 +9,7 @@ from sidecar.daemon.cmdline.settings import Settings, TcpPort
 from sidecar.model import CallPolicy
 from sidecar.net.http.hosts import machine_names
 from sidecar.net.http.limits import HTTPLimits
+from sidecar.net.memory import MemoryBudget, usual_limit
 from sidecar.pubsub.outbox import OutboxLimits
 from sidecar.websocket.sockets import WebSockets
 from sidecar.wire.fields import RegistrationLimits
@@ -52,7 +53,12 @@ def outbox(settings: Settings) -> OutboxLimits:
     return OutboxLimits(broker.outbox, broker.outbox_messages, broker.slow)
 
 
-def websockets(settings: Settings, reactor: Any, others: Callable[[], int]) -> WebSockets:
+def memory(settings: Settings, reactor: Any) -> MemoryBudget:
+    """Of what is kept for all peers together."""
+    return MemoryBudget(settings.http.max_memory or usual_limit(), reactor.seconds)
+
+
+def websockets(settings: Settings, reactor: Any, budget: MemoryBudget, others: Callable[[], int]) -> WebSockets:
     """All of them. :param others: how many subscriptions there are that are no WebSockets."""
     broker = settings.broker
     return WebSockets(
@@ -63,4 +69,5 @@ def websockets(settings: Settings, reactor: Any, others: Callable[[], int]) -> W
         ping_interval=broker.ping_interval,
         ping_timeout=broker.ping_timeout,
         others=others,
+        budget=budget,
     )

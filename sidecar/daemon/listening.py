@@ -25,6 +25,7 @@ from zope.interface import implementer
 from sidecar import problems
 from sidecar.daemon.cmdline.settings import EndpointPort, ListenSettings, TcpPort, TlsSettings
 from sidecar.errors import BadRequest, ConfigError
+from sidecar.net.memory import MemoryBudget
 from sidecar.net.reactor import eager
 from sidecar.wire import faults
 
@@ -62,8 +63,10 @@ class BoundPort:
     :ivar host: the IP address that it is bound to; "" where it is not a TCP port.
     :ivar port: its number, 0 where it is not a TCP port or is an endpoint's.
     :ivar url: how it is reached, for the log.
-    :ivar certificates: the TLS that it speaks, or None.
+    :ivar certificates: the TLS that it speaks, or None. :ivar budget: told of what waits to be sent, None for nobody.
     """
+
+    budget: MemoryBudget | None = None
 
     def __init__(self, reactor: Any, bound: socket.socket | _Endpoint, certificates: ICertificates | None) -> None:
         self._reactor = reactor
@@ -98,8 +101,7 @@ class BoundPort:
         try:
             if group:
                 shutil.chown(path, group=int(group) if group.isdecimal() else group)
-            if mode is not None:
-                os.chmod(path, mode)
+            os.chmod(path, os.stat(path).st_mode & 0o7777 if mode is None else mode)
         except LookupError:
             raise ConfigError(f"--socket_group={group}: there is no such group") from None
         except OSError as problem:
@@ -116,8 +118,8 @@ class BoundPort:
     def accept(self, factory: Any) -> IListeningPort:
         """Begin to accept. :param factory: an IProtocolFactory, which ports ask for in types of their own."""
         if isinstance(self._bound, _Endpoint):
-            return self._bound.accept(factory)
-        port = eager.listen(self._reactor, self._bound, factory)
+            return self._bound.accept(factory, self.budget)
+        port = eager.listen(self._reactor, self._bound, factory, budget=self.budget)
         self._bound.close()  # the reactor holds a duplicate
         return port
 
@@ -181,8 +183,7 @@ def _candidates(where: TcpPort) -> list[tuple[Any, Any]]:
         both = [(socket.AF_INET6, ("::", where.port))] if socket.has_dualstack_ipv6() else []
         return [*both, (socket.AF_INET, ("0.0.0.0", where.port))]  # noqa: S104  # every interface was asked for
     found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    families = sorted({(info[0], info[4]) for info in found}, key=lambda one: (one[0] != socket.AF_INET, str(one[1])))
-    return families[:1]
+    return sorted({(info[0], info[4]) for info in found}, key=lambda one: (one[0] != socket.AF_INET, str(one[1])))[:1]
 
 
 def _first_of(candidates: list[tuple[Any, Any]], backlog: int) -> socket.socket:
@@ -241,7 +242,7 @@ class _Endpoint:
         if not outcome or isinstance(outcome[0], Failure):
             why = _sentence(outcome[0].value) if outcome else "it does not open at once; use another endpoint"
             raise ConfigError(f"cannot listen on {where.description}: {why}")
-        self.port: IListeningPort = eager.make_eager(outcome[0])
+        self.port: IListeningPort = outcome[0]
 
     def url(self, scheme: str) -> str:
         where: Any = self.port.getHost()
@@ -254,10 +255,10 @@ class _Endpoint:
     def path(self) -> str:
         """The file of a Unix socket, "" for another kind of port or one without a file."""
         name = getattr(self.port.getHost(), "name", None) or b""
-        path = os.fsdecode(name)
-        return "" if path.startswith("\0") else path
+        return "" if name.startswith(b"\0") else os.fsdecode(name)
 
-    def accept(self, factory: IProtocolFactory) -> IListeningPort:
+    def accept(self, factory: IProtocolFactory, budget: MemoryBudget | None) -> IListeningPort:
+        eager.make_eager(self.port, budget)
         self._late.adopt(factory)
         return self.port
 
@@ -288,9 +289,8 @@ class _LateFactory(Factory):
 
 def _sentence(problem: BaseException) -> str:
     if isinstance(problem, error.CannotListenError):
-        inner = problem.socketError
-        busy = isinstance(inner, OSError) and inner.errno == errno.EADDRINUSE
-        return "it is in use; stop what listens there, or choose another" if busy else str(inner)
+        busy = getattr(problem.socketError, "errno", None) == errno.EADDRINUSE
+        return "it is in use; stop what listens there, or choose another" if busy else str(problem.socketError)
     if isinstance(problem, OSError) and problem.errno:
         return os.strerror(problem.errno)
     if isinstance(problem, KeyError):

@@ -24,6 +24,7 @@ from sidecar.health.registrar import Registrar
 from sidecar.interfaces import IRegistry, ITransport
 from sidecar.model import Node, Service
 from sidecar.net.http.limits import HTTPLimits
+from sidecar.net.memory import MemoryBudget
 from sidecar.net.ownaddress import own_addresses
 from sidecar.rpc.dialects.bynode import DeferredTransport
 from sidecar.web.appserver import App
@@ -80,6 +81,7 @@ class AppMaker:
     """Makes apps of their settings, nothing of them started.
 
     :ivar engines: the kinds of the registries in use. :ivar plain: calls an app that speaks plain HTTP.
+    :ivar budget: what may be kept for all peers together.
     :ivar browsers: judges what comes to a port that we open for an app.
     :ivar max_endpoints: that an app may say that it has.
     """
@@ -89,6 +91,7 @@ class AppMaker:
     checks: CheckMaker
     plain: ITransport
     limits: HTTPLimits
+    budget: MemoryBudget
     browsers: BrowserPolicy
     reactor: Any
     max_endpoints: int = 1000
@@ -134,7 +137,8 @@ class AppMaker:
         real = Node(app.id, here(app.host), app.port, app.metadata)
         served = App(app.name, real, DeferredTransport(self.plain, self.reactor), registrar, endpoints=endpoints)
         limits = evolve(self.limits, max_body=app.max_body, max_header=app.max_header)
-        site, factory = _inbound(served, limits, self.browsers, self.reactor)
+        site, factory = _inbound(served, limits, self.budget, self.browsers, self.reactor)
+        listener.budget = self.budget
         return LocalApp(app, registrar, heartbeats, states, listener, served, listener.service(factory), site)
 
     def _listener(self, app: AppSettings) -> BoundPort:
@@ -191,11 +195,13 @@ def _listens_alike(before: AppSettings, app: AppSettings) -> bool:
     return kept(before) == kept(app)
 
 
-def _inbound(served: App, limits: HTTPLimits, browsers: BrowserPolicy, reactor: Any) -> tuple[SidecarSite, Any]:
+def _inbound(
+    served: App, limits: HTTPLimits, budget: MemoryBudget, browsers: BrowserPolicy, reactor: Any
+) -> tuple[SidecarSite, Any]:
     """Answers go-micro calls for the app, over HTTP/1.1 and HTTP/2 on one port, both by the limits of one site."""
     from sidecar.net.http2.switch import SwitchFactory
     from sidecar.web.appserver import AppServerResource
 
     resource = AppServerResource(served, limits.max_body, browsers)
-    site: Any = SidecarSite(resource, reactor, limits)
+    site: Any = SidecarSite(resource, reactor, limits, budget=budget)
     return site, SwitchFactory(site, lambda: resource.grpc(site))

@@ -20,6 +20,7 @@ from sidecar.daemon.cmdline.sources import printable
 from sidecar.daemon.signals import Signals
 from sidecar.daemon.systemd.notify import Notifier
 from sidecar.errors import ConfigError, UnsafeSetting
+from sidecar.net import allocator
 from sidecar.net.reactor.epoll import ensure
 from sidecar.redaction import redacted
 
@@ -88,6 +89,7 @@ def make(parsed: options.Options, reactor: Any) -> Root:
     from sidecar.daemon.assembly import assemble
     from sidecar.net.client.resolver import CachingResolver
 
+    allocator.tune()
     CachingResolver(reactor).install()
 
     root = Root(reactor, Notifier(reactor, os.environ), parsed)
@@ -102,6 +104,7 @@ def make(parsed: options.Options, reactor: Any) -> Root:
     root.notifier.status = root.daemon.status
     root.daemon.service.setServiceParent(root)
     root.notifier.setServiceParent(root)
+    allocator.trimmer(reactor).setServiceParent(root)
     return root
 
 

@@ -11,8 +11,9 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from sidecar.interfaces import IDelivery
+from sidecar.net.memory import MemoryBudget
 from sidecar.pubsub.counters import PubSubCounters, TopicTraffic
-from sidecar.pubsub.outbox import OutboxLimits
+from sidecar.pubsub.outbox import OVERHEAD, OutboxLimits
 from sidecar.pubsub.subscriber import SubscribeRequest
 from sidecar.wire import messages
 from sidecar.wire.ws import frames
@@ -34,12 +35,14 @@ class DurableSubscriber:
     bytes than the outbox may hold the connection is closed, and they go back.
 
     :ivar overflowed: called when too many bytes wait.
+    :ivar budget: told of what waits, None for nobody.
     """
 
     asked: SubscribeRequest
     _limits: OutboxLimits
     _counters: PubSubCounters
     overflowed: Callable[[], None]
+    _budget: MemoryBudget | None = None
     _prefix: int = field(factory=lambda: next(_connections), init=False)
     _numbers: count[int] = field(factory=lambda: count(1), init=False)
     #: By the id that the client knows: what it was given and did not acknowledge.
@@ -65,6 +68,7 @@ class DurableSubscriber:
         self._write = _discard
         self._unacknowledged.clear()
         self._waiting.clear()
+        self._tell()
 
     @property
     def lag(self) -> int:
@@ -97,10 +101,19 @@ class DurableSubscriber:
             return
         self._waiting.append((frame, delivery))
         self._waiting_bytes += len(frame)
-        if self._waiting_bytes > self._limits.size and not self._closed:
-            self._counters.closed += 1
-            self.close()
-            self.overflowed()
+        if not self._closed and (self._waiting_bytes > self._limits.size or not self._tell()):
+            self.shed()
+
+    def _tell(self) -> bool:
+        """Tell the budget of all what waits. :returns: whether it may."""
+        size = self._waiting_bytes + OVERHEAD * len(self._waiting) if self._waiting else 0
+        return self._budget is None or self._budget.changed(self, size, "messages")
+
+    def shed(self) -> None:
+        """Too much waits, here or, as the budget says, for all together."""
+        self._counters.closed += 1
+        self.close()
+        self.overflowed()
 
     def _write_one(self, frame: bytes, delivery: IDelivery | None) -> None:
         self._write(frame)
@@ -122,6 +135,7 @@ class DurableSubscriber:
             frame, delivery = self._waiting.popleft()
             self._waiting_bytes -= len(frame)
             self._write_one(frame, delivery)
+        self._tell()
 
     def stopProducing(self) -> None:
         self.close()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import define, field, frozen
+
+#: Bytes that one frame takes besides its own: its object, and its place in the queue.
+OVERHEAD: Final = 56
 
 
 @frozen
@@ -26,13 +29,18 @@ class OutboxLimits:
 class Outbox:
     """Frames in the order in which they will go out.
 
-    :ivar size: bytes that wait. :ivar dropped: messages that were given up, since the beginning.
+    :ivar size: bytes that wait. :ivar kept: what they take of our memory, about.
+    :ivar dropped: messages that were given up, since the beginning.
     """
 
     limits: OutboxLimits
     size: int = 0
     dropped: int = 0
     _frames: deque[bytes] = field(factory=deque)
+
+    @property
+    def kept(self) -> int:
+        return self.size + OVERHEAD * len(self._frames)
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -63,6 +71,11 @@ class Outbox:
             total += len(frame)
         self.size -= total
         return taken[0] if len(taken) == 1 else b"".join(taken)
+
+    def drop(self) -> None:
+        """Give up what waits, and count it."""
+        self.dropped += len(self._frames)
+        self.clear()
 
     def clear(self) -> None:
         """Forget what waits. It does not count as dropped."""

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from sidecar.model import ANONYMOUS, Caller, Message, PublishOptions, SubscribeOptions
+from sidecar.net.memory import MemoryBudget
 from sidecar.pubsub.batches import WRITE, Batch
 from sidecar.pubsub.counters import PubSubCounters
 from sidecar.pubsub.outbox import Outbox, OutboxLimits
@@ -49,6 +50,7 @@ class Subscriber:
     :ivar asked: topic, queue and format.
     :ivar slow: called when its outbox overflows: the first time when messages are dropped, with True when it is to be
         closed for that.
+    :ivar budget: told of what waits in its outbox, None for nobody.
     :ivar keeps_up: nothing waits: it is open, and its transport takes more.
     """
 
@@ -56,6 +58,7 @@ class Subscriber:
     _limits: OutboxLimits
     _counters: PubSubCounters
     slow: Callable[[bool], None]
+    _budget: MemoryBudget | None = None
     keeps_up: bool = False
     _write: Callable[[bytes], object] = _discard
     _paused: bool = True
@@ -85,6 +88,19 @@ class Subscriber:
         """Messages in the outbox."""
         return len(self._outbox) if self._outbox is not None else 0
 
+    def _tell(self) -> bool:
+        """Tell the budget of all what waits. :returns: whether it may."""
+        outbox = self._outbox
+        return self._budget is None or outbox is None or self._budget.changed(self, outbox.kept, "messages")
+
+    def shed(self) -> None:
+        """Called by the budget: what waits for all is too much, and here it is most."""
+        outbox = self._outbox
+        assert outbox is not None
+        before = outbox.dropped
+        outbox.drop()
+        self._dropped(before, self._limits.slow == "drop")
+
     def open(self, write: Callable[[bytes], object]) -> None:
         """From now on ``write`` takes bytes. What came before goes first."""
         self._write = write
@@ -97,6 +113,7 @@ class Subscriber:
         self.keeps_up = False
         if self._outbox is not None:
             self._outbox.clear()
+            self._tell()
 
     def send(self, batches: Iterable[Batch]) -> None:
         """Write ``batches``, or keep what cannot be written now."""
@@ -112,11 +129,18 @@ class Subscriber:
             self._outbox = Outbox(self._limits)
         before = self._outbox.dropped
         kept = self._outbox.put(frames)
+        self._dropped(before, kept)
+        if kept and not self._tell():
+            self.shed()
+
+    def _dropped(self, before: int, stays: bool) -> None:
+        """Count what was given up. :param before: how much that was before. :param stays: whether it may go on."""
+        assert self._outbox is not None
         dropped = self._outbox.dropped - before
         if dropped:
             self._counters.dropped += dropped
             self._counters.topic(self.asked.topic).dropped += dropped
-        if not kept:
+        if not stays:
             self._counters.closed += 1
             self.close()
             self.slow(True)
@@ -136,6 +160,7 @@ class Subscriber:
         outbox = self._outbox
         while outbox is not None and len(outbox) and not self._paused:
             self._write(outbox.take(WRITE))
+        self._tell()
         self.keeps_up = not self._paused
 
     def stopProducing(self) -> None:

@@ -53,6 +53,9 @@ FAMILIES: Final = (
     Family("microsidecar_broker_delivered_total", "counter", "Messages given to WebSockets."),
     Family("microsidecar_broker_dropped_total", "counter", "Messages dropped, since a subscriber did not keep up."),
     Family("microsidecar_broker_slow_total", "counter", "Subscribers closed, since they did not keep up."),
+    Family("microsidecar_memory_limit_bytes", "gauge", "What may be kept for all clients together."),
+    Family("microsidecar_memory_buffered_bytes", "gauge", "What is kept for all clients together."),
+    Family("microsidecar_memory_shed_total", "counter", "What was given up since too much was kept.", ("kind",)),
     Family("microsidecar_app_healthy", "gauge", "Whether an app is well; 1 where it is not checked.", ("app",)),
     Family("microsidecar_auth_refused_total", "counter", "Requests that were not let in, by why.", ("reason",)),
 )

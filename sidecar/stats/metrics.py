@@ -108,6 +108,7 @@ class SidecarCollector(Collector):
             ],
             **{name: [((), sockets[fact])] for name, fact in _OF_WEBSOCKETS.items()},
             **{name: [((), watchers.get(fact, 0))] for name, fact in _OF_WATCHERS.items()},
+            **_of_memory(self._facts["memory"]()),
             "microsidecar_app_healthy": [
                 ((name,), 0 if healthy is False else 1) for name, healthy in _apps(self._facts["app"]())
             ],
@@ -167,6 +168,14 @@ def _attempts(numbers: ServiceNumbers) -> dict[Outcome, int]:
 
 def _word(outcome: Outcome) -> str:
     return outcome.value.replace(" ", "_")
+
+
+def _of_memory(memory: Mapping[str, Any]) -> dict[str, Values]:
+    return {
+        "microsidecar_memory_limit_bytes": [((), memory["limit"])],
+        "microsidecar_memory_buffered_bytes": [((), memory["buffered"])],
+        "microsidecar_memory_shed_total": [((kind,), count) for kind, count in memory["shed"].items()],
+    }
 
 
 def _apps(facts: Any) -> Iterable[tuple[str, bool | None]]:

@@ -18,6 +18,7 @@ from sidecar.net.http.head import header_block
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.http.server import Connection, Recorder
 from sidecar.net.http.twistedweb import TwistedWebRequest
+from sidecar.net.memory import MOST, MemoryBudget
 from sidecar.net.reactor.turns import Turns
 from sidecar.waiting import wall
 from sidecar.web.requests.accesslog import AccessLog, AccessMode
@@ -60,11 +61,13 @@ class SidecarSite(server.Site):
         recorder: Recorder | None = None,
         access: AccessMode = "off",
         lasting: Callable[[], int] = lambda: 0,
+        budget: MemoryBudget | None = None,
     ) -> None:
         """:param recorder: told the status and the seconds of each answer; of a WebSocket, 101 when it opens.
         :param access: which answers the access log tells of.
         :param lasting: how many answers last as long as their callers like: they have a limit of their own, and like
-        WebSockets take nobody the place of a connection."""
+        WebSockets take nobody the place of a connection.
+        :param budget: what may be kept for all peers together, of other ports too."""
         super().__init__(resource, TwistedWebRequest, reactor=clock, timeout=limits.idle_timeout)
         self.clock = clock
         self.limits = limits
@@ -74,7 +77,7 @@ class SidecarSite(server.Site):
         self.traces = Traces(Random())
         self.access_log = None if access == "off" else AccessLog(access)
         self.in_flight = 0
-        self.buffered = 0
+        self.budget = budget or MemoryBudget(MOST, clock.seconds)
         self.draining = False
         self.full = False
         self.now = clock.seconds()

@@ -24,6 +24,7 @@ class WebSocketConnectionFactory(WebSocketServerFactory):
         max_message: int,
         gone: Callable[[WebSocketConnection], None],
         incomplete: Callable[[WebSocketConnection], None],
+        shed: Callable[[WebSocketConnection], None],
     ) -> None:
         """:param max_message: bytes of the largest message that is taken. :param gone: told of each connection that is
         gone, whether it was ever open or not."""
@@ -34,6 +35,7 @@ class WebSocketConnectionFactory(WebSocketServerFactory):
         self.max_message = max_message
         self.gone = gone
         self.incomplete = incomplete
+        self.shed = shed
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,

@@ -26,6 +26,7 @@ from sidecar.wire.ws import frames
 #: RFC 6455, 7.4.1
 PROTOCOL_ERROR = 1002
 INVALID_PAYLOAD = 1007
+TRY_AGAIN = 1013
 
 #: Seconds from the first frame of a closing to its end, by force if need be.
 CLOSE_PATIENCE = 5.0
@@ -238,10 +239,12 @@ class WebSocketConnection(WebSocketServerProtocol):
         super().dropConnection(abort and not self.wasClean)
         self._set_close_deadline()
 
-    def shed(self, code: int, reason: str) -> None:
-        """Close at once, saying why where the peer reads it, and let go of what has come of a message."""
-        self.fail(code, reason)
+    def shed(self) -> None:
+        """What has come of a message is too much for all WebSockets, or all peers, together: close at once, saying so
+        where the peer reads it, and let go of it."""
+        self.fail(TRY_AGAIN, "too many messages of all clients have not come whole; send this one again")
         self._rest = bytearray()
+        self.factory.shed(self)
         if self.alive:
             self.transport.loseConnection()
 

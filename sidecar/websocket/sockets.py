@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from sidecar.errors import Overloaded, ShuttingDown
+from sidecar.net.memory import MOST, MemoryBudget
 from sidecar.pubsub.heartbeat import Heartbeat
 from sidecar.websocket.incomplete import IncompleteMessages
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 #: RFC 6455, 7.4.1
 GOING_AWAY = 1001
-TRY_AGAIN = 1013
+
+#: Bytes of a message that has not come whole which are not worth telling the budget of all of.
+FEW = 1024
 
 #: Seconds that all of them get together for their closing handshakes when we stop.
 CLOSING = 2.0
@@ -42,12 +45,14 @@ class WebSockets(service.Service):
         ping_interval: float = 25.0,
         ping_timeout: float = 25.0,
         others: Callable[[], int] = lambda: 0,
+        budget: MemoryBudget | None = None,
     ) -> None:
         """:param max_message: bytes of the largest message that is taken; a larger one ends the connection with 1009.
         :param ping_interval: seconds between pings. :param ping_timeout: seconds after a ping in which something has to
         come from the peer.
         :param max_incomplete: bytes of messages that have not come whole, of all WebSockets together.
-        :param others: how many subscriptions there are that are no WebSockets, and count among them."""
+        :param others: how many subscriptions there are that are no WebSockets, and count among them.
+        :param budget: what may be kept for all peers together, in whatever form."""
         self._clock = clock
         self._max_message = max_message
         self._max_connections = max_connections
@@ -60,6 +65,7 @@ class WebSockets(service.Service):
         self._incomplete: IncompleteMessages[WebSocketConnection] = IncompleteMessages(
             max(max_incomplete, 2 * max_message)  # one message has to find room beside others
         )
+        self.budget = budget or MemoryBudget(MOST, clock.seconds)
         self.refused = self.shed = 0
 
     @property
@@ -90,7 +96,9 @@ class WebSockets(service.Service):
         from sidecar.websocket import factory
 
         if self._factory is None:
-            self._factory = factory.WebSocketConnectionFactory(self._clock, self._max_message, self._gone, self._grown)
+            self._factory = factory.WebSocketConnectionFactory(
+                self._clock, self._max_message, self._gone, self._grown, self._shed
+            )
         connection = self._factory.serve(session)
         self._connections[connection] = None
         # From the start: one that never gets through its handshake is found like one that died later.
@@ -101,12 +109,22 @@ class WebSockets(service.Service):
 
     def _grown(self, connection: WebSocketConnection) -> None:
         for oldest in self._incomplete.changed(connection, connection.incomplete):
-            self.shed += 1
-            oldest.shed(TRY_AGAIN, "too many messages of all clients have not come whole; send this one again")
+            self.budget.changed(oldest, 0, "frames")
+            oldest.shed()
+        if connection.alive and not connection.failedByMe:
+            incomplete = connection.incomplete if connection.incomplete >= FEW else 0
+            if not self.budget.changed(connection, incomplete, "frames"):
+                connection.shed()
+
+    def _shed(self, connection: WebSocketConnection) -> None:
+        """It is closed since what has come of its message is too much, by a budget."""
+        self.shed += 1
+        self._incomplete.changed(connection, 0)
 
     def _gone(self, connection: WebSocketConnection) -> None:
         self._connections.pop(connection, None)
         self._incomplete.changed(connection, 0)
+        self.budget.changed(connection, 0, "frames")
         self._heartbeat.remove(connection)
         if self._stopping is not None and not self._connections and not self._stopping.called:
             self._stopping.callback(None)

@@ -46,18 +46,7 @@ def settings(given: Source, tables: tuple[ConfigTable, ...] = ()) -> Settings:
             socket_group=given.text("socket_group"),
         ),
         state=StateSettings(given.text("data_dir"), given["journal_entries"], given["journal_age"]),
-        http=HttpSettings(
-            channel=given["http_channel"],
-            max_header=given["max_header"],
-            max_body=given["max_body"],
-            max_connections=given["max_connections"],
-            max_nodes=given["max_nodes"],
-            max_endpoints=given["max_endpoints"],
-            max_values=given["max_values"],
-            header_timeout=given["header_timeout"],
-            body_timeout=given["body_timeout"],
-            idle_timeout=given["idle_timeout"],
-        ),
+        http=_http(given),
         gateway=_gateway(given),
         client=client(given),
         registry=RegistrySettings(registries(given)),
@@ -78,6 +67,26 @@ def settings(given: Source, tables: tuple[ConfigTable, ...] = ()) -> Settings:
         enable_stats=given["enable_stats"],
         drain_delay=given["drain_delay"],
         drain_timeout=given["drain_timeout"],
+    )
+
+
+def _http(given: Source) -> HttpSettings:
+    message = given["broker_max_message"] or given["max_body"]
+    least = max(given["max_body"], message)
+    if given["max_memory"] and given["max_memory"] < least:
+        raise UsageError(f"--max_memory={given['max_memory']}: one body or message may have {least} bytes (--max_body)")
+    return HttpSettings(
+        channel=given["http_channel"],
+        max_header=given["max_header"],
+        max_body=given["max_body"],
+        max_connections=given["max_connections"],
+        max_memory=given["max_memory"] or 0,
+        max_nodes=given["max_nodes"],
+        max_endpoints=given["max_endpoints"],
+        max_values=given["max_values"],
+        header_timeout=given["header_timeout"],
+        body_timeout=given["body_timeout"],
+        idle_timeout=given["idle_timeout"],
     )
 
 

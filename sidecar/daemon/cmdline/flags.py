@@ -522,6 +522,14 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "connections open at once on one port; idle ones make room for new ones",
                 "COUNT",
             ),
+            Flag(
+                "max_memory",
+                parsers.size(1024 * 1024),
+                "",
+                "what may be kept in memory for all clients together: requests and messages that have not come whole,"
+                " answers and messages that nobody takes (when not given: an eighth of what there is, 64MiB to 512MiB)",
+                "SIZE",
+            ),
             Flag("max_nodes", parsers.whole(1, 100_000), "1000", "nodes of one registration", "COUNT"),
             Flag("max_endpoints", parsers.whole(1, 100_000), "1000", "endpoints of one registration", "COUNT"),
             Flag("max_values", parsers.whole(1, 10_000_000), "30000", "JSON values in one registration", "COUNT"),

@@ -84,6 +84,7 @@ class HttpSettings:
     """The limits of the HTTP server.
 
     :ivar channel: ``fast`` is ours over httptools, ``stock`` twisted.web's own.
+    :ivar max_memory: bytes that may be kept for all peers together, 0 for a share of what there is.
     :ivar max_nodes: of one registration. :ivar max_endpoints: the same. :ivar max_values: JSON values in it, in all.
     """
 
@@ -91,6 +92,7 @@ class HttpSettings:
     max_header: int = 16 * 1024
     max_body: int = 4 * 1024 * 1024
     max_connections: int = 10_000
+    max_memory: int = 0
     max_nodes: int = 1000
     max_endpoints: int = 1000
     max_values: int = 30_000
@@ -148,13 +150,11 @@ class BrokerSettings:
     """The broker in use, and what its WebSocket subscribers may cost.
 
     :ivar slow: what happens to a subscriber whose outbox is full: ``drop`` its oldest messages, or ``close`` it (1008).
-    :ivar outbox: bytes that may wait for one subscriber.
-    :ivar outbox_messages: messages that may wait for one subscriber.
+    :ivar outbox: bytes that may wait for one subscriber. :ivar outbox_messages: messages likewise.
     :ivar max_message: bytes of the largest message that a subscriber may send.
     :ivar max_connections: WebSockets, watches and requests that wait for a change, open at once.
     :ivar max_incomplete: bytes of messages that have not come whole, of all WebSockets together.
-    :ivar ping_interval: seconds between pings.
-    :ivar ping_timeout: seconds to wait for the pong before the peer is dropped.
+    :ivar ping_interval: seconds between pings. :ivar ping_timeout: seconds to wait for the pong.
     """
 
     engine: BackendOptions = MEMORY

@@ -86,15 +86,18 @@ def _after_empty_line(data: bytes, start: int) -> int:
 
 
 class BodyCollector:
-    """Collects the bodies of one connection, one at a time, within the limits of its site."""
+    """Collects the bodies of one connection, one at a time, within the limits of its site.
+
+    :ivar size: bytes of the body that is here, until :meth:`clear` forgets it.
+    """
+
+    size = 0
 
     def __init__(self, site: Host) -> None:
         self._site = site
         self._max_body = site.limits.max_body
         self._pieces: list[bytes] = []
         self._joined: bytearray | None = None
-        self._size = 0
-        self._counted = 0  # by the site, among what it has buffered
         self._since = 0.0
 
     def start(self, head: Head) -> None:
@@ -105,8 +108,8 @@ class BodyCollector:
 
     def received(self, data: bytes) -> None:
         """A piece of it. :raises RequestRefused: it is too large."""
-        self._size += len(data)
-        if self._size > self._max_body:
+        self.size += len(data)
+        if self.size > self._max_body:
             raise RequestRefused(413, f"the body has more than {self._max_body} bytes")
         if self._joined is not None:
             self._joined += data
@@ -116,27 +119,22 @@ class BodyCollector:
             self._joined = bytearray().join(self._pieces)
             self._pieces.clear()
 
-    def await_rest(self) -> float:
-        """Count what is here. :returns: until when the rest has to come, by the site's ``now``.
-        :raises RequestRefused: too much is waiting for its rest, on all connections together."""
-        site = self._site
-        site.buffered += self._size - self._counted
-        self._counted = self._size
-        if site.buffered > site.limits.max_buffered:
-            raise RequestRefused(503, "too many bodies are being received at once: try again later")
-        return self._since + site.limits.body_timeout + self._size / site.limits.body_rate
+    def deadline(self) -> float:
+        """Until when the rest has to come, by the site's ``now``."""
+        limits = self._site.limits
+        return self._since + limits.body_timeout + self.size / limits.body_rate
 
     def take(self) -> bytes:
-        """The body, which is whole; the next one begins."""
+        """The body, which is whole. It keeps its :attr:`size` until it is forgotten."""
         pieces, joined = self._pieces, self._joined
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces) if joined is None else bytes(joined)
-        self.clear()
+        pieces.clear()
+        self._joined = None
         return body
 
     def clear(self) -> None:
         """Forget what came."""
-        if self._size:
+        if self.size:
             self._pieces.clear()
             self._joined = None
-            self._site.buffered -= self._counted
-            self._size = self._counted = 0
+            self.size = 0

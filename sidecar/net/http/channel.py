@@ -18,13 +18,10 @@ from twisted.python.failure import Failure
 
 from sidecar.net.errors import RequestRefused
 from sidecar.net.http import states
-from sidecar.net.http.body import BodyCollector
-from sidecar.net.http.connection import NEVER, ServerConnection
+from sidecar.net.http.connection import NEVER, WORTH_COUNTING, ServerConnection
 from sidecar.net.http.events import End, Head
 from sidecar.net.http.head import status_line
-from sidecar.net.http.parser import RequestParser
 from sidecar.net.http.request import SlimRequest
-from sidecar.net.http.server import Host
 from sidecar.net.http.states import READING, TABLE, WAITS_FOR
 
 
@@ -40,11 +37,6 @@ class HTTPChannel(ServerConnection):
     request: SlimRequest | None = None
 
     _word_due = False  # the client waits for 100 before it sends the body
-
-    def __init__(self, site: Host) -> None:
-        super().__init__(site)
-        self._parser = RequestParser(site.limits)
-        self._collector = BodyCollector(site)
 
     def connectionMade(self) -> None:
         site = self.site
@@ -66,7 +58,7 @@ class HTTPChannel(ServerConnection):
         self.deadline = NEVER
         self._held = b""
         self._parser.close()
-        self._collector.clear()
+        self._forget()
         self.site.closed(self)
 
     def _drop_request(self, reason: Failure) -> None:
@@ -147,6 +139,9 @@ class HTTPChannel(ServerConnection):
         if 0 <= head.length <= len(rest) and head.length <= self.site.limits.max_body:
             request.body, rest = self._parser.whole_body(rest)  # nearly always: no need to make events of it
             self._state = states.ANSWERING
+            if head.length >= WORTH_COUNTING:
+                self._collector.size = head.length
+                self._see_what_is_kept()
             request.process()
         elif head.length:
             self._collector.start(head)
@@ -186,12 +181,15 @@ class HTTPChannel(ServerConnection):
         """A part of a request is here, or nothing: see that the rest comes in time."""
         state, site = self._state, self.site
         if state == states.COLLECTING:
-            self.deadline = self._collector.await_rest()
+            self._see_what_is_kept()
+            self.deadline = self._collector.deadline()
         elif state == states.STREAMING:
             self.deadline = site.now + site.limits.body_timeout
         elif state == states.IDLE and self._parser.begun:
             self._state = TABLE[state][states.BEGUN]
             self.deadline = site.now + site.limits.header_timeout
+        if self._parser.kept >= WORTH_COUNTING:
+            self._see_what_is_kept()
         if self._word_due:
             self._word_due = False
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -248,6 +246,8 @@ class HTTPChannel(ServerConnection):
             self.persistent = False
         linger = self._state == states.STREAMING
         self.request = None
+        if self._collector.size:
+            self._forget()
         site.in_flight -= 1
         if site.recorder is not None and request.started >= 0:
             now = site.clock.seconds()
@@ -270,7 +270,7 @@ class HTTPChannel(ServerConnection):
         """Answer for a request that cannot be taken, and close. What has begun to be answered is cut instead."""
         request, site = self.request, self.site
         self._held = b""
-        self._collector.clear()
+        self._forget()
         if request is not None and request.startedWriting:
             self.abort()
         else:

@@ -8,7 +8,10 @@ from twisted.internet.interfaces import IAddress, IPushProducer, ISSLTransport, 
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
+from sidecar.net.errors import RequestRefused
 from sidecar.net.http import states
+from sidecar.net.http.body import BodyCollector
+from sidecar.net.http.parser import RequestParser
 from sidecar.net.http.server import Host
 from sidecar.net.http.states import READING, TABLE, WAITS_FOR
 
@@ -16,6 +19,9 @@ from sidecar.net.http.states import READING, TABLE, WAITS_FOR
 HELD_ENOUGH: Final = 16 * 1024
 
 NEVER: Final = float("inf")
+
+#: Bytes of a request that are worth an entry in the budget of all.
+WORTH_COUNTING: Final = 1024
 
 
 @implementer(IPushProducer)
@@ -33,11 +39,14 @@ class ServerConnection(Protocol):
     _flow = 0  # why what comes is not looked at, besides the state: bits of ``states``
     _held = b""  # received while it could not be looked at
     _paused = False  # the transport does not read
+    _kept = 0  # bytes that the budget of all knows of
     _producer: Any = None
 
     def __init__(self, site: Host) -> None:
         self.site = site
         self.factory: Any = site
+        self._parser = RequestParser(site.limits)
+        self._collector = BodyCollector(site)
 
     # --- Reading ------------------------------------------------------------------------------------------------------
 
@@ -67,6 +76,44 @@ class ServerConnection(Protocol):
             self._held += data
             if len(self._held) > HELD_ENOUGH:
                 self._pause()
+            if self._keeps_too_much():
+                self.shed()
+
+    # --- What is kept, in the budget of all ---------------------------------------------------------------------------
+
+    def _keeps_too_much(self) -> bool:
+        """Tell the budget what is kept. :returns: whether we are the one that has to go."""
+        size = len(self._held) + self._collector.size + self._parser.kept
+        if size < WORTH_COUNTING and not self._kept:
+            return False
+        self._kept = size if size >= WORTH_COUNTING else 0
+        if self.site.budget.changed(self, self._kept, "requests"):
+            return False
+        self._kept = 0
+        return True
+
+    def _see_what_is_kept(self) -> None:
+        """:raises RequestRefused: it is too much for all connections together."""
+        if self._keeps_too_much():
+            raise RequestRefused(503, self.site.budget.spent)
+
+    def _forget(self) -> None:
+        """Nothing of a request is kept any more."""
+        self._collector.clear()
+        if self._kept:
+            self._kept = 0
+            self.site.budget.changed(self, 0, "requests")
+
+    def shed(self) -> None:
+        """Called by the budget."""
+        self._kept = 0
+        self._refuse(503, self.site.budget.spent)
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer for a request that cannot be taken, and close."""
+        raise NotImplementedError
+
+    # --- Going on -----------------------------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
         """Look at what was held, where that can be done now."""

@@ -11,7 +11,6 @@ class HTTPLimits:
 
     :ivar max_header: request line and header fields together.
     :ivar max_body: one request's body.
-    :ivar max_buffered: the bodies that are being received on all connections together.
     :ivar header_timeout: from the first byte of a request, or from connecting, to the end of its header.
     :ivar body_timeout: to receive a body; each ``body_rate`` bytes that did arrive give a second more.
     :ivar idle_timeout: between two requests, and for a client to take an answer that is waiting for it.
@@ -22,7 +21,6 @@ class HTTPLimits:
 
     max_header: int = 16 * 1024
     max_body: int = 4 * 1024 * 1024
-    max_buffered: int = 256 * 1024 * 1024
     header_timeout: float = 10.0
     body_timeout: float = 30.0
     body_rate: int = 16 * 1024

@@ -60,6 +60,11 @@ class RequestParser:
         """Whether a part of a request is here."""
         return self._left is not None or self._seen is not None
 
+    @property
+    def kept(self) -> int:
+        """Bytes of a header that is not whole."""
+        return 0 if self._seen is None else len(self._seen)
+
     def close(self) -> None:
         """Let go of what is kept for the next request: there is none."""
         self._llhttp = self._chunked = self._seen = self._known_head = None

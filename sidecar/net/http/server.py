@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 
 from sidecar.net.http.events import Fields
 from sidecar.net.http.limits import HTTPLimits
+from sidecar.net.memory import MemoryBudget
 
 
 class Recorder(Protocol):
@@ -60,7 +61,7 @@ class Host(Protocol):
     :ivar now: what the clock said a moment ago: good enough for deadlines of seconds, and free.
     :ivar preamble: ``Server`` and ``Date`` lines for every answer.
     :ivar in_flight: requests whose header is complete and whose answer is not. Channels count it up and down.
-    :ivar buffered: bytes of incomplete bodies on all connections, likewise.
+    :ivar budget: what may be kept for all peers together. Channels tell it what they keep.
     :ivar draining: answers go out with ``Connection: close``.
     :ivar full: there are as many connections as there may be; a channel that is made now has to say so.
     """
@@ -70,7 +71,7 @@ class Host(Protocol):
     now: float
     preamble: bytes
     in_flight: int
-    buffered: int
+    budget: MemoryBudget
     recorder: Recorder | None
     draining: bool
     full: bool

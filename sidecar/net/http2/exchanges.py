@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import h2.errors
@@ -17,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sidecar.net.http.connection import WORTH_COUNTING
 from sidecar.net.http.server import Host
 from sidecar.net.http2.floods import FloodMeter
 from sidecar.net.http2.state import ServerState
@@ -48,16 +50,18 @@ Serve = Callable[[dict[str, str], bytes], "Deferred[Http2Answer]"]
 
 @define(eq=False)
 class _Exchange:
-    """:ivar since: when it began, or its answer last got on. :ivar counted: its bytes that the site counts."""
+    """:ivar since: when it began, or its answer last got on. :ivar shed: has it given up.
+    :ivar counted: whether the budget of all knows of it."""
 
     headers: dict[str, str]
     since: float
+    shed: Callable[[], None]
     body: bytearray = field(factory=bytearray)
     serving: Deferred[Any] | None = None
     waiting: IDelayedCall | None = None
     unsent: memoryview = field(factory=lambda: memoryview(b""))
     trailers: Headers = ()
-    counted: int = 0
+    counted: bool = False
 
 
 @define(eq=False)
@@ -89,7 +93,7 @@ class Exchanges:
     def begin(self, event: h2.events.RequestReceived) -> None:
         """The header of a request is here."""
         headers = {str(name): str(value) for name, value in event.headers}
-        begun = self._open[event.stream_id] = _Exchange(headers, self._site.now)
+        begun = self._open[event.stream_id] = _Exchange(headers, self._site.now, partial(self._shed, event.stream_id))
         self._site.in_flight += 1
         self._wait(event.stream_id, begun, UNBEGUN)
 
@@ -112,7 +116,6 @@ class Exchanges:
         self._stop_waiting(exchange)
         body = bytes(exchange.body)
         exchange.body.clear()
-        self._count(exchange, 0)
         exchange.serving = self._serve(exchange.headers, body)
         exchange.serving.addCallbacks(self._answer, self._failed, callbackArgs=(id,), errbackArgs=(id,))
 
@@ -156,10 +159,21 @@ class Exchanges:
                 self._reset(id, _CANCEL)
 
     def _count(self, exchange: _Exchange, size: int) -> bool:
-        """Have the site count what an exchange keeps. :returns: whether that is within the limit."""
-        self._site.buffered += size - exchange.counted
-        exchange.counted = size
-        return self._site.buffered <= self._site.limits.max_buffered
+        """Tell the budget of all what an exchange keeps. :returns: whether it may."""
+        if size < WORTH_COUNTING and not exchange.counted:
+            return True
+        exchange.counted = size >= WORTH_COUNTING
+        kept = self._site.budget.changed(
+            exchange, size if exchange.counted else 0, "requests" if exchange.serving is None else "answers"
+        )
+        exchange.counted = exchange.counted and kept
+        return kept
+
+    def _shed(self, id: int) -> None:
+        """What all keep together is too much, and of this one it is most."""
+        self._open[id].counted = False
+        self._reset(id, _CALM)
+        self._flush()
 
     def _reset(self, id: int, code: h2.errors.ErrorCodes) -> None:
         with contextlib.suppress(h2.exceptions.ProtocolError):  # it is closed already

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet import tcp
+from twisted.internet import tcp, unix
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IConnector,
@@ -27,6 +28,9 @@ from twisted.internet.interfaces import (
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import ClientFactory, ServerFactory
+
+from sidecar.net.memory import MemoryBudget
+from sidecar.net.reactor.unsent import CountsUnsent, UnixServer
 
 if TYPE_CHECKING:
     _Base = tcp.Connection
@@ -100,10 +104,12 @@ class _EagerWrites(_Base):
         self.write(b"".join(iovec))
 
 
-class EagerServer(_EagerWrites, tcp.Server):
+class EagerServer(_EagerWrites, CountsUnsent, tcp.Server):
     """The server's side of a connection. Nagle's delay is off: it would hold back what was written early."""
 
-    def __init__(self, sock: socket.socket, *args: Any) -> None:
+    def __init__(self, sock: socket.socket, *args: Any, budget: MemoryBudget | None = None) -> None:
+        """:param budget: told of what waits to be sent, None for nobody."""
+        self.budget = budget
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         super().__init__(sock, *args)
 
@@ -149,28 +155,32 @@ def listen(
     factory: ServerFactory[Any],
     interface: str = "",
     backlog: int = 1024,
+    budget: MemoryBudget | None = None,
 ) -> IListeningPort:
     """Listen on a port, or on a socket that is bound and listening already, with eager writes.
 
     :param where: a port number (0 for any free one), or a socket; of it a duplicate is used, so the caller closes it.
     :param interface: the address to bind, where ``where`` is a number. :param backlog: likewise.
+    :param budget: told of what waits to be sent on its connections.
     """
     if isinstance(where, int):
-        return make_eager(reactor.listenTCP(where, factory, backlog, interface))
+        return make_eager(reactor.listenTCP(where, factory, backlog, interface), budget)
     if not IReactorSocket.providedBy(reactor):
         raise TypeError(f"{type(reactor).__name__} cannot take over a socket that is bound already")
     where.setblocking(False)
     adopted: IListeningPort = reactor.adoptStreamPort(where.fileno(), where.family, factory)
-    return make_eager(adopted)
+    return make_eager(adopted, budget)
 
 
-def make_eager(port: IListeningPort) -> IListeningPort:
+def make_eager(port: IListeningPort, budget: MemoryBudget | None = None) -> IListeningPort:
     """Have the connections that ``port`` accepts from now on write eagerly, where it is a stock TCP port.
 
-    Others (Unix sockets, which may pass descriptors, and ports of test reactors) are left as they are.
+    Unix sockets, which may pass descriptors, only count what waits; ports of test reactors are left as they are.
 
-    :returns: the same port.
+    :param budget: told of what waits to be sent on them. :returns: the same port.
     """
     if isinstance(port, tcp.Port) and port.transport is tcp.Server:
-        port.transport = EagerServer  # type: ignore[assignment]  # mypy takes the mixin's stand-in base for its base
+        port.transport = partial(EagerServer, budget=budget)  # type: ignore[assignment]  # called like the class
+    elif isinstance(port, unix.Port) and port.transport is unix.Server and budget is not None:
+        port.transport = partial(UnixServer, budget=budget)  # type: ignore[assignment]  # likewise
     return port

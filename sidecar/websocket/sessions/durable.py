@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from sidecar.errors import BadRequest, EngineUnavailable
 from sidecar.interfaces import IDurableBroker, ISubscription
+from sidecar.net.memory import MemoryBudget
 from sidecar.problems import problem
 from sidecar.pubsub.counters import PubSubCounters
 from sidecar.pubsub.durable import DurableSubscriber
@@ -48,12 +49,14 @@ class DurableSession:
         limits: OutboxLimits,
         counters: PubSubCounters,
         new_id: Callable[[], str],
+        budget: MemoryBudget | None = None,
     ) -> None:
-        """:param new_id: makes ids of messages that the client publishes."""
+        """:param new_id: makes ids of messages that the client publishes.
+        :param budget: what may be kept for all peers together."""
         self._asked = asked
         self._broker = broker
         self._clock = clock
-        self.subscriber = self._subscriber = DurableSubscriber(asked, limits, counters, self._overflowed)
+        self.subscriber = self._subscriber = DurableSubscriber(asked, limits, counters, self._overflowed, budget)
         self._publisher = Publisher(broker, asked, new_id, self._refused, self._pause, counters)
         self._subscribing: Deferred[None] | None = None
         self._subscription: ISubscription | None = None

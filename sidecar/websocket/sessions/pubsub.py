@@ -69,7 +69,9 @@ class PubSubSessions:
         """Open a WebSocket for what was ``asked``. See :meth:`WebSockets.upgrade`."""
         if asked.options.asked:
             broker = able(self.broker, asked.options.asked)
-            session = DurableSession(broker, asked, self.clock, self.limits, self.counters, self.new_id)
+            session = DurableSession(
+                broker, asked, self.clock, self.limits, self.counters, self.new_id, self.sockets.budget
+            )
             self._durable.add(session)
             return self.sockets.upgrade(request, session)
         return self.sockets.upgrade(request, PubSubSession(self, asked))
@@ -110,7 +112,7 @@ class PubSubSession:
     def __init__(self, factory: PubSubSessions, asked: SubscribeRequest) -> None:
         self._factory = factory
         self._asked = asked
-        self._subscriber = Subscriber(asked, factory.limits, factory.counters, self._slow)
+        self._subscriber = Subscriber(asked, factory.limits, factory.counters, self._slow, factory.sockets.budget)
         self._subscribing: Deferred[None] | None = None
         self._subscribed = False
         self._connection: WebSocketConnection | None = None

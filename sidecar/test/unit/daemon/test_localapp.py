@@ -18,6 +18,7 @@ from sidecar.daemon.localapp import AppMaker
 from sidecar.model import Node
 from sidecar.net.http.hosts import AllowedHosts
 from sidecar.net.http.limits import HTTPLimits
+from sidecar.net.memory import MOST, MemoryBudget
 from sidecar.registry.memory import MemoryRegistry
 from sidecar.test.doubles.programs.process import not_installed
 from sidecar.web.cors import BrowserPolicy, CorsPolicy
@@ -37,7 +38,8 @@ class Registered(TestCase):
         registry = MemoryRegistry(reactor)
         plain: Any = None
         browsers: Any = None
-        maker = AppMaker(("memory",), registry, CheckMaker(reactor, plain), plain, HTTPLimits(), browsers, reactor)
+        checks, budget = CheckMaker(reactor, plain), MemoryBudget(MOST, reactor.seconds)
+        maker = AppMaker(("memory",), registry, checks, plain, HTTPLimits(), budget, browsers, reactor)
         app = maker.make(parse(given).apps[0])
         for service in (app.inbound, app.registrar):
             await_started: Any = service
@@ -68,7 +70,8 @@ class Registered(TestCase):
         self.addCleanup(port.stopListening)
         registry = MemoryRegistry(reactor)
         plain: Any = None
-        maker = AppMaker(("memory",), registry, CheckMaker(reactor, plain), plain, HTTPLimits(), BROWSERS, reactor)
+        checks, budget = CheckMaker(reactor, plain), MemoryBudget(MOST, reactor.seconds)
+        maker = AppMaker(("memory",), registry, checks, plain, HTTPLimits(), budget, BROWSERS, reactor)
         flags = ["--server_endpoint=Say.Hello;scopes=public", "--server_endpoint=Say.Count;stream=true"]
         flags += [
             f"--server_endpoints={file}",

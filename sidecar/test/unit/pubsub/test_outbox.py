@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.pubsub.batches import batched
-from sidecar.pubsub.outbox import Outbox, OutboxLimits
+from sidecar.pubsub.outbox import OVERHEAD, Outbox, OutboxLimits
 
 FRAMES = st.lists(st.binary(min_size=1, max_size=30), max_size=40)
 
@@ -76,3 +76,13 @@ class Batches(SynchronousTestCase):
         for batch in batches:
             self.assertEqual(batch.joined, b"".join(batch.frames))
             self.assertTrue(len(batch.joined) <= most or len(batch.frames) == 1)
+
+
+class InTheBudget(SynchronousTestCase):
+    def test_overhead(self) -> None:
+        """What small messages take of memory is counted with what each takes besides its bytes."""
+        outbox = Outbox(OutboxLimits())
+        outbox.put([b"1234"] * 1000)
+        self.assertEqual((outbox.size, outbox.kept), (4000, 4000 + 1000 * OVERHEAD))
+        outbox.drop()
+        self.assertEqual((outbox.kept, outbox.dropped), (0, 1000))

@@ -13,6 +13,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from sidecar.net.http.connection import HELD_ENOUGH
 from sidecar.net.http.limits import HTTPLimits
+from sidecar.net.memory import MemoryBudget
 from sidecar.net.reactor.turns import MOST
 from sidecar.test.doubles.clients.http import Client, Noted, Rendered, Wire, site_of
 from sidecar.web.site import CLOSED_AT_ONCE
@@ -462,30 +463,31 @@ class Refusals(Case):
         self.assertEqual(client.wire.value(), b"")
         client.send(b"1\r\nx\r\n")
         self.assertRefused(client, 413)
-        self.assertEqual((self.site.in_flight, self.site.buffered), (0, 0))
+        self.assertEqual((self.site.in_flight, self.site.budget.total), (0, 0))
 
     def test_all_bodies_together(self) -> None:
         """The bodies that are being received on all connections together are bounded."""
-        limits = HTTPLimits(max_body=100_000, max_buffered=150_000)
-        first = self.serve(limits=limits)
+        budget = MemoryBudget(150_000, self.clock.seconds)
+        first = self.serve(limits=HTTPLimits(max_body=100_000), budget=budget)
         second = Client(self.site)
         for client in (first, second):
             client.send(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n" + b"x" * 70_000)
-        self.assertEqual(self.site.buffered, 140_000)
+        self.assertEqual(self.site.budget.total, 140_000)
         second.send(b"x" * 20_000)
         self.assertRefused(second, 503)
-        self.assertEqual(self.site.buffered, 70_000)
+        self.assertEqual(self.site.budget.total, 70_000)
+        self.assertIn(b"--max_memory", second.wire.value())
         first.send(b"x" * 30_000)
         self.assertEqual(first.answers()[0].status, 200)
-        self.assertEqual(self.site.buffered, 0)
+        self.assertEqual(self.site.budget.total, 0)
 
     def test_client_leaves_within_a_body(self) -> None:
         """A body that will never be whole is forgotten."""
         client = self.serve()
-        client.send(POST % (10, b"x"))
-        self.assertEqual((self.site.in_flight, self.site.buffered), (1, 1))
+        client.send(POST % (3000, b"x" * 2000))
+        self.assertEqual((self.site.in_flight, self.site.budget.total), (1, 2000))
         client.hang_up()
-        self.assertEqual((self.site.in_flight, self.site.buffered), (0, 0))
+        self.assertEqual((self.site.in_flight, self.site.budget.total), (0, 0))
         self.assertEqual(self.leaf.requests, [])
 
     def test_too_many_connections(self) -> None:

@@ -21,10 +21,13 @@ from sidecar.net.http2.floods import ALLOWED, FloodMeter
 from sidecar.net.http2.server import SLICE, Http2ServerConnection
 from sidecar.net.http2.state import ClientState
 from sidecar.net.http2.switch import PREFACE, SwitchFactory
+from sidecar.net.memory import MemoryBudget
 from sidecar.web.site import SidecarSite
 
 FIELDS = [(":method", "POST"), (":scheme", "http"), (":path", "/a"), (":authority", "a")]
-LIMITS = HTTPLimits(max_body=100_000, max_buffered=300_000, header_timeout=10, body_timeout=30, idle_timeout=75)
+#: Bytes that may be kept for all peers together.
+BUDGET = 300_000
+LIMITS = HTTPLimits(max_body=100_000, header_timeout=10, body_timeout=30, idle_timeout=75)
 
 
 class Peer:
@@ -76,7 +79,7 @@ class Case(SynchronousTestCase):
         self.clock = Clock()
         self.served: list[Deferred[Http2Answer]] = []
         self.cancelled: list[object] = []
-        self.site = SidecarSite(Resource(), self.clock, LIMITS)
+        self.site = SidecarSite(Resource(), self.clock, LIMITS, budget=MemoryBudget(BUDGET, self.clock.seconds))
 
     def serve(self, headers: dict[str, str], body: bytes) -> Deferred[Http2Answer]:
         serving: Deferred[Http2Answer] = Deferred(self.cancelled.append)
@@ -110,7 +113,7 @@ class Leaving(Case):
         self.successResultOf(drained)
         data = peer.wire.value()
         self.assertIn(b"x" * 16_000, data)
-        self.assertEqual((self.site.in_flight, self.site.buffered), (0, 0))
+        self.assertEqual((self.site.in_flight, self.site.budget.total), (0, 0))
 
     def test_idle(self) -> None:
         """A connection that has nothing under way when the site drains is told goodbye and closed."""
@@ -149,10 +152,10 @@ class Leaving(Case):
         """A peer that goes away has what it asked for cancelled, and is not counted any more."""
         peer = self.peer()
         peer.ask()
-        peer.ask(b"half", end=False)
-        self.assertEqual((self.site.in_flight, self.site.buffered), (2, 4))
+        peer.ask(b"half" * 500, end=False)
+        self.assertEqual((self.site.in_flight, self.site.budget.total), (2, 2000))
         peer.connection.connectionLost()
-        self.assertEqual((self.site.in_flight, self.site.buffered, self.site.connections), (0, 0, 0))
+        self.assertEqual((self.site.in_flight, self.site.budget.total, self.site.connections), (0, 0, 0))
         self.assertEqual(len(self.cancelled), 1)
 
 
@@ -260,7 +263,7 @@ class Bounds(Case):
             peer.flush()
         self.assertEqual([event.error_code for event in peer.of(h2.events.StreamReset)], [11])
         peer.ask()
-        self.assertEqual((len(self.served), self.site.buffered), (1, 0))
+        self.assertEqual((len(self.served), self.site.budget.total), (1, 0))
 
     def test_bodies_together(self) -> None:
         """Half bodies of all connections together are bounded."""
@@ -271,7 +274,9 @@ class Bounds(Case):
                 for _ in range(5):
                     peer.h2.send_data(stream, b"x" * 16_000)
                     peer.flush()
-        self.assertLessEqual(self.site.buffered, LIMITS.max_buffered)
+        self.assertLessEqual(self.site.budget.total, BUDGET)
+        for peer in peers:
+            peer.hear()
         self.assertEqual(sum(len(peer.of(h2.events.StreamReset)) for peer in peers), 2)
 
     def test_body_that_stalls(self) -> None:
@@ -281,7 +286,7 @@ class Bounds(Case):
         self.wait(LIMITS.body_timeout + 2)
         peer.hear()
         self.assertEqual(len(peer.of(h2.events.StreamReset)), 1)
-        self.assertEqual((self.site.in_flight, self.site.buffered), (0, 0))
+        self.assertEqual((self.site.in_flight, self.site.budget.total), (0, 0))
 
     def test_closed_window(self) -> None:
         """An answer for which the peer keeps its window closed is counted, and given up in time; so is what is beyond
@@ -293,9 +298,9 @@ class Bounds(Case):
             peer.ask()
             self.answer(number, b"x" * 90_000)
         peer.hear()
-        self.assertEqual((self.site.buffered, len(peer.of(h2.events.StreamReset))), (270_000, 1))
+        self.assertEqual((self.site.budget.total, len(peer.of(h2.events.StreamReset))), (270_000, 1))
         self.wait(LIMITS.idle_timeout + 2)
-        self.assertEqual((self.site.in_flight, self.site.buffered), (0, 0))
+        self.assertEqual((self.site.in_flight, self.site.budget.total), (0, 0))
 
     def test_window_opens(self) -> None:
         """An answer goes on as the peer's window allows."""
