@@ -57,7 +57,9 @@ class OpenApi(SynchronousTestCase):
                     "--seed=1",
                     "--no-color",
                     "--request-timeout=20",
-                    *(f"--exclude-operation-id={operation}" for operation in endless),
+                    # Of a call that fails go-micro's dialect has no body, under the content type of the request: what
+                    # the tool takes for JSON that is broken, and Go's clients expect (interop.test_transparent).
+                    *(f"--exclude-operation-id={operation}" for operation in (*endless, "callAsProxy")),
                 ],
                 capture_output=True,
                 text=True,
