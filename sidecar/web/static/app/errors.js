@@ -2,6 +2,7 @@
 
 import { getJson } from "../lib/api.js";
 import { el, field, panel, setText } from "../lib/dom.js";
+import { poll } from "../lib/poll.js";
 import { ago } from "../lib/words.js";
 import { drawCall } from "./calls.js";
 import { tapPanel } from "./tap.js";
@@ -50,9 +51,8 @@ export function errorsPage() {
       setText(told, `What is shown may be old: ${failure.message}`);
     }
   }
-  look();
-  const timer = setInterval(look, FRESH);
-  return { title: "Errors", element, end: () => { ended = true; clearInterval(timer); tap.end(); }, update: ({ event }) => tap.offer(event.services.map((service) => service.name)) };
+  const looking = poll(look, FRESH);
+  return { title: "Errors", element, end: () => { ended = true; looking.end(); tap.end(); }, update: ({ event }) => tap.offer(event.services.map((service) => service.name)) };
 }
 
 function keyOf(error) {

@@ -6,6 +6,7 @@ import { el, panel, setText } from "../lib/dom.js";
 import { journalPanel } from "./journal.js";
 import { nodesPanel } from "./nodes.js";
 import { shapeOf } from "./shape.js";
+import { poll } from "../lib/poll.js";
 import { ms, percent, rate } from "../lib/words.js";
 
 const FRESH = 3000;
@@ -38,7 +39,7 @@ export function servicePage(name) {
       setText(problem, failure.status === 404 ? "No node of this service is registered. Its journal says who left, when and why." : `What is shown may be old: ${failure.message}`);
       if (failure.status === 404) nodes.explained({ nodes: [], strategy: "" }, []);
     }
-    journal.look();
+    await journal.look();
   }
 
   function offer(versions) {
@@ -51,15 +52,14 @@ export function servicePage(name) {
     call.offer([...found.values()]);
   }
 
-  look();
-  const timer = setInterval(look, FRESH);
-  return { title: name, element, end: () => { ended = true; clearInterval(timer); }, update: ({ event }) => {
+  const looking = poll(look, FRESH);
+  return { title: name, element, end: () => { ended = true; looking.end(); }, update: ({ event }) => {
     const now = event.services.find((service) => service.name === name);
     if (now) {
       setText(facts, `${rate(now.calls)} calls a second, ${now.success === null ? "none lately" : `${percent(now.success)} answered`}` +
         `${now.p50_ms === null || now.p50_ms === undefined ? "" : `, half within ${ms(now.p50_ms)}`}${now.p95_ms === null ? "" : `, 95 of 100 within ${ms(now.p95_ms)}`}, as seen from here`);
       const state = `${now.nodes_up} ${now.nodes_down}`;
-      if (known && known !== state) look();
+      if (known && known !== state) looking.now();
       known = state;
     }
     nodes.happened(event.nodes.filter((node) => node.service === name));

@@ -2,7 +2,8 @@
 
 import { getJson } from "../lib/api.js";
 import { el, field, paintBadge, panel, setText } from "../lib/dom.js";
-import { Table, paintLink } from "../lib/table.js";
+import { poll } from "../lib/poll.js";
+import { Table, collator, paintLink } from "../lib/table.js";
 import { ms, percent, rate } from "../lib/words.js";
 
 const NAMES = 5000;
@@ -64,17 +65,19 @@ export function servicesPage() {
 
   async function list() {
     try {
-      names = (await getJson("registry")).map((service) => service.name);
+      names = (await getJson("registry")).map((service) => service.name).sort(collator.compare);
       setText(problem, "");
     } catch (failure) {
       setText(problem, `The list may be old: ${failure.message}`);
     }
     if (!ended) draw();
   }
-  list();
-  const timer = setInterval(list, NAMES);
+  const listing = poll(list, NAMES);
+  let total = null;
 
-  return { title: "Services", element, end: () => { ended = true; clearInterval(timer); }, update: ({ event }) => {
+  return { title: "Services", element, end: () => { ended = true; listing.end(); }, update: ({ event }) => {
+    if (total !== null && event.services_total !== total) listing.now();
+    total = event.services_total;
     told = new Map(event.services.map((service) => [service.name, service]));
     draw();
   } };

@@ -67,6 +67,11 @@ export async function send(method, path, { query, headers = {}, body, patience =
       if (shown === token) await askToken(shown ? `The one that was shown is not good: ${detail}` : "Nothing can be seen here without one.");
       continue;
     }
+    if (answer.status === 403 && path === "stats" && shown) {
+      // Without the role read there is nothing to see: another token may have it.
+      if (shown === token) await askToken(`The one that was shown is not enough: ${detail}`);
+      continue;
+    }
     const failure = new Failure(answer.status, detail, told);
     failure.receipt = told?.receipt ?? null;
     throw failure;

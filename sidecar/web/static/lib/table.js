@@ -5,6 +5,7 @@ import { el, setClass, setText } from "./dom.js";
 import { count } from "./words.js";
 
 const SHOWN = 50;
+export const collator = new Intl.Collator(undefined, { numeric: true });
 
 export class Table {
   /**
@@ -121,7 +122,7 @@ function compare(a, b) {
   if (a === b) return 0;
   if (a === null || a === undefined) return -1;
   if (b === null || b === undefined) return 1;
-  return typeof a === "string" ? a.localeCompare(b, undefined, { numeric: true }) : a - b;
+  return typeof a === "string" ? collator.compare(a, b) : a - b;
 }
 
 /** Paints a link into a cell, once. */

@@ -18,6 +18,7 @@ export function rate(value) {
 export function percent(share) {
   if (share === null || share === undefined) return "–";
   const of100 = share * 100;
+  if (of100 > 0 && of100 < 0.1) return "under 0.1 %";
   return `${of100 > 99.9 && of100 < 100 ? Math.floor(of100 * 100) / 100 : Number(of100.toFixed(1))} %`;
 }
 
