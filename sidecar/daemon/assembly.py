@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 from attrs import define
 from twisted.application import service
@@ -31,7 +31,7 @@ from sidecar.lifecycle import OrderedService
 from sidecar.net.http.hosts import AllowedHosts
 from sidecar.rpc.client import Client
 from sidecar.rpc.dialects.bynode import Dialects
-from sidecar.rpc.dialects.nodetls import NodeTls
+from sidecar.rpc.dialects.nodetls import NodeTls, NodeTlsSettings
 from sidecar.rpc.failures import RecentFailures
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
@@ -59,6 +59,11 @@ from sidecar.websocket.sessions.pubsub import PubSubSessions
 from sidecar.websocket.sessions.stream import StreamSessions
 from sidecar.websocket.sockets import WebSockets
 
+if TYPE_CHECKING:
+    from sidecar.net.client.credentials import ClientCredentials
+
+#: Reads the settings again and applies them; gives what needs a restart.
+Reload = Callable[[], Sequence[str]]
 #: Seconds that one part may take to stop, beyond the drain's own patience.
 PATIENCE = 5.0
 
@@ -107,7 +112,7 @@ class Daemon:
         try:
             if self.certificates is not None and settings.tls.enabled:
                 own = self.certificates.read(settings.tls)
-            credentials = nodes.credentials(settings.client.tls)
+            credentials = _credentials(settings.client.tls)
         except ConfigError:
             change.discard()
             raise
@@ -127,16 +132,10 @@ class Daemon:
         return "; ".join(said)
 
 
-def assemble(
-    settings: Settings,
-    reactor: Any,
-    reload: Callable[[], Sequence[str]] | None = None,
-    chance: random.Random | None = None,
-) -> Daemon:
+def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, chance: Random | None = None) -> Daemon:
     """The daemon, its ports bound and nothing started.
 
-    :param reload: reads the settings again and applies them; gives what needs a restart. None where nobody can.
-    :param chance: chooses among nodes; None for one that nobody can foretell.
+    :param reload: None where nobody can. :param chance: chooses among nodes; None for one that nobody can foretell.
     :raises ConfigError: something in the settings cannot work; nothing was registered yet.
     """
     policy = access.policy(settings.access, reactor)
@@ -147,10 +146,10 @@ def assemble(
     registry.watch(kept.journal)
     broker = backends.broker(settings, reactor, registry)
 
-    chance = chance or random.Random()
+    chance = chance or Random()
     bounds, budget = limits.http(settings), limits.memory(settings, reactor)
     listener.budget = budget
-    calling = nodes.transports(settings, nodes.credentials(settings.client.tls), reactor)
+    calling = nodes.transports(settings, _credentials(settings.client.tls), reactor)
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
     date = partial(wall, reactor)
     calls, call_metrics, memory = CallCounters(), CallMetrics(date), NodeMemory(date)
@@ -293,3 +292,14 @@ def assemble(
         site=site,
         apps=apps,
     )
+
+
+def _credentials(tls: NodeTlsSettings) -> ClientCredentials | None:
+    """What nodes are called with by the files as they are now, None for what the system has: that is looked for when it
+    is needed. :raises ConfigError: a file is no good."""
+    if tls.mode == "off" or not (tls.ca_file or tls.cert_file):
+        return None
+    # Imported here: OpenSSL costs a tenth of a second that nobody without TLS should pay.
+    from sidecar.daemon.certificates import credentials
+
+    return credentials(tls)

@@ -16,7 +16,7 @@ from sidecar.rpc.dialects.grpc import CONNECT, GrpcTransport
 from sidecar.rpc.dialects.grpcstream import GrpcStreams
 from sidecar.rpc.dialects.mucp import MucpTransport
 from sidecar.rpc.dialects.mucpstream import MucpStreams
-from sidecar.rpc.dialects.nodetls import WITHOUT_TLS, NodeTls, NodeTlsSettings
+from sidecar.rpc.dialects.nodetls import WITHOUT_TLS, NodeTls
 from sidecar.rpc.dialects.plainhttp import PlainHttpTransport
 from sidecar.rpc.proxy.transport import ForwardTransport
 
@@ -73,14 +73,3 @@ def transports(settings: Settings, credentials: ClientCredentials | None, reacto
         GrpcTransport(reactor, max_body, None, connect_timeout, dial, WITHOUT_TLS),
         forward,
     )
-
-
-def credentials(tls: NodeTlsSettings) -> ClientCredentials | None:
-    """What nodes are called with by the files as they are now, None for what the system has: that is looked for when it
-    is needed. :raises ConfigError: a file is no good."""
-    if tls.mode == "off" or not (tls.ca_file or tls.cert_file):
-        return None
-    # Imported here: OpenSSL costs a tenth of a second that nobody without TLS should pay.
-    from sidecar.daemon import certificates
-
-    return certificates.credentials(tls)
