@@ -24,10 +24,12 @@ _INITIAL: dict[str, bool | None] = {"": None, "pass": True, "warn": True, "fail"
 
 @frozen
 class CheckMaker:
-    """Makes checks. :ivar grpc: calls servers that speak gRPC."""
+    """Makes checks. :ivar grpc: calls servers that speak gRPC. :ivar traced: gives a probe whose checks are recorded,
+    given the name of the check and its probe."""
 
     reactor: Any
     grpc: ITransport
+    traced: Callable[[str, IProbe], IProbe] = lambda name, probe: probe
 
     def loop(
         self,
@@ -77,7 +79,8 @@ class CheckMaker:
             "script": self._script,
             "systemd": self._systemd,
         }
-        return make[settings.kind](settings)
+        probe = make[settings.kind](settings)
+        return self.traced(settings.name, probe)
 
     def _http(self, settings: CheckSettings) -> IProbe:
         # Imported here: the HTTP client for cold paths costs a tenth of a second at start.

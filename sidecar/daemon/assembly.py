@@ -21,7 +21,7 @@ from sidecar.daemon.facts import apps_told, away, facts
 from sidecar.daemon.leave import Drain, Pause
 from sidecar.daemon.localapp import AppMaker
 from sidecar.daemon.localapps import LocalApps
-from sidecar.daemon.serving import gateway
+from sidecar.daemon.serving import gateway, tracing
 from sidecar.daemon.serving.observation import Observation, sampler
 from sidecar.daemon.serving.reconciliation import Reconciliation
 from sidecar.daemon.serving.watching import watching
@@ -144,36 +144,29 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
     settings = kept.with_ids(settings)
     registry = backends.registries(settings, reactor, kept.store)
     registry.watch(kept.journal)
-    broker = backends.broker(settings, reactor, registry)
+    broker, date = backends.broker(settings, reactor, registry), partial(wall, reactor)
+    traced = tracing.build(settings.log.otlp_endpoint, os.environ, reactor, date)
+    messages = traced.broker(broker)
 
     chance = chance or Random()
     bounds, budget = limits.http(settings), limits.memory(settings, reactor)
     listener.budget = budget
     calling = nodes.transports(settings, _credentials(settings.client.tls), reactor)
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
-    date = partial(wall, reactor)
     calls, call_metrics, memory = CallCounters(), CallMetrics(date), NodeMemory(date)
     failures = RecentFailures(settings.client.selector, date)
     any_address = settings.client.any_address
-    client = Client(
-        selector,
-        calling.nodes,
-        reactor,
-        chance,
-        any_address,
-        (calls, call_metrics),
-        settings.client.retry_share,
-        (memory, failures),
-    )
+    observers, retries = (calls, call_metrics, *traced.observers), settings.client.retry_share
+    client = Client(selector, calling.nodes, reactor, chance, any_address, observers, retries, (memory, failures))
     streams = Streams(selector, reactor, calling.streams, {"grpc": calling.grpc_streams}, any_address)
 
     lasting = LongAnswers(reactor, settings.broker.max_connections, lambda: sockets.connections)
     sockets = limits.websockets(settings, reactor, budget, lambda: lasting.open)
-    pubsub = PubSubSessions(broker, reactor, sockets, limits.outbox(settings))
+    pubsub = PubSubSessions(messages, reactor, sockets, limits.outbox(settings))
     cors = CorsPolicy(settings.cors)
     browsers = BrowserPolicy(AllowedHosts(limits.names(settings)), cors)
     engines = tuple(engine.kind for engine in settings.registry.engines)
-    checks = CheckMaker(reactor, calling.probe)
+    checks = CheckMaker(reactor, calling.probe, traced.probe)
     most = settings.http.max_endpoints
     maker = AppMaker(engines, registry, checks, calling.app, bounds, budget, browsers, reactor, most)
     apps = LocalApps(maker.make, reactor, settings.drain_timeout + PATIENCE, kept.maintained(), kept.maintain)
@@ -184,7 +177,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
     for watcher in (changes, memory):
         registry.watch(watcher)
     known = facts(registry, broker, selector, calls, calling.nodes, streams, pubsub, apps)
-    known["memory"] = budget.stats
+    known["memory"], known["traces"] = budget.stats, traced.stats
     if policy is not None:
         known["access"] = policy.stats
 
@@ -226,7 +219,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
         gateway=by_path,
         transparent=transparent,
         stream=StreamResource(StreamSessions(streams, sockets), cors),
-        broker=BrokerResource(broker, pubsub, cors, bounds.max_body),
+        broker=BrokerResource(messages, pubsub, cors, bounds.max_body),
         health=HealthResource(apps, apps.health_by_name),
         check=CheckResource(apps.heartbeats),
         reload=None if reload is None else ReloadResource(reload),
@@ -250,6 +243,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
     site = SidecarSite(
         root, reactor, bounds, settings.http.channel, recorder, settings.log.access, lambda: lasting.open, budget
     )
+    traced.attach(site)
 
     whole = OrderedService(reactor, settings.drain_timeout + settings.drain_delay + PATIENCE)
     for part in (
@@ -258,6 +252,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
         Reconciliation(registry, kept.journal, reactor),
         broker,
         selector,
+        *traced.services,
         *calling.services,
         client,
         streams,

@@ -56,6 +56,8 @@ FAMILIES: Final = (
     Family("microsidecar_memory_limit_bytes", "gauge", "What may be kept for all clients together."),
     Family("microsidecar_memory_buffered_bytes", "gauge", "What is kept for all clients together."),
     Family("microsidecar_memory_shed_total", "counter", "What was given up since too much was kept.", ("kind",)),
+    Family("microsidecar_spans_exported_total", "counter", "Spans that the collector took."),
+    Family("microsidecar_spans_dropped_total", "counter", "Spans lost: the collector was gone, or too many waited."),
     Family("microsidecar_app_healthy", "gauge", "Whether an app is well; 1 where it is not checked.", ("app",)),
     Family("microsidecar_auth_refused_total", "counter", "Requests that were not let in, by why.", ("reason",)),
 )

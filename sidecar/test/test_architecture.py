@@ -50,6 +50,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "httptools": ("sidecar.net",),
     "h2": ("sidecar.net.http2",),
     "nats": ("sidecar.net.nats",),
+    "opentelemetry": ("sidecar.stats.tracing.export",),
 }
 
 #: What ``wire``, and every file that says of itself that it is pure, leaves to others.
@@ -74,7 +75,6 @@ LONG: dict[str, str] = {
     "sidecar/model.py": "the values that all of it speaks in, and nothing else",
     "sidecar/interfaces.py": "the seams, and nothing else",
     "sidecar/cli/table.py": "one table, a command after the other",
-    "sidecar/daemon/assembly.py": "the whole daemon, put together: one function to read from top to bottom",
     "sidecar/daemon/cmdline/flags.py": "one table, a flag a line",
     "sidecar/registry/peers/registry.py": "one registry without a store: what is registered, heard, asked and told",
     "sidecar/registry/remote/consul.py": "one registry; what could be parted from it is in the files beside it",

@@ -37,7 +37,13 @@ def settings(given: Source, tables: tuple[ConfigTable, ...] = ()) -> Settings:
     return Settings(
         listen=ListenSettings(_where(given)),
         tls=_tls(given),
-        log=LogSettings(given["log_format"], given["log_level"], given.is_given("log_format"), given["access_log"]),
+        log=LogSettings(
+            given["log_format"],
+            given["log_level"],
+            given.is_given("log_format"),
+            given["access_log"],
+            given["otlp_endpoint"] or "",
+        ),
         access=AccessSettings(
             tokens=given.text("auth_tokens"),
             roles=given.text("auth_roles"),

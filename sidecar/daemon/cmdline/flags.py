@@ -578,6 +578,14 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "a log line for each answer that is an error, for all of them, or for none",
                 "off|errors|all",
             ),
+            Flag(
+                "otlp_endpoint",
+                parsers.web_url,
+                "",
+                "OpenTelemetry collector that gets spans over OTLP/HTTP, such as http://127.0.0.1:4318; /v1/traces is "
+                "added, and the standard OTEL_... variables count; needs the extra otel",
+                "URL",
+            ),
         ),
     ),
     (

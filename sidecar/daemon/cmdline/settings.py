@@ -260,15 +260,15 @@ class StateSettings:
 class LogSettings:
     """What is logged and how.
 
-    :ivar format: ``auto``, ``text``, ``json`` or ``journald``.
-    :ivar told: whether the format was asked for: twistd's own log gives way only then.
-    :ivar access: of which answers there is a line.
+    :ivar format: ``auto``, ``text``, ``json`` or ``journald``. :ivar told: whether it was asked for, as twistd needs.
+    :ivar access: of which answers there is a line. :ivar otlp_endpoint: the collector that gets spans, "" for none.
     """
 
     format: str = "auto"
     levels: Levels = Levels()  # noqa: RUF009  # frozen
     told: bool = False
     access: Literal["off", "errors", "all"] = "errors"
+    otlp_endpoint: str = ""
 
 
 @frozen

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
 
+from sidecar.stats.tracing.parents import Parents
+from sidecar.stats.tracing.spans import new_span_id, new_trace_id
 from sidecar.wire.tracing import traceparent
 from sidecar.wire.tracing.traceparent import HEADER, STATE, TraceContext
 
@@ -71,3 +73,26 @@ def _traces(request: Any) -> Traces | None:
     channel = request.channel
     found: Traces | None = None if channel is None else getattr(channel.site, "traces", None)
     return found
+
+
+class RecordedTraces(Traces):
+    """Traces of which spans are recorded here: what goes along names a span of ours, a child of the caller's."""
+
+    def __init__(self, random: Random, parents: Parents, samples: Callable[[str, TraceContext | None], bool]) -> None:
+        """:param parents: told whose child each span is. :param samples: whether a trace is recorded, given its id and
+        by whom it was passed to us."""
+        super().__init__(random)
+        self._random = random
+        self._parents = parents
+        self._samples = samples
+
+    def begun(self) -> bytes:
+        trace_id, span_id = new_trace_id(self._random), new_span_id(self._random)
+        self._parents.put(span_id, "")
+        flags = "01" if self._samples(trace_id, None) else "00"
+        return b"Traceparent: %b\r\n" % str(TraceContext(trace_id, span_id, flags)).encode("ascii")
+
+    def taken(self, given: TraceContext) -> TraceContext:
+        span_id = new_span_id(self._random)
+        self._parents.put(span_id, given.span_id)
+        return TraceContext(given.trace_id, span_id, "01" if self._samples(given.trace_id, given) else "00")
