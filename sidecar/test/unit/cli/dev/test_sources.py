@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,7 +23,7 @@ class Sources(SynchronousTestCase):
     def test_changes(self) -> None:
         """A file that came, was written, touched or went is named; nothing is where nothing happened."""
         path = self.home / "app.py"
-        deeds = (
+        deeds: tuple[Callable[[], object], ...] = (
             lambda: (self.home / "new.html").write_text("x"),
             lambda: path.write_text("22"),
             lambda: os.utime(path, ns=(1, 1)),
