@@ -249,6 +249,10 @@ class _TlsTransport(TLSMemoryBIOProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._abort is not None and self._abort.active():
             self._abort.cancel()
+        handle = self.getHandle()
+        if handle is not None and handle.get_shutdown() & SSL.RECEIVED_SHUTDOWN:
+            # The peer said goodbye, so nothing is missing, though it may not have waited for ours.
+            reason = Failure(ConnectionDone())
         self.wrappedProtocol = _Ending(self.wrappedProtocol)
         super().connectionLost(reason)
 

@@ -12,7 +12,7 @@ from OpenSSL import SSL
 from twisted.internet import ssl
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.portforward import ProxyFactory, ProxyServer
+from twisted.protocols.portforward import ProxyClient, ProxyClientFactory, ProxyFactory, ProxyServer
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -91,8 +91,25 @@ class _Server:
         return SSL.Connection(self.context, None)
 
 
+class _Behind(ProxyClient):
+    """The connection to the server: when that ends, TLS says goodbye."""
+
+    peer: Any
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.peer is not None:
+            self.peer.transport.unregisterProducer()
+        super().connectionLost(reason)
+
+
+class _BehindFactory(ProxyClientFactory):
+    protocol = _Behind
+
+
 class _Noting(ProxyServer):
     """Forwards what comes, and notes what was agreed to."""
+
+    clientProtocolFactory = _BehindFactory
 
     transport: Any
 

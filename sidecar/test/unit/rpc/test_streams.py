@@ -22,6 +22,7 @@ from sidecar.net.http2.stream import Http2Limits
 from sidecar.rpc.dialects.grpc import GrpcTransport
 from sidecar.rpc.dialects.grpcstream import GrpcStreams
 from sidecar.rpc.dialects.mucpstream import MucpStreams
+from sidecar.rpc.dialects.nodetls import NodeTls
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
 from sidecar.test.doubles.servers.grpc import GrpcDouble
@@ -86,6 +87,7 @@ class Collector:
 
 class StreamsCase(TestCase):
     patience = 0.1
+    tls: NodeTls | None = None
 
     def setUp(self) -> None:
         self.server: Any = cast(Any, Factory())
@@ -106,8 +108,8 @@ class StreamsCase(TestCase):
         clock: Any = reactor
         registry.put(Service(CALL.service, "1", nodes=nodes))
         self.selector = Selector(registry, strategy, Random(1), clock)
-        grpc = GrpcTransport(reactor, 1 << 20, Http2Limits())
-        mucp = MucpStreams(reactor, 1 << 20, "test", self.patience)
+        grpc = GrpcTransport(reactor, 1 << 20, Http2Limits(), tls=self.tls)
+        mucp = MucpStreams(reactor, 1 << 20, "test", self.patience, tls=self.tls)
         made = Streams(self.selector, clock, mucp, {"grpc": GrpcStreams(grpc)})
         for each in (self.selector, grpc, made):
             each.startService()

@@ -16,12 +16,14 @@ from sidecar.rpc.dialects.mucp import MucpTransport
 from sidecar.rpc.dialects.nodetls import NodeTls
 from sidecar.test.doubles.certificates import authority
 from sidecar.test.doubles.tls import TlsFront, mute, trusting
+from sidecar.test.unit.rpc import test_streams
 from sidecar.test.unit.rpc.dialects import test_grpc, test_mucp, test_plainhttp
 
 if TYPE_CHECKING:
     from sidecar.test.contracts.transport import TransportContract as _Base
+    from sidecar.test.unit.rpc.test_streams import StreamsCase as _Streams
 else:
-    _Base = object
+    _Base = _Streams = object
 
 HELLO = Call("foo", "Say.Hello", b'{"name":"John"}')
 SECURE = {"secure": "true"}
@@ -99,6 +101,30 @@ class PlainHttp(Secure, test_plainhttp.PlainHttp):
 
 class Grpc(Secure, test_grpc.Contract):
     """The same to a server that speaks gRPC."""
+
+
+class SecureStreams(_Streams):
+    """Has a node that streams are opened to speak TLS."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        signer = authority(_home(self))
+        self.chain = signer.issue("server")
+        self.tls = NodeTls("auto", trusting(signer))
+
+    def listen(self, server: Any, **metadata: str) -> Node:
+        node = super().listen(server, **metadata)
+        front = TlsFront(reactor, node.port, *self.chain)
+        self.addCleanup(front.stop)
+        return evolve(node, port=front.port, metadata={**node.metadata, "secure": "true"})
+
+
+class MucpStreams(SecureStreams, test_streams.Mucp):
+    """What streams in go-micro's own protocol promise, by TLS."""
+
+
+class GrpcStreams(SecureStreams, test_streams.Grpc):
+    """What streams in gRPC promise, by TLS."""
 
 
 class Faults(test_mucp.MucpCase):
