@@ -114,6 +114,7 @@ class Call:
     :ivar address: ``host:port`` of the only node that may be called, or None for any.
     :ivar version: the only version of the service that may be called, or None for any.
     :ivar lines: header lines of ours that go along as they are: the id of a request that came without.
+    :ivar verb: the method of HTTP by which a service is called whose methods are paths, "" for POST.
     """
 
     service: str
@@ -124,6 +125,7 @@ class Call:
     address: str | None = None
     version: str | None = None
     lines: bytes = b""
+    verb: str = ""
 
 
 @frozen

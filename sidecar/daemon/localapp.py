@@ -27,7 +27,7 @@ from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.memory import MemoryBudget
 from sidecar.net.ownaddress import own_addresses
 from sidecar.rpc.dialects.bynode import DeferredTransport
-from sidecar.web.appserver import App
+from sidecar.web.app.app import App
 from sidecar.web.cors import BrowserPolicy
 from sidecar.web.site import SidecarSite
 

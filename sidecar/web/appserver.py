@@ -6,76 +6,27 @@ protobuf, and gRPC, and hands each call on to the app as ``POST /<Type>/<Method>
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import orjson
-from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from sidecar import problems
 from sidecar.errors import CallerError, SidecarError
-from sidecar.health.description import AppEndpoints
-from sidecar.interfaces import IAppHealth
-from sidecar.model import Call, Fault, Node, Reply
+from sidecar.model import Call, Fault, Reply
 from sidecar.net.http.server import Host
 from sidecar.net.http2.exchanges import Http2Answer
 from sidecar.net.http2.server import Http2ServerConnection
-from sidecar.rpc.dialects.bynode import DeferredTransport
+from sidecar.web.app.app import App
 from sidecar.web.cors import BrowserPolicy
 from sidecar.web.params import body
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request
 from sidecar.wire import faults, grpc, headers
+from sidecar.wire.builtins import grpchealth
 from sidecar.wire.mucp import server
-
-#: What go-micro's own services offer without being asked. Protobuf is field 1, a string.
-_HEALTHY = {True: Reply(b'{"status":"ok"}'), False: Reply(b"\x0a\x02ok", "application/protobuf")}
 
 #: Seconds that a call may take whose caller names no time: go-micro's own from v4.10 on.
 PATIENCE = 30.0
-
-
-@define(eq=False)
-class App:
-    """The app behind the port.
-
-    :ivar name: the service as which it is registered. :ivar node: where it really listens.
-    :ivar transport: speaks plain HTTP to it. :ivar health: what the healthchecker knows, or None.
-    :ivar observer: told when a call for it begins; what it gives is told how the call ended. None for nobody.
-    :ivar endpoints: what it is known to offer.
-    """
-
-    name: str
-    node: Node
-    transport: DeferredTransport
-    health: IAppHealth | None = None
-    observer: Callable[[Call], Callable[[Reply | Fault], None]] | None = None
-    endpoints: AppEndpoints = field(factory=AppEndpoints)
-
-    async def serve(self, call: Call, timeout: float) -> Reply | Fault:
-        """Have the app answer. Whatever goes wrong is a fault that the caller's dialect can carry."""
-        if call.method == "Debug.Health":
-            return self._debug_health("json" in call.content_type)
-        if self.observer is None:
-            return await self._answer(call, timeout)
-        ended = self.observer(call)
-        answer = await self._answer(call, timeout)
-        ended(answer)
-        return answer
-
-    async def _answer(self, call: Call, timeout: float) -> Reply | Fault:
-        try:
-            return await self.transport.send(self.node, call, timeout)
-        except SidecarError as error:
-            return self.fault(error)
-
-    def fault(self, error: SidecarError) -> Fault:
-        return problems.problem(error, self.name).fault
-
-    def _debug_health(self, json: bool) -> Reply | Fault:
-        if self.health is not None and self.health.healthy() is False:
-            return Fault(self.name, 503, self.health.explain(), faults.reason(503))
-        return _HEALTHY[json]
 
 
 class AppServerResource(MethodResource):
@@ -149,7 +100,8 @@ class AppServerResource(MethodResource):
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
         call = Call(self._app.name, target, messages[0], content, headers.sort(pairs)[0])
         timeout = grpc.timeout_seconds(fields.get("grpc-timeout", "")) or _timeout(fields)
-        result = await self._app.serve(call, timeout)
+        serve = self._app.grpc_health if fields.get(":path") == grpchealth.CHECK else self._app.serve
+        result = await serve(call, timeout)
         if isinstance(result, Fault):
             return Http2Answer(opening, b"", grpc.status_trailers(result))
         return Http2Answer(opening, grpc.frame(result.body), grpc.status_trailers(None))

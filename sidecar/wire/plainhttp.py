@@ -12,15 +12,38 @@ from urllib.parse import quote
 import orjson
 
 from sidecar.errors import BadRequest
-from sidecar.model import Fault, Reply
+from sidecar.model import Call, Fault, Node, Reply
 from sidecar.wire import faults, rawjson
+from sidecar.wire.bypath import operation
+from sidecar.wire.bypath.operation import Operation
 
 DEFAULT_TEMPLATE = "/{type}/{method}"
+
+#: What ``server`` says in the metadata of a node that go-micro's plugin serves.
+GO_SERVER = "http"
+#: What stands in a target as it is: the reserved characters, and percent signs, since escapes are there already.
+_TARGET = "/?:@!$&'()*+,;=%-._~[]"
 
 _PLACE = re.compile(r"\{([A-Za-z]*)\}")
 
 #: Characters of an app's words that an error carries on.
 _WORDS = 2048
+
+
+def asked(node: Node, call: Call) -> Operation:
+    """What a call asks of a node: a POST to the path that its method makes, or what a path and a verb say.
+
+    go-micro's own HTTP servers (``server=http``) know nothing of types: their endpoints are paths, to which Go's client
+    posts as they are.
+
+    :raises BadRequest: the method is neither, or the request cannot be asked so.
+    :source: go-micro/plugins/v4 ``client/http`` and ``server/http``
+    """
+    by_path = call.method.startswith("/")
+    if by_path or (node.metadata.get("server") == GO_SERVER and "path" not in node.metadata):
+        target = quote(call.method if by_path else f"/{call.method}", safe=_TARGET)
+        return operation.by_path(target, call.verb, call.request, "json" in call.content_type)
+    return Operation(call.verb or "POST", path(call.service, call.method, node.metadata.get("path", "")), call.request)
 
 
 def path(service: str, method: str, template: str = "") -> str:

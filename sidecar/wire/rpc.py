@@ -13,6 +13,7 @@ from sidecar.errors import BadRequest, UnsupportedMedia
 from sidecar.model import EMPTY, Call
 from sidecar.wire import calltimeout, rawjson
 from sidecar.wire import fields as near
+from sidecar.wire.bypath import operation
 
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/protobuf"
@@ -112,7 +113,7 @@ def media_kind(content_type: bytes, body: bytes) -> str:
 
 # --- Fields, as bytes of JSON (from JSON) or of text (from a form) --------------------------------------------------
 
-_NAMES = {name: name for name in ("service", "method", "address", "request", "timeout", "version")}
+_NAMES = {name: name for name in ("service", "method", "address", "request", "timeout", "version", "verb")}
 
 #: What others call ``request``: a call without one that has these would lose its payload.
 _PAYLOADS: Final = frozenset(("params", "data", "body", "args", "payload", "input"))
@@ -226,7 +227,7 @@ def _call(
     address = text_field(fields, "address") or None
     request = fields.get("request")
     if request is None:
-        if not is_json:
+        if not is_json and fields.get("verb") is None:
             raise BadRequest("error decoding request string: EOF")
         request = b"{}"  # what the command line's health and stats send
     elif isinstance(request, str):
@@ -238,7 +239,17 @@ def _call(
             raise BadRequest(f"error decoding request string: {_why(error)}") from None
     version = text_field(fields, "version") or None
     timeout = calltimeout.shortest(fields.get("timeout"), timeout_header)
-    return Call(service, method, request, JSON, metadata, address, version, lines), timeout
+    verb = _verb(fields, method)
+    return Call(service, method, request, JSON, metadata, address, version, lines, verb), timeout
+
+
+def _verb(fields: dict[str, str | bytes], method: str) -> str:
+    """The method of HTTP that is asked for, "" for none. :raises BadRequest: nobody is called by it."""
+    given = text_field(fields, "verb")
+    verb = given and operation.verb_of(given)
+    if verb and "/" not in method:
+        raise BadRequest(f"verb: {verb} is for services that are called by path (/user/login), and not for {method}")
+    return verb
 
 
 def _why(error: ValueError) -> str:
@@ -285,4 +296,5 @@ def _read_protobuf(
     address = text_field(fields, "address") or None
     timeout = calltimeout.shortest(fields.get("timeout"), headers.get(b"timeout"))
     version = text_field(fields, "version") or None
-    return Call(service, method, body, PROTOBUF, metadata, address, version, lines), timeout
+    verb = _verb(fields, method)
+    return Call(service, method, body, PROTOBUF, metadata, address, version, lines, verb), timeout

@@ -29,7 +29,7 @@ from sidecar.model import Call, Fault, Reply
 from sidecar.net.reactor.epoll import ensure
 from sidecar.rpc.tap import Tap, TapRequest
 from sidecar.waiting import wall
-from sidecar.web.appserver import App
+from sidecar.web.app.app import App
 from sidecar.wire.headers import request_id
 
 #: Calls a second that are shown.

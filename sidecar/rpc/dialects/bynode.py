@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from twisted.application import service
 from twisted.internet.defer import Deferred, fail
@@ -14,6 +15,9 @@ from sidecar.interfaces import IExchange, IExchangeListener, ITransport
 from sidecar.model import Call, Node, Reply
 from sidecar.net.client.pool import PoolOccupancy
 from sidecar.rpc.dialects.pooled import PooledTransport
+
+#: What ``protocol`` says of a node that speaks plain HTTP, and ``server`` too of one that go-micro's plugin serves.
+_PLAIN_HTTP: Final = "http"
 
 
 @implementer(ITransport)
@@ -38,16 +42,21 @@ class Dialects(service.MultiService):
     def exchange(self, node: Node, call: Call, timeout: float, listener: IExchangeListener) -> IExchange:
         protocol = node.metadata.get("protocol")
         if protocol is None:
-            return self._mucp.exchange(node, call, timeout, listener)
+            if node.metadata.get("server") != _PLAIN_HTTP:
+                return self._mucp.exchange(node, call, timeout, listener)
+            protocol = _PLAIN_HTTP
         return self._others.get(protocol, self._mucp).exchange(node, call, timeout, listener)
 
 
 class DeferredTransport:
-    """A transport whose attempts are told by Deferreds and have deadlines, for those in no hurry."""
+    """A transport whose attempts are told by Deferreds and have deadlines, for those in no hurry.
+
+    :ivar clock: that the deadlines are kept by.
+    """
 
     def __init__(self, transport: ITransport, clock: IReactorTime) -> None:
         self._transport = transport
-        self._clock = clock
+        self.clock = clock
 
     def send(self, node: Node, call: Call, timeout: float) -> Deferred[Reply]:
         """Make one attempt.
@@ -61,7 +70,7 @@ class DeferredTransport:
             sending.exchange = self._transport.exchange(node, call, timeout, sending)
         except SidecarError as error:
             return fail(error)
-        sending.deadline = self._clock.callLater(timeout, sending.expired, timeout)
+        sending.deadline = self.clock.callLater(timeout, sending.expired, timeout)
         sending.exchange.start()
         return sending.reply
 

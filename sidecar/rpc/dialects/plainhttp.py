@@ -45,13 +45,13 @@ class PlainHttpTransport(PooledTransport[Destination]):
     """Posts calls to nodes, over pooled connections."""
 
     def exchange(self, node: Node, call: Call, timeout: float, listener: IExchangeListener) -> PlainHttpExchange:
-        target = plainhttp.path(call.service, call.method, node.metadata.get("path", ""))
+        asked = plainhttp.asked(node, call)
         head = (
-            f"POST {target} HTTP/1.1\r\nHost: {node.hostport}\r\nContent-Type: {call.content_type}\r\n"
+            f"{asked.verb} {asked.target} HTTP/1.1\r\nHost: {node.hostport}\r\nContent-Type: {call.content_type}\r\n"
             f"Accept: {call.content_type}\r\n{_user_agent(call.metadata)}Timeout: {int(timeout * 1e9)}\r\n"
-            f"Content-Length: {len(call.request)}\r\n"
+            f"Content-Length: {len(asked.body)}\r\n"
         )
-        data = b"%b%b\r\n%b" % (head.encode("latin-1"), headers.of_call(call), call.request)
+        data = b"%b%b\r\n%b" % (head.encode("latin-1"), headers.of_call(call), asked.body)
         destination = self._destinations.get((node.address, node.port, self._tls.name(node)))
         if destination is None:
             destination = self._meet(node)

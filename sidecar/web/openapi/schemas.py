@@ -124,6 +124,10 @@ SCHEMAS: Final[dict[str, Any]] = {
             "address": {"type": "string", "description": "host:port of the only node to call"},
             "version": {"type": "string"},
             "timeout": {"type": "string"},
+            "verb": {
+                "enum": ["GET", "POST", "PUT", "PATCH", "DELETE"],
+                "description": "for services called by path (method=/user/login): by which method of HTTP",
+            },
         },
         "examples": [{"service": "greeter", "method": "Say.Hello", "request": {"name": "John"}}],
     },

@@ -31,7 +31,8 @@ from sidecar.net.http2.switch import SwitchFactory
 from sidecar.rpc.dialects.bynode import DeferredTransport
 from sidecar.rpc.dialects.grpc import GrpcTransport
 from sidecar.rpc.dialects.mucp import MucpTransport
-from sidecar.web.appserver import App, AppServerResource
+from sidecar.web.app.app import App
+from sidecar.web.appserver import AppServerResource
 from sidecar.web.cors import BrowserPolicy, CorsPolicy
 from sidecar.web.site import SidecarSite
 from sidecar.wire import grpc
@@ -162,6 +163,9 @@ class FakeApp:
         self.calls.append(call)
         if call.method == "Say.Fail":
             return Answered(lambda: listener.attempt_failed(ServiceFault(FAULT)))
+        if call.method in ("Debug.Health", "Debug.Stats", "Health.Check"):
+            unknown = Fault("srv", 404, "no such page", "Not Found")
+            return Answered(lambda: listener.attempt_failed(ServiceFault(unknown, enveloped=False)))
         return Answered(lambda: listener.attempt_replied(Reply(call.request, call.content_type)))
 
 
@@ -216,11 +220,25 @@ class Served(TestCase):
             self.assertEqual(error.fault, FAULT)
 
     async def test_debug_health(self) -> None:
-        """Debug.Health is answered for the app, which is not asked."""
+        """Debug.Health, Debug.Stats and gRPC's health service are answered for an app that has none, in its caller's
+        form."""
+        await self.send(self.mucp, Call("srv", "Say.Hello"))
         for transport in (self.mucp, self.grpc):
             reply = await self.send(transport, Call("srv", "Debug.Health"))
             self.assertEqual(json.loads(reply.body), {"status": "ok"})
-        self.assertEqual(self.app.calls, [])
+            reply = await self.send(transport, Call("srv", "Debug.Health", b"", "application/protobuf"))
+            self.assertEqual(reply.body, b"\x0a\x02ok")
+            reply = await self.send(transport, Call("srv", "Debug.Stats"))
+            self.assertEqual(json.loads(reply.body)["requests"], 1)
+        check = "/grpc.health.v1.Health/Check"
+        reply = await self.send(self.grpc, Call("srv", check, b"", "application/protobuf"))
+        self.assertEqual(reply.body, b"\x08\x01")
+        reply = await self.send(self.grpc, Call("srv", check, b'{"service":"srv"}'))
+        self.assertEqual(json.loads(reply.body), {"status": "SERVING"})
+        error: Any = await self.assertFailure(
+            self.send(self.grpc, Call("srv", check, b'{"service":"x"}')), ServiceFault
+        )
+        self.assertEqual(error.fault.code, 404)
 
     async def test_pages(self) -> None:
         """A page in a browser calls the app through no port of ours: neither by rebinding nor by a form."""

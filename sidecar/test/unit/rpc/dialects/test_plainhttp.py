@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 from sidecar.errors import ServiceFault
 from sidecar.model import Call, Fault, Node, Outcome, Reply
 from sidecar.rpc.attempts import outcome_of
+from sidecar.rpc.dialects.bynode import Dialects
 from sidecar.rpc.dialects.plainhttp import PlainHttpTransport
 from sidecar.test.contracts.transport import Speaking, TransportContract
 
@@ -34,6 +35,9 @@ class Page(Resource):
             request.setResponseCode(self.answer[0])
             return self.answer[1]
         return self.usual(request, request.uri, body)
+
+    def render_GET(self, request: Any) -> bytes:
+        return b"GET " + bytes(request.uri)
 
     def usual(self, request: Any, path: bytes, body: bytes) -> bytes | int:
         """What the transport contract has a node do."""
@@ -96,6 +100,20 @@ class Plain(PlainCase):
             self.page.answer = (404, body)
             error: Any = await self.failing(self.post(Call("srv", "Say.Hello")), ServiceFault)
             self.assertEqual(error.fault, fault)
+
+    async def test_by_path(self) -> None:
+        """A service of go-micro's HTTP server plugin is called by path, as Go's client does."""
+        for metadata in ({"server": "http", "protocol": "http"}, {"server": "http"}):
+            node = Node("a-1", "127.0.0.1", self.port.getHost().port, metadata)
+            plain, mucp = self.make_transport(1 << 20), self.make_transport(1)
+            transport = Dialects(mucp, {"http": plain})
+            for method in ("/user/login", "user/login"):
+                await self.send(transport, node, Call("srv", method, b'{"n":1}'))
+                self.assertEqual(self.page.seen[0], b"/user/login")
+            await self.send(transport, node, Call("srv", "/a%20b/ü?x=1", b"{}"))
+            self.assertEqual(self.page.seen[0], b"/a%20b/%C3%BC?x=1")
+            reply = await self.send(transport, node, Call("srv", "/user", b'{"n":[1,2]}', verb="GET"))
+            self.assertEqual(reply.body, b'"GET /user?n=1&n=2"')
 
     async def test_one_user_agent(self) -> None:
         """The caller's own goes along in place of ours: strict servers refuse a header that comes twice."""

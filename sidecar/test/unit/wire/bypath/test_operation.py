@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.errors import BadRequest
-from sidecar.wire.endpoints import operation
-from sidecar.wire.endpoints.operation import Operation
+from sidecar.wire.bypath import operation
+from sidecar.wire.bypath.operation import Operation
 
 GET = {"path": "/pets/{id}", "verb": "GET", "query": "full"}
 

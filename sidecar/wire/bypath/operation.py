@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 from attrs import frozen
 
 from sidecar.errors import BadRequest
-from sidecar.wire import rawjson
 
 #: Those that a call may be made by. (HEAD has no answer, and CONNECT is no call.)
 VERBS: Final = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
@@ -95,7 +94,7 @@ def _fields(request: bytes, is_json: bool, path: str) -> dict[str, Any]:
     if not request.strip():
         return {}
     try:
-        fields = json.loads(rawjson.without_bom(request)) if is_json else None
+        fields = json.loads(request.decode("utf-8-sig")) if is_json else None
     except ValueError:
         fields = None
     if fields is None and is_json and request.strip() == b"null":
