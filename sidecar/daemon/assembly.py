@@ -177,7 +177,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
     for watcher in (changes, memory):
         registry.watch(watcher)
     known = facts(registry, broker, selector, calls, calling.nodes, streams, pubsub, apps)
-    known["memory"], known["traces"] = budget.stats, traced.stats
+    known["buffers"], known["traces"] = budget.stats, traced.stats
     if policy is not None:
         known["access"] = policy.stats
 

@@ -108,7 +108,7 @@ class SidecarCollector(Collector):
             ],
             **{name: [((), sockets[fact])] for name, fact in _OF_WEBSOCKETS.items()},
             **{name: [((), watchers.get(fact, 0))] for name, fact in _OF_WATCHERS.items()},
-            **_of_memory(self._facts["memory"]()),
+            **_of_memory(self._facts["buffers"]()),
             "microsidecar_spans_exported_total": [((), self._facts["traces"]()["exported"])],
             "microsidecar_spans_dropped_total": [((), self._facts["traces"]()["dropped"])],
             "microsidecar_app_healthy": [
