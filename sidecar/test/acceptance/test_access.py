@@ -55,6 +55,28 @@ class TokenTests(SynchronousTestCase):
             self.assertNotIn(secret, daemon.output)
             self.assertNotIn(secret, Path(self.file).read_text())
 
+    def test_live(self) -> None:
+        """Who may read sees what happens, of the services that their token is for; bodies are for administrators."""
+        reader = self.token("reader", "--role=read", "--service=shop.*")
+        caller = self.token("caller", "--role=call")
+        boss = self.token("boss", "--role=admin")
+        daemon = self.daemon()
+
+        def ask(path: str, token: str = "") -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=60)
+            self.addCleanup(connection.close)
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+            return connection.getresponse().status  # of a stream the head alone is read
+
+        self.assertEqual([ask(path) for path in ("/live", "/tap", "/errors")], [401] * 3)
+        self.assertEqual([ask(path, caller) for path in ("/live", "/tap", "/errors")], [403] * 3)
+        self.assertEqual([ask(path, reader) for path in ("/live", "/tap", "/errors")], [200] * 3)
+        self.assertEqual(ask("/tap?service=shop.cart", reader), 200)
+        self.assertEqual(ask("/tap?service=bank", reader), 403)
+        self.assertEqual(ask("/errors?service=bank", reader), 403)
+        self.assertEqual(ask("/tap?bodies=1", reader), 403)
+        self.assertEqual(ask("/tap?bodies=1", boss), 200)
+
     def test_websockets(self) -> None:
         """A WebSocket opens with the token in a subprotocol, of which micro is chosen, or with a ticket, once."""
         token = self.token("page", "--role=subscribe", "--topic=news")
