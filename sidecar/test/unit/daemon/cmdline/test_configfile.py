@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sidecar.daemon.cmdline import configfile
 from sidecar.daemon.cmdline.flags import FLAGS
 from sidecar.daemon.cmdline.options import Options
-from sidecar.daemon.cmdline.settings import AppSettings, CheckSettings, TcpPort
+from sidecar.daemon.cmdline.settings import AppSettings, CheckSettings, TcpPort, TlsSettings
 from sidecar.test.doubles.programs.process import not_installed
 
 # Backends are found by their entry points, and settings are read against those there are.
@@ -143,6 +143,15 @@ class FileTests(SynchronousTestCase):
         self.assertEqual((stock.id, stock.host), ("stock-1", ""))
         self.assertEqual([check.kind for check in stock.checks], ["tcp", "grpc", "script", "systemd"])
         self.assertEqual(stock.checks[2].command, ("/bin/check", "two words"))
+
+    def test_an_app_behind_tls(self) -> None:
+        """The port at which we answer for an app speaks TLS by two files, and asks for certificates by a third."""
+        app = "[[app]]\nname='a'\naddress='127.0.0.1:1'\n"
+        files = "tls_cert_file='/c'\ntls_key_file='/k'\ntls_client_ca_file='/a'\n"
+        (found,) = self.parsed(f"{app}protocol='http'\n{files}").settings.apps
+        self.assertEqual(found.tls, TlsSettings(True, "/c", "/k", "/a"))
+        self.assert_fault(f"{app}{files}", "line 1", "tls_", "http")
+        self.assert_fault(f"{app}protocol='http'\ntls_cert_file='/c'\n", "line 1", "tls_key_file is missing")
 
     def test_an_app_of_flags_beside(self) -> None:
         """Flags name one more."""
