@@ -252,8 +252,8 @@ class ICallObserver(Interface):
     """
 
     detailed: bool = Attribute(
-        "Whether it is told of attempts that were answered, too. That costs each call a look at the clock and a value; "
-        "attempts that failed are always told."
+        "Whether it is told of beginnings and of attempts that were answered, too, which costs each call something; "
+        "attempts that failed, and ends, are always told."
     )
 
     def began(call: Call, caller: Caller, policy: CallPolicy) -> None:

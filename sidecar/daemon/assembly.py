@@ -35,7 +35,6 @@ from sidecar.rpc.dialects.nodetls import NodeTls, NodeTlsSettings
 from sidecar.rpc.failures import RecentFailures
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
-from sidecar.stats.calls import CallCounters
 from sidecar.stats.labelled import CallMetrics, RegistryMetrics
 from sidecar.stats.nodes import NodeMemory
 from sidecar.stats.recorder import StatsRecorder
@@ -153,10 +152,10 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
     listener.budget = budget
     calling = nodes.transports(settings, _credentials(settings.client.tls), reactor)
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
-    calls, call_metrics, memory = CallCounters(), CallMetrics(date), NodeMemory(date)
+    calls, memory = CallMetrics(date), NodeMemory(date)
     failures = RecentFailures(settings.client.selector, date)
     any_address = settings.client.any_address
-    observers, retries = (calls, call_metrics, *traced.observers), settings.client.retry_share
+    observers, retries = (calls, *traced.observers), settings.client.retry_share
     client = Client(selector, calling.nodes, reactor, chance, any_address, observers, retries, (memory, failures))
     streams = Streams(selector, reactor, calling.streams, {"grpc": calling.grpc_streams}, any_address)
 
@@ -172,11 +171,11 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
     apps = LocalApps(maker.make, reactor, settings.drain_timeout + PATIENCE, kept.maintained(), kept.maintain)
     apps.prepare(settings.apps).commit()
     recorder = StatsRecorder(reactor)
-    sampled = sampler(reactor, call_metrics)
+    sampled = sampler(reactor, calls)
     changes = RegistryMetrics()
     for watcher in (changes, memory):
         registry.watch(watcher)
-    known = facts(registry, broker, selector, calls, calling.nodes, streams, pubsub, apps)
+    known = facts(registry, broker, selector, client, calls, calling.nodes, streams, pubsub, apps)
     known["buffers"], known["traces"] = budget.stats, traced.stats
     if policy is not None:
         known["access"] = policy.stats
@@ -192,7 +191,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
         broker=broker,
         client=client,
         selector=selector,
-        calls=call_metrics,
+        calls=calls,
         memory=memory,
         failures=failures,
         recorder=recorder,
@@ -229,14 +228,14 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
         more={
             "/ticket": access.tickets(policy, reactor),
             **observation.routes(),
-            "/metrics": MetricsResource(call_metrics, changes, known, recorder),
+            "/metrics": MetricsResource(calls, changes, known, recorder),
             "/registry/watch": watch,
             "/journal": JournalResource(kept.journal, date),
             "/drain": DrainResource(apps, reactor, settings.drain_delay, lambda: site.under_way),
             "/maintenance": MaintenanceResource(apps),
             "/health/live": LiveResource(),
             "/health/ready": ReadyResource(apps, lambda: site.draining, partial(away, registry)),
-            "/explain": ExplainResource(registry, selector, call_metrics, memory, settings.client.selector),
+            "/explain": ExplainResource(registry, selector, calls, memory, settings.client.selector),
         },
     )
     recorder.distinguish(path.encode("ascii") for path in root.by_path())

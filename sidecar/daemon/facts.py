@@ -9,10 +9,11 @@ from attrs import asdict
 
 from sidecar.daemon.localapps import LocalApps
 from sidecar.interfaces import IBroker, IRegistry
+from sidecar.rpc.client import Client
 from sidecar.rpc.dialects.bynode import Dialects
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
-from sidecar.stats.calls import CallCounters
+from sidecar.stats.labelled import CallMetrics
 from sidecar.websocket.sessions.pubsub import PubSubSessions
 
 
@@ -20,7 +21,8 @@ def facts(
     registry: IRegistry,
     broker: IBroker,
     selector: Selector,
-    calls: CallCounters,
+    client: Client,
+    calls: CallMetrics,
     dialects: Dialects,
     streams: Streams,
     pubsub: PubSubSessions,
@@ -31,7 +33,7 @@ def facts(
         "registry": lambda: _state(registry),
         "broker": lambda: _state(broker),
         "calls": lambda: {
-            "in_flight": calls.in_flight,
+            "in_flight": client.in_flight,
             "succeeded": calls.succeeded,
             "faulted": calls.faulted,
             "timed_out": calls.timed_out,

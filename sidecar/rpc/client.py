@@ -73,6 +73,11 @@ class Client(service.Service):
         self._environment.observers = observers
         self._environment.detailed = any(observer.detailed for observer in observers)
 
+    @property
+    def in_flight(self) -> int:
+        """Calls that wait for their end."""
+        return len(self._deadlines.items())
+
     def under_way(self) -> Mapping[tuple[str, str], int]:
         """:returns: how many calls each node has now, by service and ``host:port``."""
         found: dict[tuple[str, str], int] = {}
@@ -109,8 +114,10 @@ class Client(service.Service):
                 detailed=environment.detailed or observer.detailed,
             )
         begun = (pending or PendingCall)(environment, call, policy, caller, done, context)
-        for each in environment.observers:
-            each.began(call, caller, policy)
+        if environment.detailed:
+            for each in environment.observers:
+                if each.detailed:
+                    each.began(call, caller, policy)
         if self._stopped:
             begun.give_up(ShuttingDown("the sidecar is stopping: call again"))
         else:

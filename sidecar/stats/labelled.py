@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from attrs import define, field, frozen
 from zope.interface import implementer
 
+from sidecar.errors import ServiceFault
 from sidecar.interfaces import ICallObserver, IWatcher
 from sidecar.model import Attempt, Call, Caller, CallPolicy, Change, Outcome, Reply
 from sidecar.wire.headers import request_id
@@ -16,6 +18,8 @@ from sidecar.wire.headers import request_id
 #: Services that have numbers of their own; the others are counted together.
 MAX_SERVICES: Final = 200
 OTHER: Final = "other"
+#: Looking a member up in an Enum costs a call more than it should.
+_ANSWERED: Final = Outcome.ANSWERED
 #: Upper bounds in seconds: calls on one machine take less than a millisecond.
 BUCKETS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -51,10 +55,17 @@ class CallMetrics:
     """Counts calls by service and outcome, and how long they took.
 
     :ivar exemplify: whether calls are kept as examples: once somebody has asked for them. :ivar wall: the date.
+    :ivar faulted: calls that ended in an error of the service. :ivar timed_out: that ran out of time.
+    :ivar cancelled: whose caller left. :ivar failed: that failed otherwise. :ivar retried: attempts after the first.
     """
 
-    wall: Callable[[], float]
+    wall: Callable[[], float] = time.time
     exemplify: bool = False
+    faulted: int = 0
+    timed_out: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    retried: int = 0
     _services: dict[str, ServiceNumbers] = field(factory=dict)
     detailed = False
 
@@ -71,16 +82,20 @@ class CallMetrics:
         """By service."""
         return self._services
 
+    @property
+    def succeeded(self) -> int:
+        """Calls that were answered well."""
+        return sum(numbers.outcomes.get(Outcome.ANSWERED, 0) for numbers in self._services.values())
+
     def began(self, call: Call, caller: Caller, policy: CallPolicy) -> None:
-        """Told at the end."""
+        """Its end is what counts."""
 
     def attempted(self, call: Call, attempt: Attempt) -> None:
-        if attempt.outcome is Outcome.ANSWERED:
-            return  # told only where somebody else wants details; the call's own end counts it
         numbers = self.of(call.service)
         numbers.failures[attempt.outcome] = numbers.failures.get(attempt.outcome, 0) + 1
         if attempt.next in ("retry", "wait"):
             numbers.retries += 1
+            self.retried += 1
 
     def ended(
         self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float, reply: Reply | None
@@ -91,10 +106,22 @@ class CallMetrics:
         bucket = bisect_left(BUCKETS, seconds)
         numbers.buckets[bucket] += 1
         numbers.seconds += seconds
+        if outcome is not _ANSWERED:
+            self._failed(outcome, error)
         if self.exemplify:
             labels = _labels(call)
             if labels:
                 numbers.exemplars[bucket] = Exemplar(labels, seconds, self.wall())
+
+    def _failed(self, outcome: Outcome, error: BaseException | None) -> None:
+        if outcome is Outcome.CANCELLED:
+            self.cancelled += 1
+        elif isinstance(error, ServiceFault):
+            self.faulted += 1
+        elif outcome is Outcome.TIMED_OUT:
+            self.timed_out += 1
+        else:
+            self.failed += 1
 
     def quantile(self, service: str, share: float) -> float | None:
         """:returns: seconds within which this share of the calls were over, by bucket; None without any call."""

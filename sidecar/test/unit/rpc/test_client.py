@@ -31,7 +31,7 @@ from sidecar.interfaces import ICallObserver, IClient, IExchange, IExchangeListe
 from sidecar.model import ANONYMOUS, Attempt, Call, Caller, CallPolicy, Fault, Node, Outcome, Reply, Service
 from sidecar.rpc.client import Client
 from sidecar.rpc.selector import Selector
-from sidecar.stats.calls import CallCounters
+from sidecar.stats.labelled import CallMetrics
 from sidecar.test.unit.rpc.test_selector import Registry, service
 
 HELLO = Call("foo", "Say.Hello")
@@ -143,7 +143,7 @@ class Calling(SynchronousTestCase):
     def make(self, strategy: str = "random", any_address: bool = False) -> Client:
         self.selector = RecordingSelector(self.registry, strategy, Random(1), self.clock)
         self.selector.startService()
-        self.counters = CallCounters()
+        self.counters = CallMetrics()
         client = Client(self.selector, self.transport, self.clock, Random(1), any_address, (self.counters,))
         client.startService()
         return client
@@ -161,11 +161,11 @@ class Calling(SynchronousTestCase):
     def test_answered(self) -> None:
         """A call is one attempt, and its answer is the caller's."""
         sent = self.call()
-        self.assertEqual(self.counters.in_flight, 1)
+        self.assertEqual(self.client.in_flight, 1)
         self.assertEqual(self.transport.tries[0].timeout, 5.0)
         self.transport.tries[0].reply(b'{"a":1}')
         self.assertEqual(self.successResultOf(sent), Reply(b'{"a":1}'))
-        self.assertEqual((self.counters.in_flight, self.counters.succeeded), (0, 1))
+        self.assertEqual((self.client.in_flight, self.counters.succeeded), (0, 1))
         self.clock.advance(1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -312,7 +312,7 @@ class Calling(SynchronousTestCase):
         assert isinstance(error, ConnectionLost)
         self.assertEqual([attempt.detail for attempt in error.attempts], ["connection refused", "closed"])
         self.assertIn("2 attempts failed", str(error))
-        self.assertEqual((self.counters.failed, self.counters.in_flight), (1, 0))
+        self.assertEqual((self.counters.failed, self.client.in_flight), (1, 0))
 
     def test_fault(self) -> None:
         """An error of the service is its own."""
@@ -333,7 +333,7 @@ class Calling(SynchronousTestCase):
         told = r"timed out after 0.3 s: 1 attempt failed: 127.0.0.1:\d \(foo-\d\): no answer in 0.3\d* s$"
         self.assertRegex(str(error), "^foo Say.Hello: " + told)
         self.assertTrue(self.transport.tries[0].cancelled)
-        self.assertEqual((self.counters.timed_out, self.counters.in_flight), (1, 0))
+        self.assertEqual((self.counters.timed_out, self.client.in_flight), (1, 0))
 
     def test_deadline_spans_attempts(self) -> None:
         """Attempts and pauses all come out of the same time, and the node is told what is left."""
@@ -356,7 +356,7 @@ class Calling(SynchronousTestCase):
         self.failureResultOf(self.call(Call("bar", "A.B")), NotFound)
         self.registry.put(Service("bar", "1"))
         self.failureResultOf(self.call(Call("bar", "A.B")), NoNodes)
-        self.assertEqual(self.counters.in_flight, 0)
+        self.assertEqual(self.client.in_flight, 0)
 
     def test_slow_registry(self) -> None:
         """The call goes on when the registry answers, and its deadline counts meanwhile."""
@@ -376,7 +376,7 @@ class Calling(SynchronousTestCase):
         self.failureResultOf(sent, CancelledError)
         self.assertTrue(self.transport.tries[0].cancelled)
         self.transport.tries[0].fail(REFUSED)
-        self.assertEqual((len(self.transport.tries), self.counters.in_flight, self.counters.cancelled), (1, 0, 1))
+        self.assertEqual((len(self.transport.tries), self.client.in_flight, self.counters.cancelled), (1, 0, 1))
 
     def test_cancelled_while_pausing(self) -> None:
         """Also while it pauses between attempts, or waits for the registry."""
@@ -440,7 +440,7 @@ class Calling(SynchronousTestCase):
         sent = self.call()
         self.transport.tries[0].fail(BadRequest("method: x is not Type.Method"))
         self.failureResultOf(sent, BadRequest)
-        self.assertEqual((len(self.transport.tries), self.counters.in_flight), (1, 0))
+        self.assertEqual((len(self.transport.tries), self.client.in_flight), (1, 0))
 
     def test_least_busy_counts(self) -> None:
         """Every beginning has its end, however an attempt ends."""
@@ -568,7 +568,7 @@ class Calling(SynchronousTestCase):
         self.assertTrue(self.transport.tries[0].cancelled)
         self.failureResultOf(self.call(), ShuttingDown)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.counters.in_flight, 0)
+        self.assertEqual(self.client.in_flight, 0)
 
     def test_another_round(self) -> None:
         """With more attempts than nodes every node gets its turn again."""

@@ -20,7 +20,7 @@ from sidecar.rpc.client import Client
 from sidecar.rpc.dialects.bynode import Dialects
 from sidecar.rpc.dialects.mucp import MucpTransport
 from sidecar.rpc.selector import Selector
-from sidecar.stats.calls import CallCounters
+from sidecar.stats.labelled import CallMetrics
 from sidecar.test.contracts.transport import Speaking
 from sidecar.test.doubles.clients.resources import Asking, Heard, Waiting
 from sidecar.test.doubles.servers.micro import Bare, Coded, MicroService
@@ -42,7 +42,7 @@ class Calls(Speaking, TestCase):
         """A resource with all that stands behind it."""
         selector = Selector(self.registry, strategy, Random(3), self.reactor)
         dialects = Dialects(MucpTransport(reactor, MAX_BODY))
-        self.calls = CallCounters()
+        self.calls = CallMetrics()
         self.client = Client(selector, dialects, self.reactor, Random(3), any_address, (self.calls,))
         for part in (selector, dialects, self.client):
             part.startService()
@@ -336,9 +336,9 @@ class InTime(Calls):
         waiting = self.begin(b'{"service":"foo","method":"Say.Hang"}')
         while not service.heard:
             await self.pause(0.01)
-        self.assertEqual((self.calls.in_flight, len(service.open)), (1, 1))
+        self.assertEqual((self.client.in_flight, len(service.open)), (1, 1))
         waiting.hang_up()
-        self.assertEqual((self.calls.in_flight, self.calls.cancelled), (0, 1))
+        self.assertEqual((self.client.in_flight, self.calls.cancelled), (0, 1))
         while service.open:
             await self.pause(0.01)
 

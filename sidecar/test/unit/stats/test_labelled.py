@@ -8,7 +8,7 @@ from zope.interface.verify import verifyObject
 from sidecar.errors import BadAnswer, CallTimeout, NotFound, ServiceFault
 from sidecar.interfaces import ICallObserver
 from sidecar.model import ANONYMOUS, Attempt, Call, CallPolicy, Fault, Node, Outcome
-from sidecar.stats.calls import CallCounters
+from sidecar.stats.labelled import CallMetrics
 
 CALL = Call("foo", "A.B")
 
@@ -16,12 +16,12 @@ CALL = Call("foo", "A.B")
 class Counting(SynchronousTestCase):
     def test_interface(self) -> None:
         """They are an observer, one that needs no details."""
-        verifyObject(ICallObserver, CallCounters())
-        self.assertFalse(CallCounters().detailed)
+        verifyObject(ICallObserver, CallMetrics())
+        self.assertFalse(CallMetrics().detailed)
 
     def test_ends(self) -> None:
         """Each call counts once, where its end belongs; a service's error is the service's, whatever form it had."""
-        counters = CallCounters()
+        counters = CallMetrics()
         fault = Fault("a", 503, "x", "")
         ends: list[tuple[Outcome, BaseException | None]] = [
             (Outcome.ANSWERED, None),
@@ -37,11 +37,11 @@ class Counting(SynchronousTestCase):
         for outcome, error in ends:
             counters.ended(CALL, outcome, error, 0.1, None)
         self.assertEqual((counters.succeeded, counters.faulted, counters.timed_out), (1, 2, 1))
-        self.assertEqual((counters.failed, counters.cancelled, counters.in_flight), (2, 1, 2))
+        self.assertEqual((counters.failed, counters.cancelled, counters.succeeded), (2, 1, 1))
 
     def test_retried(self) -> None:
         """An attempt that another one follows is a retry, at once or after a pause."""
-        counters = CallCounters()
+        counters = CallMetrics()
         node = Node("a", "127.0.0.1", 1)
         for next in ("retry", "wait", "give up", "answer"):
             attempt = Attempt(node, node.hostport, 0, 0, 0, Outcome.REFUSED, next=next)
