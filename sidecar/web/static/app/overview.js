@@ -38,10 +38,11 @@ function enginesPanel() {
     { label: "Engine", value: (engine) => engine.kind, sort: false },
     { label: "State", sort: false, paint: (cell, engine) => {
       const [text, kind] = engine.connected ? ["connected", "good"] : engine.stale ? ["away, answering from memory", "warn"] : ["away", "bad"];
-      paintBadge(cell, text, kind);
+      if (!cell.firstChild) cell.append(el("span", {}), el("span", { class: "reason block" }));
+      paintBadge(cell.children[0], text, kind);
+      setText(cell.children[1], engine.connected ? "" : sentence(engine.detail));
     } },
     { label: "Since", value: (engine) => since(engine.since).replace("since ", ""), sort: false },
-    { label: "What it said last", value: (engine) => sentence(engine.detail), sort: false },
   ], { key: (engine) => `${engine.role} ${engine.kind}`, kind: (engine) => (engine.connected ? "" : "bad"), what: "engine" });
   return { element: panel("Registry and broker", table.element), update: (engines) => table.update(engines) };
 }

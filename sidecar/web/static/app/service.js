@@ -70,10 +70,11 @@ function drawEndpoint(endpoint, choose) {
   const { description, ...metadata } = endpoint.metadata ?? {};
   const told = Object.entries(metadata).map(([key, value]) => `${key}: ${value}`).join(", ");
   return el("article", { class: "endpoint" },
-    el("h3", {}, el("code", { text: endpoint.name })),
+    el("div", { class: "titled" }, el("h3", {}, el("code", { text: endpoint.name })),
+      // A stream takes more than a form.
+      metadata.stream === "true" ? null : el("button", { type: "button", class: "small", text: "Call it", "aria-label": `Call it: ${endpoint.name}`, on: { click: () => choose(endpoint.name) } })),
     description ? el("p", { text: description }) : null,
     el("dl", { class: "shape" }, el("dt", { text: "takes" }), el("dd", { class: "mono", text: shapeOf(endpoint.request) }),
       el("dt", { text: "answers" }), el("dd", { class: "mono", text: shapeOf(endpoint.response) })),
-    told ? el("p", { class: "hint", text: told }) : null,
-    el("p", {}, el("button", { type: "button", class: "small", text: "Call it", "aria-label": `Call it: ${endpoint.name}`, on: { click: () => choose(endpoint.name) } })));
+    told ? el("p", { class: "hint", text: told }) : null);
 }
