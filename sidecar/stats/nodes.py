@@ -17,6 +17,9 @@ from sidecar.wire.registry.journal import date
 
 #: Nodes of which something is remembered; those of which nothing was heard for longest are forgotten.
 REMEMBERED: Final = 10_000
+#: Looking a member up in an Enum costs an attempt more than it should.
+_ANSWERED: Final = Outcome.ANSWERED
+_CANCELLED: Final = Outcome.CANCELLED
 #: Letters of the words that are kept of an attempt.
 _LONGEST: Final = 300
 
@@ -88,12 +91,14 @@ class NodeNumbers:
     """What is counted of one node while somebody looks.
 
     :ivar buckets: attempts by how long they took, as those of :class:`~sidecar.stats.labelled.ServiceNumbers`.
+    :ivar attempt: the last one. :ivar at: when it was over, in the clock's seconds.
     """
 
     calls: int = 0
     errors: int = 0
     buckets: list[int] = field(factory=lambda: [0] * (len(BUCKETS) + 1))
-    last: LastAttempt | None = None
+    attempt: Attempt | None = None
+    at: float = 0.0
 
 
 @implementer(ICallObserver)
@@ -101,7 +106,7 @@ class NodeNumbers:
 class NodeCounters:
     """Counts attempts by node. It observes calls only while somebody looks, since it wants all attempts told."""
 
-    wall: Callable[[], float]
+    seconds: Callable[[], float]
     numbers: OrderedDict[tuple[str, str], NodeNumbers] = field(factory=OrderedDict, init=False)
     detailed = True
 
@@ -116,14 +121,23 @@ class NodeCounters:
             _remember(self.numbers, key, numbers)
         numbers.calls += 1
         # A caller who leaves says nothing of the node.
-        numbers.errors += attempt.outcome not in (Outcome.ANSWERED, Outcome.CANCELLED)
-        numbers.last = last = LastAttempt.of(attempt, self.wall())
-        numbers.buckets[bisect_left(BUCKETS, last.ms / 1000)] += 1
+        if attempt.outcome is not _ANSWERED and attempt.outcome is not _CANCELLED:
+            numbers.errors += 1
+        numbers.attempt, numbers.at = attempt, self.seconds()
+        taken = (attempt.queued + attempt.connecting + attempt.waiting) / 1000
+        numbers.buckets[bisect_left(BUCKETS, taken)] += 1
 
     def ended(
         self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float, reply: Reply | None
     ) -> None:
         """The attempts have told it."""
+
+    def last(self, key: tuple[str, str], now: float) -> LastAttempt | None:
+        """How the last attempt at a node went. :param now: seconds since the epoch."""
+        numbers = self.numbers.get(key)
+        if numbers is None or numbers.attempt is None:
+            return None
+        return LastAttempt.of(numbers.attempt, now - (self.seconds() - numbers.at))
 
     def clear(self) -> None:
         """Forget everything: nobody looks any more."""

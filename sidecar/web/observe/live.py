@@ -67,7 +67,7 @@ class LiveView:
     _end: Callable[[], None] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._counters = NodeCounters(self._sources.wall)
+        self._counters = NodeCounters(self._sources.seconds)
 
     def listen(self, listener: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
         """Have ``listener`` told once a second. :returns: what ends that; doing it twice is no error."""
@@ -190,8 +190,8 @@ class LiveView:
 
     def _of_node(self, name: str, version: str, node: Node, out: Mapping[str, Ejected], now: float) -> dict[str, Any]:
         key = name, node.hostport
-        numbers, failed = self._counters.numbers.get(key), self._sources.memory.last(node.hostport)
-        last = failed if numbers is None or numbers.last is None else numbers.last
+        failed = self._sources.memory.last(node.hostport)
+        last = self._counters.last(key, now) or failed
         passed, seconds = self._by_node.last(key), self._by_node.seconds
         ejected = out.get(node.hostport)
         return {
@@ -226,6 +226,6 @@ def _why(ejected: Ejected | None, failed: LastAttempt | None, last: LastAttempt 
         return why_ejected(ejected, failed, now)
     if failed is None or failed.outcome is Outcome.CANCELLED:
         return ""  # a caller who left says nothing of the node
-    if last == failed and now - failed.at < _LATELY:
+    if last is not None and last.outcome is failed.outcome and now - failed.at < _LATELY:
         return failed.ago(now)
     return ""

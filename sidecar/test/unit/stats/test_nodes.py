@@ -53,6 +53,7 @@ class Nodes(SynchronousTestCase):
         for outcome in (Outcome.ANSWERED, Outcome.CANCELLED, Outcome.BROKEN):
             counters.attempted(CALL, attempt(outcome))
         numbers = counters.numbers["foo", "127.0.0.1:1"]
-        assert numbers.last is not None
-        self.assertEqual((numbers.calls, numbers.errors, numbers.last.outcome), (3, 1, Outcome.BROKEN))
+        last = counters.last(("foo", "127.0.0.1:1"), 100.0)
+        assert last is not None
+        self.assertEqual((numbers.calls, numbers.errors, last.outcome, last.at), (3, 1, Outcome.BROKEN, 100.0))
         self.assertEqual(sum(numbers.buckets), 3)
