@@ -16,8 +16,10 @@ from sidecar.errors import BadRequest, ConfigError, NotFound
 from sidecar.model import ANONYMOUS, BackendOptions, Change, Node, Service
 from sidecar.net import multicast
 from sidecar.net.errors import InvalidSetting
-from sidecar.registry.peers.mdns import build
+from sidecar.registry.peers.mdns import MdnsTransport, build
+from sidecar.registry.peers.registry import PeerRegistry
 from sidecar.test.contracts.registry import RegistryContract, a_service
+from sidecar.test.doubles.memorylink import MemoryLink
 from sidecar.test.doubles.servers.mdns import MdnsPeer
 from sidecar.test.doubles.watcher import RecordingWatcher
 from sidecar.wire.dns import mdns as wire
@@ -56,6 +58,26 @@ class OnTheLink(TestCase):
         with open(Path(tempfile.gettempdir()) / "microsidecar-mdns.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return super().run(result)
+
+
+class OverMemory(RegistryContract, TestCase):
+    """The contract, two of us on one link, in time that passes by itself."""
+
+    timeout = 120
+    shared = True
+
+    def setUp(self) -> None:
+        self.link = MemoryLink()
+        self.link.start()
+        self.addCleanup(self.link.stop)
+
+    async def pass_time(self, seconds: float) -> None:
+        await self.link.sleep(seconds)
+
+    async def make_registry(self) -> Any:
+        registry = PeerRegistry(self.link, MdnsTransport(self.link, LOOPBACK, "here"))
+        registry.startService()
+        return registry
 
 
 class OverLoopback(RegistryContract, OnTheLink):
