@@ -1,4 +1,4 @@
-"""The NATS registry: the contract over a fake server and over the real one, both dialects, outages."""
+"""The NATS registry: the contract in memory and over the real server, both dialects, outages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from sidecar.errors import EngineUnavailable, NotFound
 from sidecar.model import ANONYMOUS, BackendOptions, Cause, Change
 from sidecar.net.nats.access import NatsAddress, NatsServers
 from sidecar.net.nats.client import Interest, NatsClient
-from sidecar.registry.peers.nats import build
+from sidecar.registry.peers.nats import NatsTransport, build
+from sidecar.registry.peers.registry import PeerRegistry
+from sidecar.test.contracts.natslink import NatsLinkContract
 from sidecar.test.contracts.registry import RegistryContract, a_service
+from sidecar.test.doubles.memorynats import MemoryNats, MemoryNatsClient
 from sidecar.test.doubles.programs import process
 from sidecar.test.doubles.servers.nats import FakeNats
+from sidecar.test.doubles.virtualtime import OnVirtualTime
 from sidecar.test.doubles.watcher import RecordingWatcher
 from sidecar.wire import services
 
@@ -38,20 +42,55 @@ async def started(port: int) -> Any:
     return registry
 
 
-class OverFake(RegistryContract, TestCase):
-    """The contract, our client over a fake server."""
+class OverMemory(OnVirtualTime, RegistryContract, TestCase):
+    """The contract, over NATS in memory, in time that passes by itself."""
 
     timeout = 120
     shared = True
-    ttl = 1.0
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = MemoryNats(self.clock)
+
+    async def make_registry(self) -> Any:
+        link: Any = MemoryNatsClient(self.server)
+        registry = PeerRegistry(self.clock, NatsTransport(link))
+        registry.startService()
+        return registry
+
+
+class LinkInMemory(OnVirtualTime, NatsLinkContract, TestCase):
+    """The connection in memory is what the real one is, as far as registries use it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = MemoryNats(self.clock)
+
+    def make_link(self) -> Any:
+        return MemoryNatsClient(self.server)
+
+    async def until(self, check: Any) -> None:
+        while not check():
+            await self.pass_time(0.01)
+
+
+class Link(NatsLinkContract, TestCase):
+    """Our client, over a fake server."""
+
+    timeout = 60
 
     def setUp(self) -> None:
         self.server = FakeNats(reactor)
         self.server.start()
         self.addCleanup(self.server.stop)
 
-    async def make_registry(self) -> Any:
-        return await started(self.server.port)
+    def make_link(self) -> Any:
+        servers = NatsServers.from_options(BackendOptions(reactor, (f"127.0.0.1:{self.server.port}",)))
+        return NatsClient(reactor, servers, "test", echo=False)
+
+    async def until(self, check: Any) -> None:
+        while not check():
+            await sleep(0.01)
 
 
 class OverReal(RegistryContract, TestCase):
