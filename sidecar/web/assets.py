@@ -32,7 +32,6 @@ SECURITY: Final = (
     b"require-trusted-types-for 'script'; trusted-types 'none'\r\n"
     b"X-Content-Type-Options: nosniff\r\n"
     b"Referrer-Policy: no-referrer\r\n"
-    b"Cross-Origin-Opener-Policy: same-origin\r\n"
     b"Cross-Origin-Resource-Policy: same-origin\r\n"
 )
 

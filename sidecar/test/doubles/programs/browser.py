@@ -17,6 +17,7 @@ from attrs import define, field
 from sidecar.test.doubles.programs.process import find_program, missing
 
 PATIENCE = 60.0
+_ATTEMPTS = 3
 #: Nothing but the pages: no first run, no updates, no name that is looked up.
 _FLAGS = (
     "--headless=new",
@@ -50,8 +51,20 @@ class Browser:
     _requests: list[str] = field(factory=list)
 
     @classmethod
-    def start(cls) -> Browser:
-        """Start one, with a profile of its own."""
+    def start(cls, attempts: int = 3) -> Browser:
+        """Start one, with a profile of its own. :param attempts: on a machine that is busy enough a browser is not
+        there in the driver's own patience."""
+        from selenium.common.exceptions import WebDriverException
+
+        try:
+            return cls._started()
+        except WebDriverException:
+            if attempts <= 1:
+                raise
+            return cls.start(attempts - 1)
+
+    @classmethod
+    def _started(cls) -> Browser:
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
 
@@ -165,7 +178,7 @@ class Browser:
         own = f"127.0.0.1:{port}"
         return [url for url in self.requests() if not url.startswith("data:") and urlsplit(url).netloc != own]
 
-    def picture(self, path: Path, height: int = 0) -> None:
+    def picture(self, path: Path) -> None:
         """Keep a picture of what is shown."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.driver.save_screenshot(str(path))
