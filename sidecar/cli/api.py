@@ -6,6 +6,8 @@ import http.client
 import json
 import socket
 import ssl
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from sidecar.redaction import redacted
 MAX_ANSWER = 256 * 1024 * 1024
 #: Seconds in which a stream of events shows at least one sign of life.
 HEARTBEATS = 60.0
+#: Seconds of waiting after which a terminal is told of it.
+_SILENCE = 1.0
 
 
 #: Who speaks in an error JSON that is the sidecar's own, not a service's.
@@ -137,13 +141,22 @@ class Api:
     ) -> ApiAnswer:
         """:param where: path and query. :raises Failed: there was no good answer."""
         connection = self._connection()
+        waiting = threading.Timer(_SILENCE, self._say_that_it_waits)
+        waiting.daemon = True
+        waiting.start()
         try:
             answer = self._sent(connection, method, where, body, headers)
             with self._explained(where):
                 text = answer.read(MAX_ANSWER).decode("utf-8", "replace")
         finally:
+            waiting.cancel()
             connection.close()
         return self._judged(answer, text)
+
+    def _say_that_it_waits(self) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"micro: waiting for the sidecar at {self.address}, {self._timeout:g} s at most\n")
+            sys.stderr.flush()
 
     @contextmanager
     def stream(self, where: str, headers: Mapping[str, str] | None = None) -> Iterator[Iterator[bytes]]:

@@ -57,7 +57,7 @@ class Arguments:
         if not text:
             return None
         try:
-            found = float(text) if text.replace(".", "", 1).isdigit() and text.isascii() else durations.parse(text)
+            found = float(text) if text.replace(".", "", 1).isdigit() and text.isascii() else durations.with_days(text)
         except ValueError as error:
             raise Wrong(f"--{name}={text}: {error}") from None
         if not 0 < found < 1e8:
@@ -128,6 +128,7 @@ def parse(given: Sequence[str], environ: Mapping[str, str]) -> Arguments:
         if named is None:
             raise Wrong(_unknown(words))
         found.command, found.words = named
+        _check_words(*named)
     for written, name, value in flags:
         option = table.option(name, found.command)
         if option is None:
@@ -150,6 +151,16 @@ def _passing(given: Sequence[str]) -> bool:
             if argument == command.words.split()[0]:
                 return command.passes
     return False
+
+
+def _check_words(command: table.Command, words: Sequence[str]) -> None:
+    """:raises Wrong: there are more words than the command takes."""
+    taken = command.arguments.replace("[", "").replace("]", "").split()
+    # These may be written in several words.
+    if command.program or {"JSON", "BODY"} & set(taken) or len(words) <= len(taken):
+        return
+    takes = f"takes {command.arguments}" if taken else "takes nothing"
+    raise Wrong(f"micro {command.words} {takes}: {words[len(taken)]!a} is one word too many")
 
 
 def _without_program(given: Sequence[str]) -> tuple[Sequence[str], list[str]]:
@@ -258,6 +269,10 @@ def _unknown(words: list[str]) -> str:
 
 def _unknown_flag(written: str, name: str, command: table.Command | None) -> str:
     known = [one.name for one in (*(command.options if command is not None else ()), *table.COMMON)]
+    if command is not None and command.passes:
+        from sidecar.daemon.cmdline.flags import BY_NAME
+
+        known += BY_NAME
     near = difflib.get_close_matches(name, known, 1)
     of = f"micro {command.words}" if command is not None else "micro"
     return f"{written} is not a flag of {of}; " + (f"did you mean --{near[0]}?" if near else f"see {of} --help")

@@ -11,6 +11,7 @@ _PART = re.compile(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)")
 _LONGEST = 9223372036.0
 _MAX_TEXT = 64
 _NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18}")
+_DAYS = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,9})?)d(.*)")
 #: A timeout without a unit counts nanoseconds from here on; nobody gives a call eleven days.
 NANOSECONDS_FROM = 1_000_000
 
@@ -45,6 +46,16 @@ def parse(text: str) -> float:
     if seconds > _LONGEST:
         raise ValueError(f"{shown!r} is longer than 292 years")
     return seconds
+
+
+def with_days(text: str) -> float:
+    """Read a duration that may begin with days, which Go's own have not: ``7d``, ``1d12h``.
+
+    :returns: seconds, never negative. :raises ValueError: with a sentence that says what is wrong."""
+    days = _DAYS.fullmatch(text)
+    if days is None:
+        return parse(text)
+    return float(days[1]) * 86400.0 + (parse(days[2]) if days[2] else 0.0)
 
 
 def timeout(text: str) -> float:

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from sidecar.cli import output
 from sidecar.cli.api import Failed
+from sidecar.cli.arguments import Wrong
 from sidecar.cli.events import Event, follow
 from sidecar.cli.exits import UNAVAILABLE
 from sidecar.cli.invocation import Invocation, complain, say
+from sidecar.wire import durations
 
+#: How a date begins.
+_DATE = re.compile(r"\d{4}-")
 _DEEDS = {"create": "came", "update": "changed", "delete": "left"}
 
 
 def log(invocation: Invocation) -> int:
     """``micro log``: the journal in words, oldest first."""
     asked = {name: invocation.arguments.text(name) for name in ("since", "reason", "limit")}
+    asked["since"] = _since(asked["since"])
     if invocation.words:
         invocation.need(1, "service name")
         asked["service"] = invocation.words[0]
     query = urlencode({name: value for name, value in asked.items() if value})
     entries = invocation.api.read_json("GET", "/journal" + (f"?{query}" if query else ""))
     return invocation.show(entries, "\n".join(in_words(entry) for entry in entries))
+
+
+def _since(text: str) -> str:
+    """:returns: as the sidecar reads it, which knows no days. :raises Wrong: it is neither a date nor a time ago."""
+    if not text or _DATE.match(text):
+        return text
+    try:
+        return f"{durations.with_days(text):.0f}s"
+    except ValueError:
+        raise Wrong(f"--since={text}: write a date like 2026-11-25T03:00:00Z, or a time like 1h or 7d") from None
 
 
 def watch(invocation: Invocation) -> int:

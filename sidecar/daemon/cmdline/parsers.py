@@ -18,7 +18,6 @@ from sidecar.wire.endpoints import declared
 from sidecar.wire.fields import is_host
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-_DAYS = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,9})?)d(.*)")
 _ENDPOINT = re.compile(r"([A-Za-z][A-Za-z0-9_]*):")
 _TRUE = {"true", "t", "1", "yes", "on"}
 _FALSE = {"false", "f", "0", "no", "off"}
@@ -64,13 +63,10 @@ def duration(least: float = 0.0) -> Callable[[str], float]:
 
 
 def _seconds(given: str) -> float:
-    """A duration with days, which Go's own have not: ``7d``, ``1d12h``."""
+    """A bare number of seconds, or a duration, which may begin with days."""
     if _NUMBER.fullmatch(given):
         return float(given)
-    days = _DAYS.fullmatch(given)
-    if days is None:
-        return durations.parse(given)
-    return float(days[1]) * 86400.0 + (durations.parse(days[2]) if days[2] else 0.0)
+    return durations.with_days(given)
 
 
 def positive_duration(given: str) -> float:

@@ -22,7 +22,7 @@ from sidecar.web.params import body, shown
 from sidecar.web.resource import Renderer
 from sidecar.web.response import Answer, Request, write
 from sidecar.web.rpc import Asked, CallingResource, metadata
-from sidecar.wire import durations, rpc
+from sidecar.wire import durations, faults, rpc
 from sidecar.wire.mucp import server
 
 _NAMES: Final = tuple(
@@ -101,5 +101,8 @@ class TransparentResource(CallingResource):
         """The answer in the caller's dialect."""
         fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.fields.items()}
         own, payload = server.encode(incoming, result)
+        if isinstance(result, Fault) and incoming.dialect == "json":
+            # Go's clients look at Micro-Error alone. This is for everybody else: what says JSON is JSON.
+            payload = faults.encode(result)
         pairs = {**server.echoed(fields), **own}
         return Answer(payload, headers=tuple((k.encode("latin-1"), v.encode("latin-1")) for k, v in pairs.items()))

@@ -174,8 +174,18 @@ class CommandTests(SynchronousTestCase):
             done = run("micro", args, ascii_only)
             self.assertEqual((done.returncode, done.stderr), (0, b""))
             self.assertIn(shown, done.stdout)
-        for words in (["get", "service"], ["call"], ["publish"], ["health"]):
-            self.assert_fails(2, "UTF-8", *words, os.fsdecode(b"gr\xf6e"), "x")
+        unreadable = os.fsdecode(b"gr\xf6e")
+        for words in (["get", "service"], ["health"], ["nodes"]):
+            self.assert_fails(2, "UTF-8", *words, unreadable)
+        for words in (["call"], ["publish"]):
+            self.assert_fails(2, "UTF-8", *words, unreadable, "x")
+
+    def test_days(self) -> None:
+        """``d`` is a day in a flag, though the sidecar's own parameters know none; what is no time is a wrong flag."""
+        self.micro("register", "service", self.definition(9))
+        for since in ("1d", "1h", "2020-01-01T00:00:00Z"):
+            self.assertIn(b"x-1 at 127.0.0.1:9 came", self.micro("log", f"--since={since}").stdout)
+        self.assert_fails(2, "--since=30x", "log", "--since=30x")
 
     def test_faults(self) -> None:
         """Each in one line that says what is missing or wrong."""

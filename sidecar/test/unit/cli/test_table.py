@@ -44,6 +44,7 @@ class Table(SynchronousTestCase):
             ("sidcar", "sidecar"),
             ("subscribe t --queu=x", "--queue"),
             ("call a B.C --explian", "--explain"),
+            ("doctor --server_adress=x", "--server_address"),
         ):
             wrong = self.assertRaises(arguments.Wrong, arguments.parse, line.split(), {})
             self.assertIn(f"did you mean {meant}?", str(wrong))
@@ -53,9 +54,24 @@ class Table(SynchronousTestCase):
         for line in ("publish t --queue=x", "call a B.C --timeout=1 --timeout=2", "list services --output=xml"):
             self.assertRaises(arguments.Wrong, arguments.parse, line.split(), {})
 
+    def test_too_many_words(self) -> None:
+        """A word more than the command takes is refused; what may hold spaces may come in several words."""
+        for line in ("services x", "nodes a b", "token new a b", "maint on a b", "list services x"):
+            wrong = self.assertRaises(arguments.Wrong, arguments.parse, line.split(), {})
+            self.assertIn("one word too many", str(wrong))
+        for line in ("services", "nodes a", "log", "log a", "maint on a", "publish t a b", "call a B.C {} x"):
+            arguments.parse(line.split(), {})
+
     def test_durations(self) -> None:
-        """Bare seconds and Go's units."""
-        for text, seconds in (("10", 10.0), ("2.5", 2.5), ("300ms", 0.3), ("1m", 60.0)):
+        """Bare seconds, Go's units, and days."""
+        for text, seconds in (
+            ("10", 10.0),
+            ("2.5", 2.5),
+            ("300ms", 0.3),
+            ("1m", 60.0),
+            ("1d", 86400.0),
+            ("1d12h", 129600.0),
+        ):
             self.assertEqual(arguments.parse(["services", f"--timeout={text}"], {}).seconds("timeout"), seconds)
         for text in ("0", "-1", "soon", "¹"):
             parsed = arguments.parse(["services", f"--timeout={text}"], {})
