@@ -177,6 +177,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
         registry.watch(watcher)
     known = facts(registry, broker, selector, client, calls, calling.nodes, streams, pubsub, apps)
     known["buffers"], known["traces"] = budget.stats, traced.stats
+    known["overload"] = lambda: site.admission.stats()
     if policy is not None:
         known["access"] = policy.stats
 

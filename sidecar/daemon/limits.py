@@ -32,6 +32,7 @@ def http(settings: Settings) -> HTTPLimits:
         header_timeout=given.header_timeout,
         body_timeout=given.body_timeout,
         idle_timeout=given.idle_timeout,
+        queue_timeout=given.queue_timeout,
         max_connections=given.max_connections,
     )
 

@@ -42,6 +42,8 @@ FAMILIES: Final = (
         "microsidecar_backend_stale_seconds", "gauge", "For how long reads are answered from memory.", ("role", "kind")
     ),
     Family("microsidecar_http_responses_total", "counter", "HTTP answers by route and class.", ("route", "code")),
+    Family("microsidecar_http_waiting", "gauge", "Requests that wait to be begun, since more come than can be."),
+    Family("microsidecar_http_refused_total", "counter", "Requests that waited too long to be begun: 503."),
     Family("microsidecar_websockets", "gauge", "WebSockets that are open."),
     Family("microsidecar_websockets_refused_total", "counter", "WebSockets refused, since there were too many."),
     Family("microsidecar_websockets_shed_total", "counter", "WebSockets closed for half messages that held too much."),

@@ -111,6 +111,8 @@ class SidecarCollector(Collector):
             **_of_memory(self._facts["buffers"]()),
             "microsidecar_spans_exported_total": [((), self._facts["traces"]()["exported"])],
             "microsidecar_spans_dropped_total": [((), self._facts["traces"]()["dropped"])],
+            "microsidecar_http_waiting": [((), self._facts["overload"]()["waiting"])],
+            "microsidecar_http_refused_total": [((), self._facts["overload"]()["refused"])],
             "microsidecar_app_healthy": [
                 ((name,), 0 if healthy is False else 1) for name, healthy in _apps(self._facts["app"]())
             ],

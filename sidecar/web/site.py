@@ -19,6 +19,7 @@ from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.http.server import Connection, Recorder
 from sidecar.net.http.twistedweb import TwistedWebRequest
 from sidecar.net.memory import MOST, MemoryBudget
+from sidecar.net.reactor.admission import Admission
 from sidecar.net.reactor.turns import Turns
 from sidecar.waiting import wall
 from sidecar.web.requests.accesslog import AccessLog, AccessMode
@@ -77,6 +78,10 @@ class SidecarSite(server.Site):
         self.traces = Traces(Random())
         self.access_log = None if access == "off" else AccessLog(access)
         self.in_flight = 0
+        self.admission = Admission(clock, limits.queue_timeout)
+        self.overloaded = self.refusal(
+            503, f"more is asked than can be answered: this waited for {limits.queue_timeout:g} s (--queue_timeout)"
+        )
         self.budget = budget or MemoryBudget(MOST, clock.seconds)
         self.draining = False
         self.full = False
@@ -156,7 +161,8 @@ class SidecarSite(server.Site):
 
     def refusal(self, status: int, detail: str) -> tuple[bytes, bytes]:
         """The header lines and the body that tell a client why its request is not taken."""
-        return _JSON, b"%b\n" % faults.encode(Fault(problems.SIDECAR, status, detail, faults.reason(status)))
+        headers = _JSON + b"Retry-After: %d\r\n" % problems.RETRY_AFTER if status == 503 else _JSON
+        return headers, b"%b\n" % faults.encode(Fault(problems.SIDECAR, status, detail, faults.reason(status)))
 
     def failed(self, reason: Failure) -> tuple[int, bytes, bytes]:
         """The status, header lines and body that a resource's failure becomes; what is unexpected is logged."""

@@ -93,6 +93,7 @@ def _http(given: Source) -> HttpSettings:
         header_timeout=given["header_timeout"],
         body_timeout=given["body_timeout"],
         idle_timeout=given["idle_timeout"],
+        queue_timeout=given["queue_timeout"],
     )
 
 

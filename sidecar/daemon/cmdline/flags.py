@@ -545,6 +545,13 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "DURATION",
             ),
             Flag(
+                "queue_timeout",
+                parsers.positive_duration,
+                "750ms",
+                "time a request may wait to be begun where more come than can be answered; then it is a 503",
+                "DURATION",
+            ),
+            Flag(
                 "http_channel",
                 parsers.choice("fast", "stock"),
                 "fast",

@@ -84,7 +84,7 @@ class HttpSettings:
     """The limits of the HTTP server.
 
     :ivar channel: ``fast`` is ours over httptools, ``stock`` twisted.web's own.
-    :ivar max_memory: bytes that may be kept for all peers together, 0 for a share of what there is.
+    :ivar max_memory: bytes kept for all peers together, 0 for a share of what there is.
     :ivar max_nodes: of one registration. :ivar max_endpoints: the same. :ivar max_values: JSON values in it, in all.
     """
 
@@ -99,6 +99,7 @@ class HttpSettings:
     header_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 75.0
+    queue_timeout: float = 0.75
 
 
 @frozen
@@ -117,8 +118,7 @@ class GatewaySettings:
 class ClientSettings:
     """How services are called.
 
-    :ivar pool_size: connections to one node at most, all of them, busy or idle.
-    :ivar pool_ttl: seconds that a connection may idle.
+    :ivar pool_size: connections to one node at most, busy or idle. :ivar pool_ttl: seconds that one may idle.
     :ivar max_waiting: calls that may wait for a connection to one node; the next one is refused.
     :ivar any_address: whether ``address`` of a call may be one that no registered node has.
     :ivar rules: which addresses of nodes may be connected to. :ivar tls: how nodes are called by TLS.

@@ -142,7 +142,7 @@ class HTTPChannel(ServerConnection):
             if head.length >= WORTH_COUNTING:
                 self._collector.size = head.length
                 self._see_what_is_kept()
-            request.process()
+            self._begin(request)
         elif head.length:
             self._collector.start(head)
         return rest
@@ -175,7 +175,7 @@ class HTTPChannel(ServerConnection):
             return
         request.body = self._collector.take()
         request.trailers = end.trailers
-        request.process()
+        self._begin(request)
 
     def _await_rest(self) -> None:
         """A part of a request is here, or nothing: see that the rest comes in time."""

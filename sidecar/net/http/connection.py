@@ -12,6 +12,7 @@ from sidecar.net.errors import RequestRefused
 from sidecar.net.http import states
 from sidecar.net.http.body import BodyCollector
 from sidecar.net.http.parser import RequestParser
+from sidecar.net.http.request import SlimRequest
 from sidecar.net.http.server import Host
 from sidecar.net.http.states import READING, TABLE, WAITS_FOR
 
@@ -19,6 +20,9 @@ from sidecar.net.http.states import READING, TABLE, WAITS_FOR
 HELD_ENOUGH: Final = 16 * 1024
 
 NEVER: Final = float("inf")
+
+#: Paths that wait for nobody.
+URGENT: Final = b"/health"
 
 #: Bytes of a request that are worth an entry in the budget of all.
 WORTH_COUNTING: Final = 1024
@@ -112,6 +116,14 @@ class ServerConnection(Protocol):
     def _refuse(self, status: int, detail: str) -> None:
         """Answer for a request that cannot be taken, and close."""
         raise NotImplementedError
+
+    def _begin(self, request: SlimRequest) -> None:
+        """Have a request answered now, or in its turn. How we are is always said at once."""
+        admission = self.site.admission
+        if admission.admits() or request.path.startswith(URGENT):
+            request.process()
+        else:
+            admission.wait(request)
 
     # --- Going on -----------------------------------------------------------------------------------------------------
 

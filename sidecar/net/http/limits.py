@@ -16,6 +16,7 @@ class HTTPLimits:
     :ivar idle_timeout: between two requests, and for a client to take an answer that is waiting for it.
     :ivar linger: after refusing a request, how long its remaining bytes are read and thrown away, so that the client
         gets to see the answer instead of a reset.
+    :ivar queue_timeout: that a request may wait to be begun, where more come than can be answered.
     :ivar max_connections: open at once; the next one is told 503.
     """
 
@@ -26,4 +27,5 @@ class HTTPLimits:
     body_rate: int = 16 * 1024
     idle_timeout: float = 75.0
     linger: float = 2.0
+    queue_timeout: float = 0.75
     max_connections: int = 10_000

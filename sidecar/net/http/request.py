@@ -98,6 +98,17 @@ class SlimRequest(AnsweringRequest):
             except BaseException:
                 self.processingFailed(Failure())
 
+    def begin_late(self) -> None:
+        """Called when it waited for its turn."""
+        if self.channel is not None:
+            self.process()
+
+    def refuse(self, seconds: float) -> None:
+        """Called when it waited for too long."""
+        if self.channel is not None:
+            self.started = self.site.clock.seconds() - seconds
+            self.answer(503, *self.site.overloaded)
+
     def render(self, resrc: Any) -> None:
         try:
             body = resrc.render(self)

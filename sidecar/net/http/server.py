@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from sidecar.net.http.events import Fields
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.memory import MemoryBudget
+from sidecar.net.reactor.admission import Admission
 
 
 class Recorder(Protocol):
@@ -62,6 +63,8 @@ class Host(Protocol):
     :ivar preamble: ``Server`` and ``Date`` lines for every answer.
     :ivar in_flight: requests whose header is complete and whose answer is not. Channels count it up and down.
     :ivar budget: what may be kept for all peers together. Channels tell it what they keep.
+    :ivar overloaded: header lines and body for a request that waited for too long.
+    :ivar admission: says whether a request is begun at once, or waits.
     :ivar draining: answers go out with ``Connection: close``.
     :ivar full: there are as many connections as there may be; a channel that is made now has to say so.
     """
@@ -72,6 +75,8 @@ class Host(Protocol):
     preamble: bytes
     in_flight: int
     budget: MemoryBudget
+    admission: Admission
+    overloaded: tuple[bytes, bytes]
     recorder: Recorder | None
     draining: bool
     full: bool

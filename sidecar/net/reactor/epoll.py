@@ -40,11 +40,15 @@ if AVAILABLE:
         #: Seconds of a clock that only goes forward; they are no date (see :func:`sidecar.waiting.wall`).
         seconds = staticmethod(time.monotonic)
 
+        #: How often it has looked for events.
+        turns = 0
+
         def doPoll(self, timeout: float | None) -> None:
             try:
                 events = self._poller.poll(-1 if timeout is None else timeout, AT_ONCE)
             except InterruptedError:
                 return
+            self.turns += 1
             selectables = self._selectables
             for descriptor, event in events:
                 selectable: Any = selectables.get(descriptor)
