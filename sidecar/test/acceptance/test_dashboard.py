@@ -92,7 +92,10 @@ class Journey(DashboardCase):
         nodes = [self.node() for _ in range(3)]
         address = f"127.0.0.1:{self.node().port}"
         self.sidecar = sidecar = self.daemon(
-            "--server_name=shop.web", f"--server_address={address}", f"--healthcheck_url=http://{address}/"
+            "--access_log=all",  # of errors alone, many alike are left out
+            "--server_name=shop.web",
+            f"--server_address={address}",
+            f"--healthcheck_url=http://{address}/",
         )
         for number, node in enumerate(nodes, 1):
             node.register(sidecar, "greeter", f"greeter-{number}", SHAPE, zone=f"eu-{number}")
@@ -124,6 +127,7 @@ class Journey(DashboardCase):
             browser.see(".calls", "no answer in time")
             browser.script("document.querySelector('details').open = true")
             browser.see(".receipt", "greeter-3", "Request id")
+            self.check_told(browser, sidecar)
             browser.fill("Service", "greeter", "Live tap")
             browser.button("Watch calls").click()
             browser.see("[aria-label='Live tap'] .calls", "answered", "greeter Say.Hello")
@@ -136,8 +140,34 @@ class Journey(DashboardCase):
             browser.show(dark=True)
             browser.until(lambda: browser.count("canvas") == 4, "four graphs")
             self.keep(browser, "dashboard-dark")
+            self.check_left(browser, sidecar)
+            browser.script("location.hash = '#/overview'")
+            browser.until(lambda: browser.count("canvas") == 4, "four graphs")
             browser.show(360, 780)
             self.keep(browser, "dashboard-narrow")
+
+    def check_told(self, browser: Browser, sidecar: Daemon) -> None:
+        """What the page shows is told elsewhere too: a failed call by its id in the log, why by ``/explain``."""
+        id = browser.text(".receipt code").split("\n")[0]
+        browser.until(lambda: f'"request_id": "{id}"' in sidecar.output, f"{id} in the log")
+
+        def reasons() -> bool:
+            nodes = sidecar.request("GET", "/explain?service=greeter").json["nodes"]
+            why = {node["id"]: node["why"] for node in nodes}
+            return "refused" in why["greeter-2"] and "timed out" in why["greeter-3"]
+
+        browser.until(reasons, "the reasons of /explain")
+
+    def check_left(self, browser: Browser, sidecar: Daemon) -> None:
+        """A node that somebody takes out stands in the journal with when and why, and in the catalog as it was."""
+        came = sidecar.request("GET", "/journal?service=greeter").json[-1]["at"]
+        body = '{"name":"greeter","version":"1.4.2","nodes":[{"id":"greeter-2"}]}'
+        self.assertEqual(sidecar.request("DELETE", "/registry", body, JSON).status, 200)
+        browser.script("location.hash = '#/services/greeter'")
+        browser.see("[aria-label=Journal]", "left", "deregistered", "greeter-2")
+        browser.until(lambda: "greeter-2" not in browser.text("[aria-label=Nodes]"), "greeter-2 is gone")
+        before = sidecar.request("GET", f"/registry?service=greeter&at={came}").json
+        self.assertEqual({node["id"] for node in before["nodes"]}, {"greeter-1", "greeter-2", "greeter-3"})
 
     def check_call(self, browser: Browser) -> None:
         """The form that was made of the shape calls, and the receipt is drawn, good or bad."""
