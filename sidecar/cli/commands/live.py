@@ -102,15 +102,18 @@ def page(live: dict[str, Any], colours: bool = False) -> str:
     for node in live.get("nodes") or []:
         by_service.setdefault(str(node.get("service", "")), []).append(node)
     rows: list[list[str]] = []
+    whys: list[str] = []
     for service in live.get("services") or []:
         name, success = str(service.get("name", "")), service.get("success")
         share = "-" if success is None else f"{100 * success:.1f}%"
         nodes = f"{service.get('nodes_up', 0)} up, {service.get('nodes_down', 0)} down"
         rows.append([_line(name), *_rates(service, share), nodes])
+        whys.append("")
         for node in by_service.get(name, [])[:_NODES]:
             told = _line(f"  {node.get('id', '')} {node.get('address', '')}")
-            rows.append([told, *_rates(node, ""), _line(str(node.get("why") or ""))])
-    head = ("SERVICE", "CALLS/S", "ERRORS/S", "SUCCESS", "P95 MS", "IN FLIGHT", "NODES, AND WHY NOT")
+            rows.append([told, *_rates(node, ""), ""])
+            whys.append(_line(str(node.get("why") or "")))
+    head = ("SERVICE", "CALLS/S", "ERRORS/S", "SUCCESS", "P95 MS", "IN FLIGHT", "NODES")
     rates, latency, process = (live.get(name) or {} for name in ("rates", "latency_ms", "process"))
     first = (
         f"{live.get('at', '')}  {rates.get('calls') or 0:.1f} calls/s, {rates.get('errors') or 0:.1f} errors/s, "
@@ -120,9 +123,10 @@ def page(live: dict[str, Any], colours: bool = False) -> str:
     )
     table = output.columns(head, rows).splitlines()
     # Painted last: colours have no width.
-    bad = [False, *(bool(row[0].startswith("  ") and row[-1]) for row in rows)]
-    painted = [_painted(line, _RED, colours and bad[index]) for index, line in enumerate(table)]
-    return "\n".join([_painted(first, _DIM, colours), "", *painted])
+    lines = [table[0]]
+    for line, why in zip(table[1:], whys, strict=True):
+        lines += [_painted(part, _RED, colours) for part in (line, f"    {why}")] if why else [line]
+    return "\n".join([_painted(first, _DIM, colours), "", *lines])
 
 
 def fitting(line: str, columns: int) -> str:

@@ -56,12 +56,13 @@ class Page(SynchronousTestCase):
         lines = text.splitlines()
         self.assertIn("9.5 calls/s", lines[0])
         self.assertIn("50.0%", lines[3])
-        self.assertIn("refused 2 s ago", lines[4])
-        self.assertTrue(lines[5].startswith("a "))
+        self.assertEqual(lines[5], "    refused 2 s ago")
+        self.assertTrue(lines[6].startswith("a "))
         self.assertNotIn("\x1b", text)
         painted = live.page({"services": services, "nodes": [node]}, True).splitlines()
         self.assertTrue(painted[4].startswith("\x1b[31m  b-1"))
-        self.assertFalse(painted[5].startswith("\x1b"))
+        self.assertTrue(painted[5].startswith("\x1b[31m    refused"))
+        self.assertFalse(painted[6].startswith("\x1b"))
 
     def test_fitting(self) -> None:
         """A line is cut to the terminal's width, and its colour still ends."""
