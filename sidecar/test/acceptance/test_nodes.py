@@ -155,8 +155,8 @@ class NodesTests(SynchronousTestCase):
             self.assertIn(f"127.0.0.1:{hanging}", fault["detail"])
 
     def test_one_becomes_a_black_hole(self) -> None:
-        """A node that always connected at once and answers nothing any more is left for the other one long before
-        connecting is given up; no call fails."""
+        """A node that always connected at once and answers nothing any more is left for the other one; no call fails.
+        (How soon it is left is tried on a clock of its own.)"""
         node = Leaving.listen()
         self.addCleanup(node.close)
         daemon = self.daemon(node.port, self.app.port)
@@ -169,7 +169,7 @@ class NodesTests(SynchronousTestCase):
             answer = daemon.request("POST", "/rpc?explain=1", b"service=say&method=Say.Hello&request={}")
             self.assertEqual(answer.status, 200, answer.body)
             first = json.loads(answer.headers["micro-receipt"])["attempts"][0]
-            if first["address"].endswith(f":{port}") and first["outcome"] == "timed out":
+            if first["address"].endswith(f":{port}") and first["outcome"] != "answered":
                 left = first
                 break
         assert left is not None, "no call met it"
