@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from attrs import define, field, frozen
@@ -45,19 +45,19 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._frames)
 
-    def put(self, frames: Iterable[bytes]) -> bool:
+    def put(self, frames: Sequence[bytes], size: int | None = None) -> bool:
         """Append ``frames``; beyond a limit the oldest go.
 
+        :param size: bytes of them together, for whoever knows.
         :returns: False where something went that should not: the subscriber is to be closed.
         """
         waiting, limits = self._frames, self.limits
         before = self.dropped
-        for frame in frames:
-            waiting.append(frame)
-            self.size += len(frame)
-            while self.size > limits.size or len(waiting) > limits.messages:
-                self.size -= len(waiting.popleft())
-                self.dropped += 1
+        waiting.extend(frames)
+        self.size += sum(map(len, frames)) if size is None else size
+        while self.size > limits.size or len(waiting) > limits.messages:
+            self.size -= len(waiting.popleft())
+            self.dropped += 1
         return self.dropped == before or limits.slow == "drop"
 
     def take(self, most: int) -> bytes:

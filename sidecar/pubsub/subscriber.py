@@ -122,13 +122,13 @@ class Subscriber:
             if self.keeps_up:
                 self._write(batch.joined)
             elif not self._closed:
-                self._keep(batch.frames)
+                self._keep(batch)
 
-    def _keep(self, frames: tuple[bytes, ...]) -> None:
+    def _keep(self, batch: Batch) -> None:
         if self._outbox is None:
             self._outbox = Outbox(self._limits)
         before = self._outbox.dropped
-        kept = self._outbox.put(frames)
+        kept = self._outbox.put(batch.frames, len(batch.joined))
         self._dropped(before, kept)
         if kept and not self._tell():
             self.shed()

@@ -10,6 +10,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory
 from twisted.internet.interfaces import IReactorTime
 from txaio import tx
 
+from sidecar.net.reactor.turns import Turns
 from sidecar.websocket.protocol import Session, WebSocketConnection
 
 
@@ -36,6 +37,7 @@ class WebSocketConnectionFactory(WebSocketServerFactory):
         self.gone = gone
         self.incomplete = incomplete
         self.shed = shed
+        self.turns = Turns(clock)
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,

@@ -15,6 +15,7 @@ from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txaio import tx
 from zope.interface import implementer
@@ -23,10 +24,15 @@ from sidecar.wire import faults
 from sidecar.wire.messages import is_text
 from sidecar.wire.ws import frames
 
+_log = Logger()
+
 #: RFC 6455, 7.4.1
 PROTOCOL_ERROR = 1002
 INVALID_PAYLOAD = 1007
 TRY_AGAIN = 1013
+
+#: Frames of one connection that are looked at in one turn of the reactor, about a millisecond of work.
+AT_ONCE = 64
 
 #: Seconds from the first frame of a closing to its end, by force if need be.
 CLOSE_PATIENCE = 5.0
@@ -76,6 +82,7 @@ class WebSocketConnection(WebSocketServerProtocol):
     _closing: IDelayedCall | None = None
     _denied: BaseException | None = None
     _missing = 0
+    _unread = b""  # came in one piece with more frames than one turn has time for
     incomplete = 0
     _within = 0  # of that, what Autobahn has
 
@@ -139,7 +146,9 @@ class WebSocketConnection(WebSocketServerProtocol):
             self.factory.incomplete(self)
 
     def _take(self, data: bytes) -> None:
-        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
+        if self._unread:
+            self._unread += data
+        elif self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
             super().dataReceived(data)
         elif self.current_frame is not None or self.data:
             super().dataReceived(data)  # Autobahn is in the middle of a frame
@@ -154,7 +163,7 @@ class WebSocketConnection(WebSocketServerProtocol):
             self._cut(data)
 
     def _cut(self, data: bytes) -> None:
-        cuttings, rest, missing = frames.cut(data, self._max_message)
+        cuttings, rest, missing = frames.cut(data, self._max_message, AT_ONCE)
         for first, payload in cuttings:
             if first == frames.OTHER:
                 super().dataReceived(payload)
@@ -166,11 +175,28 @@ class WebSocketConnection(WebSocketServerProtocol):
                 self.fail(INVALID_PAYLOAD, "a text message that is not UTF-8")
             else:
                 self._session.received(payload, first == frames.WHOLE_BINARY)
-        if missing < 0:
+        if rest and len(cuttings) == AT_ONCE:
+            self._unread = rest
+            self.transport.pauseProducing()
+            self.factory.turns.add(self.continue_reading)
+            missing = 0
+        elif missing < 0:
             super().dataReceived(rest)  # to be refused
         elif rest:
             self._rest += rest
         self._missing = max(0, missing)
+
+    def continue_reading(self) -> None:
+        """It is our turn again: look at some more of what came."""
+        unread, self._unread = self._unread, b""
+        if self.alive and unread:
+            try:
+                self.dataReceived(unread)
+            except Exception:  # as the reactor does with whatever a protocol raises
+                _log.failure("A WebSocket failed")
+                self.abort()
+        if self.alive and not self._unread and not self.paused:
+            self.transport.resumeProducing()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """A message that came in fragments."""
@@ -189,7 +215,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         self.paused = paused
         if paused:
             self.transport.pauseProducing()
-        else:
+        elif not self._unread:
             self.transport.resumeProducing()
 
     # --- Sending ----------------------------------------------------------------------------------------------------
@@ -261,6 +287,7 @@ class WebSocketConnection(WebSocketServerProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.alive = False
+        self._unread = b""
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
         self._rest = bytearray()

@@ -8,6 +8,7 @@ masked frame. Any other complete frame is passed on as it came, to the full prot
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 TEXT: Final = 0x1
@@ -33,10 +34,10 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload
 
 
-def cut(data: bytes, most: int) -> tuple[list[tuple[int, bytes]], bytes, int]:
+def cut(data: bytes, most: int, count: int = sys.maxsize) -> tuple[list[tuple[int, bytes]], bytes, int]:
     """Cut the complete frames from the front of ``data``.
 
-    :param most: bytes of the largest payload to wait for.
+    :param most: bytes of the largest payload to wait for. :param count: frames to cut; the rest is left as it is.
     :returns: the frames (``WHOLE_TEXT`` or ``WHOLE_BINARY`` with the payload unmasked, or ``OTHER`` with the frame as
         it came); what is left; and how many bytes are missing, at least, until the first frame of that is complete.
         -1 is said for missing where the rest is not to be waited for: a frame over ``most`` bytes or without a mask.
@@ -44,7 +45,7 @@ def cut(data: bytes, most: int) -> tuple[list[tuple[int, bytes]], bytes, int]:
     cuttings: list[tuple[int, bytes]] = []
     at, end = 0, len(data)
     missing = 0
-    while at < end:
+    while at < end and len(cuttings) < count:
         if end - at < 2:
             missing = 1
             break

@@ -38,7 +38,7 @@ def _handshakes() -> Iterator[Attack]:
         "stranger": request("GET", target, headers={**_UPGRADE, "Origin": "http://evil.example"}),
         "stranger from nowhere": request("GET", target, headers={**_UPGRADE, "Origin": "null"}),
         "with a body": request("GET", target, b"body", headers=_UPGRADE),
-        "on the registry": request("GET", "/registry?service=nobody", headers=_UPGRADE),
+        "on no path": request("GET", "/nowhere", headers=_UPGRADE),
     }.items():
         yield Attack(f"handshake: {label}", data)
 
