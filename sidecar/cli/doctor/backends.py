@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from urllib.parse import urlsplit
 
 from sidecar.cli.connecting import connect
 from sidecar.cli.doctor import network
 from sidecar.cli.doctor.diagnosis import Diagnosis, fault, ok, warning
 from sidecar.model import BackendOptions
+from sidecar.wire.registry.etcd import PREFIX
 
+#: Names of services that are shown.
+_SHOWN = 10
 #: By kind: the port where an address names none, and a command that starts one.
 _DEFAULTS = {
     "consul": (8500, "consul agent -dev"),
@@ -84,7 +88,18 @@ def _consul(host: str, port: int, tls: ssl.SSLContext | None) -> tuple[str, floa
         raise ValueError("it has no leader: the cluster takes no writes")
     if answer.status not in (200, 403):
         raise ValueError(f"GET /v1/status/leader is {answer.status}: it is no Consul")
-    return f"its leader is {leader}" if answer.status == 200 else "it wants a token", answer.skew
+    if answer.status == 403:
+        return "it wants a token", answer.skew
+    listed = network.get(host, port, "/v1/catalog/services", tls=tls)
+    names = json.loads(listed.body) if listed.status == 200 else {}
+    return f"its leader is {leader}{_there(set(names) - {'consul'})}", answer.skew
+
+
+def _there(names: Collection[str]) -> str:
+    """:returns: who else is there, in words."""
+    shown = sorted(names)[:_SHOWN]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"; services there: {', '.join(shown)}{more}" if shown else "; no service is there"
 
 
 def _etcd(host: str, port: int, tls: ssl.SSLContext | None) -> tuple[str, float | None]:
@@ -96,7 +111,20 @@ def _etcd(host: str, port: int, tls: ssl.SSLContext | None) -> tuple[str, float 
     sick = health.status != 200
     if sick:
         raise ValueError(f"GET /health is {health.status}: it has no leader, or is out of space")
-    return f"version {told['etcdserver']}, healthy", answer.skew
+    return f"version {told['etcdserver']}, healthy{_in_etcd(host, port, tls)}", answer.skew
+
+
+def _in_etcd(host: str, port: int, tls: ssl.SSLContext | None) -> str:
+    first, last = (base64.b64encode(key).decode() for key in (PREFIX.encode(), PREFIX.encode()[:-1] + b"0"))
+    asked = json.dumps({"key": first, "range_end": last, "keys_only": True, "limit": 10_000}).encode()
+    listed = network.get(host, port, "/v3/kv/range", tls=tls, method="POST", body=asked)
+    if listed.status != 200:
+        return ""  # it wants to know who asks
+    try:
+        keys = [base64.b64decode(each["key"]).decode() for each in json.loads(listed.body).get("kvs", [])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return _there({key[len(PREFIX) :].partition("/")[0] for key in keys})
 
 
 def _nats(host: str, port: int, tls: ssl.SSLContext | None) -> tuple[str, float | None]:

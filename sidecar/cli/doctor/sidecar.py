@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from sidecar.cli.api import Api, Failed
 from sidecar.cli.doctor.backends import clock
 from sidecar.cli.doctor.diagnosis import Diagnosis, fault, ok, warning
-from sidecar.cli.doctor.network import skew
+from sidecar.cli.doctor.network import get, skew
+from sidecar.cli.output import joined, place
+
+#: Nodes that are asked for their time, and seconds after which no more are.
+_MOST_NODES, _CLOCKS = 16, 10.0
 
 
 def examine(api: Api) -> Iterator[Diagnosis]:
@@ -27,7 +33,10 @@ def examine(api: Api) -> Iterator[Diagnosis]:
         yield clock(subject, ahead)
     yield _health(api)
     yield from _stats(api)
-    yield _neighbours(api)
+    names = _names(api)
+    yield names if isinstance(names, Diagnosis) else _neighbours(names)
+    if not isinstance(names, Diagnosis):
+        yield from _clocks(api, names)
 
 
 def _health(api: Api) -> Diagnosis:
@@ -73,16 +82,50 @@ def _apps(told: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from ((f"app {app.get('name', '')}", app) for app in several if isinstance(app, dict))
 
 
-def _neighbours(api: Api) -> Diagnosis:
+def _names(api: Api) -> list[str] | Diagnosis:
+    """:returns: who is there, or why nobody can say."""
     try:
         listed = api.registry()
     except Failed as error:
         return fault("registry", str(error), "see its engine above")
-    names = (
-        sorted({str(one.get("name")) for one in listed if isinstance(one, dict)}) if isinstance(listed, list) else []
-    )
+    return sorted({str(one.get("name")) for one in listed if isinstance(one, dict)}) if isinstance(listed, list) else []
+
+
+def _neighbours(names: list[str]) -> Diagnosis:
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ok("services", f"{len(names)} known: {', '.join(names[:10])}{more}" if names else "none are known")
+
+
+def _clocks(api: Api, names: list[str]) -> Iterator[Diagnosis]:
+    """What time it is at the nodes of services, where they tell it."""
+    agreeing, deadline = 0, time.monotonic() + _CLOCKS
+    for node in islice(_nodes(api, names), _MOST_NODES):
+        if time.monotonic() > deadline:
+            break
+        host, port = place(node)
+        try:
+            ahead = get(host, port).skew if port else None
+        except OSError:
+            continue  # how it is, its sidecar and its callers see
+        if ahead is None:
+            continue
+        found = clock(f"node {node.get('id')} at {joined(node)}", ahead)
+        if found.level == "ok":
+            agreeing += 1
+        else:
+            yield found
+    if agreeing:
+        yield ok("clock", f"agrees with those of {agreeing} nodes" if agreeing > 1 else "agrees with that of a node")
+
+
+def _nodes(api: Api, names: list[str]) -> Iterator[dict[str, Any]]:
+    for name in names:
+        try:
+            versions = api.registry(name)
+        except Failed:
+            continue  # it may have gone since
+        for version in versions if isinstance(versions, list) else [versions]:
+            yield from (node for node in version.get("nodes") or [] if isinstance(node, dict))
 
 
 def _json(text: str) -> dict[str, Any]:

@@ -73,11 +73,11 @@ CALLS: Final[tuple[Route, ...]] = (
         "callAsProxy",
         "A call of a go-micro client whose proxy this is",
         "Micro-Service and Micro-Endpoint name the target, the body is the request. The answer is in go-micro's "
-        "dialect: 200, and errors in Micro-Error.",
+        "dialect: 200, and errors in Micro-Error; one of the two that is missing is such an error.",
         role="call",
         parameters=(
-            Parameter("Micro-Service", "the name of a service", True, NAME, "header", "greeter"),
-            Parameter("Micro-Endpoint", "the method", True, NAME, "header", "Say.Hello"),
+            Parameter("Micro-Service", "the name of a service", False, NAME, "header", "greeter"),
+            Parameter("Micro-Endpoint", "the method", False, NAME, "header", "Say.Hello"),
             _TIMEOUT,
         ),
         bodies={"application/json": _ANY, "application/protobuf": {"type": "string", "format": "binary"}},

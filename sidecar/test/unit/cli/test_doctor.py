@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from datetime import datetime, timedelta, timezone
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.cli.doctor import network
+from sidecar.test.doubles.programs import process
 from sidecar.test.doubles.programs.daemon import run, running_daemon
 from sidecar.test.doubles.programs.process import free_port
 
@@ -51,6 +54,20 @@ class App(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""
+
+
+def _put(method: str, url: str, body: object) -> None:
+    asked = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method=method)
+    urllib.request.urlopen(asked, timeout=60).close()
+
+
+def _put_into_etcd(port: int) -> None:
+    key, value = (base64.b64encode(text).decode() for text in (b"/micro/registry/shop/shop-1", b"{}"))
+    _put("POST", f"http://127.0.0.1:{port}/v3/kv/put", {"key": key, "value": value})
+
+
+def _put_into_consul(port: int) -> None:
+    _put("PUT", f"http://127.0.0.1:{port}/v1/agent/service/register", {"Name": "shop", "ID": "shop-1"})
 
 
 class Doctor(SynchronousTestCase):
@@ -96,6 +113,24 @@ class Doctor(SynchronousTestCase):
             self.assertIn("refused", found[f"registry {kind}"])
             self.assertIn("--registry_address", found[f"registry {kind}"])
 
+    def test_who_else_is_there(self) -> None:
+        """What is registered at an engine is named."""
+        lacking = [process.missing(kind) for kind in ("etcd", "consul")]
+        if all(lacking):
+            self.skipTest(f"{lacking[0]}; {lacking[1]}")
+        for kind, begin, register in (
+            ("etcd", process.start_etcd, _put_into_etcd),
+            ("consul", process.start_consul, _put_into_consul),
+        ):
+            if process.missing(kind) is not None:
+                continue
+            engine = begin(port := free_port())
+            self.addCleanup(engine.stop)
+            register(port)
+            _, diagnoses = self.examine("--port=0", f"--registry={kind}", f"--registry_address=127.0.0.1:{port}")
+            (told,) = [one["told"] for one in diagnoses if one["subject"] == f"registry {kind}"]
+            self.assertIn("services there: shop", told)
+
     def test_something_else_in_its_place(self) -> None:
         """An address where something else answers."""
         found = self.faults("--registry=consul", f"--registry_address=127.0.0.1:{self.app()}")
@@ -108,12 +143,12 @@ class Doctor(SynchronousTestCase):
             "import http.server as h, sys; s = h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler);"
             "print(s.server_port, flush=True); s.serve_forever()"
         )
-        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        assert process.stdout is not None
-        self.addCleanup(process.stdout.close)
-        elsewhere = int(process.stdout.readline())
+        server = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        assert server.stdout is not None
+        self.addCleanup(server.stdout.close)
+        elsewhere = int(server.stdout.readline())
         found = self.faults("--server_name=foo", f"--server_address=127.0.0.1:{free_port()}")
         self.assertIn("refused", found["app foo"])
         if network.listeners():
@@ -197,6 +232,20 @@ class Doctor(SynchronousTestCase):
         code, diagnoses = self.examine(f"--port={free_port()}", f"--tls_cert_file={soon}", f"--tls_key_file={its}")
         self.assertEqual(code, 0)
         self.assertIn("warning", [one["level"] for one in diagnoses])
+
+    def test_clocks_of_nodes(self) -> None:
+        """A node whose clock is another's is named by a sidecar that runs; one that agrees is counted."""
+        with running_daemon() as daemon:
+            for name, ahead in (("fast", 600.0), ("right", 0.0)):
+                node = {"id": f"{name}-1", "address": f"127.0.0.1:{self.app(ahead=ahead)}"}
+                daemon.request("POST", "/registry", json.dumps({"name": name, "nodes": [node]}))
+            code, diagnoses = self.examine(f"--proxy_address=127.0.0.1:{daemon.port}")
+        self.assertEqual(code, 1)
+        (wrong,) = [one["told"] for one in diagnoses if one["level"] == "fault"]
+        self.assertIn("behind that of node fast-1", wrong)
+        told = [one["told"] for one in diagnoses]
+        self.assertIn("agrees with that of a node", told)
+        self.assertIn("2 known: fast, right", told)
 
     def test_one_that_runs(self) -> None:
         """A sidecar that runs is asked; one that does not is a fault."""
