@@ -27,6 +27,12 @@ def dev(invocation: Invocation) -> int:
         not_found(f"{command[0]} cannot be started: there is no such program")
     if not proc.available():
         raise Wrong("micro dev needs Linux's /proc; elsewhere start the app and micro sidecar by themselves")
+    watched = given.every("watch")
+    if invocation.words:
+        # --watch src -- ...: a path after a space.
+        if watched != ["."]:
+            raise Wrong(f"{invocation.words[0]!a} stands before the --, where flags are; the program comes after it")
+        watched = invocation.words
     port = given.number("app_port")
     if port > 65535:
         raise Wrong(f"--app_port={port}: there are ports from 1 to 65535")
@@ -44,7 +50,7 @@ def dev(invocation: Invocation) -> int:
         raise Wrong(asked.text) from None
     if options.said is not None:
         port = port or options.said[1]
-    settings = DevSettings(command, options.service, port, given.every("watch"), {})
+    settings = DevSettings(command, options.service, port, watched, {})
     return daemon.run(settings, options)
 
 

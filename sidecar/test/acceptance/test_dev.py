@@ -96,7 +96,7 @@ class Dev(SynchronousTestCase):
     def test_life(self) -> None:
         """The port is found and registered, a call is shown, what dies or changes is started again, and SIGINT leaves
         nothing behind: out of the registry first, the app with what it started, exit code 0."""
-        program = self.dev("--watch")
+        program = self.dev("--watch", "app.py")
         first = self.answered(program, lambda answer: True)
         self.assertIn(f"app | sidecar: http://127.0.0.1:{self.port}", program.output)
         self.soon("the call is shown", lambda: "call | greeter Say.Hello -> greeter-" in program.output, program)
@@ -189,6 +189,7 @@ class Dev(SynchronousTestCase):
             (["dev"], 2, "which app?"),
             (["dev", "--", "no-such-program"], 3, "no-such-program cannot be started: there is no such program"),
             (["dev", "--app_port=70000", "--", "true"], 2, "--app_port=70000"),
+            (["dev", "app.py", "--", "true"], 2, "stands before the --"),
             (["dev", "--protocol=soap", "--", "true"], 2, "it is one of jsonrpc, http"),
             (["dev", "--registry=none-such", "--", "true"], 2, "none-such"),
             (["dev", "--nmae=x", "--", "true"], 2, "did you mean --name?"),
