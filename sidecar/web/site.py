@@ -133,6 +133,19 @@ class SidecarSite(server.Site):
         for channel in most[:CLOSED_AT_ONCE]:
             self._leaving.add(channel)
             channel.close_if_idle()
+        if not most:
+            self._close_begun()
+
+    def _close_begun(self) -> None:
+        """Where nobody idles, the same for those that have sent a part of a header and no more."""
+        waiting = sorted((channel for channel in self._channels - self._leaving), key=lambda channel: channel.deadline)
+        closed = 0
+        for channel in waiting:
+            if closed == CLOSED_AT_ONCE:
+                break
+            if getattr(channel, "close_if_begun", bool)():
+                self._leaving.add(channel)
+                closed += 1
 
     # --- What channels tell and ask ---------------------------------------------------------------------------------
 

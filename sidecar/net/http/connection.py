@@ -236,6 +236,13 @@ class ServerConnection(Protocol):
         if self._state == states.IDLE:
             self._close()
 
+    def close_if_begun(self) -> bool:
+        """Refuse a request of which only a part of the header is here. :returns: whether there was one."""
+        if self._state != states.HEADER:
+            return False
+        self._refuse(503, "too many connections are open to wait for the rest of this header: try again later")
+        return True
+
     def abort(self) -> None:
         """Cut the connection: an answer cannot be completed, and the client must be able to see that."""
         self._state = TABLE[self._state][states.CLOSED]

@@ -6,12 +6,32 @@ from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.server import NOT_DONE_YET
 
+from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.reactor.admission import AT_ONCE, Admission
 from sidecar.test.doubles.clients.http import Client, Rendered, site_of
 from sidecar.test.unit.net.reactor.test_admission import CountedClock
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+class HalfHeaders(SynchronousTestCase):
+    def test_make_way(self) -> None:
+        """Connections that hold nothing but half a header keep nobody out; those that are answered stay."""
+        leaf = Rendered(lambda request: NOT_DONE_YET)
+        site = site_of(leaf, Clock(), HTTPLimits(max_connections=3))
+        asked = Client(site)
+        asked.send(GET)
+        halves = [Client(site) for _ in range(2)]
+        for client in halves:
+            client.send(GET[:10])
+        newcomer = Client(site)
+        newcomer.send(GET)
+        self.assertEqual(len(leaf.requests), 2)
+        self.assertEqual((asked.wire.value(), newcomer.wire.value()), (b"", b""))
+        for client in halves:
+            self.assertEqual([answer.status for answer in client.answers()], [503])
 
 
 class Overloaded(SynchronousTestCase):
