@@ -30,6 +30,7 @@ from sidecar.rpc.dialects.bynode import DeferredTransport
 from sidecar.web.app.app import App
 from sidecar.web.cors import BrowserPolicy
 from sidecar.web.site import SidecarSite
+from sidecar.websocket.sockets import LateStreams
 
 log = Logger()
 
@@ -135,7 +136,14 @@ class AppMaker:
             before.served.endpoints = endpoints
             return LocalApp(app, registrar, heartbeats, states, listener, before.served, before.inbound, before.site)
         real = Node(app.id, here(app.host), app.port, app.metadata)
-        served = App(app.name, real, DeferredTransport(self.plain, self.reactor), registrar, endpoints=endpoints)
+        served = App(
+            app.name,
+            real,
+            DeferredTransport(self.plain, self.reactor),
+            registrar,
+            endpoints=endpoints,
+            streams=LateStreams(self.reactor, app.max_body),
+        )
         limits = evolve(self.limits, max_body=app.max_body, max_header=app.max_header)
         site, factory = _inbound(served, limits, self.budget, self.browsers, self.reactor)
         listener.budget = self.budget

@@ -6,17 +6,23 @@ protobuf, and gRPC, and hands each call on to the app as ``POST /<Type>/<Method>
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import orjson
 from twisted.internet.defer import Deferred
+from twisted.web.server import NOT_DONE_YET
 
 from sidecar.errors import CallerError, SidecarError
 from sidecar.model import Call, Fault, Reply
 from sidecar.net.http.server import Host
-from sidecar.net.http2.exchanges import Http2Answer
+from sidecar.net.http2.pieces import Http2Answer, PieceReceiver, PieceSender
 from sidecar.net.http2.server import Http2ServerConnection
+from sidecar.net.http2.switch import hand_over
 from sidecar.web.app.app import App
+from sidecar.web.app.grpcstream import GrpcStream
+from sidecar.web.app.mucpstream import MucpStreamConnection
 from sidecar.web.cors import BrowserPolicy
 from sidecar.web.params import body
 from sidecar.web.resource import MethodResource
@@ -29,6 +35,9 @@ from sidecar.wire.mucp import server
 PATIENCE = 30.0
 
 
+_Refused = Http2Answer | Callable[[PieceSender], PieceReceiver] | None
+
+
 class AppServerResource(MethodResource):
     """``POST /`` (and any other path: early servers ignored it), as go-micro's HTTP transport sends it."""
 
@@ -39,7 +48,7 @@ class AppServerResource(MethodResource):
         self._max_body = max_body
         self._browsers = browsers
 
-    async def _post(self, request: Request) -> Answer:
+    def _post(self, request: Request) -> Answer | Deferred[Answer] | int:
         problem = self._browsers.problem(request) if self._browsers is not None else None
         if problem is not None:
             raise problem
@@ -57,8 +66,30 @@ class AppServerResource(MethodResource):
             return Answer(b"", headers=b"")
         kind = "application/json" if incoming.is_json else "application/protobuf"
         call = Call(self._app.name, incoming.method, incoming.body, kind, headers.sort(pairs)[0])
-        result = await self._app.serve(call, _timeout(fields))
-        return self._answer(fields, incoming, result)
+        channel: Any = getattr(request, "channel", None)
+        if self._app.streams is not None and getattr(channel, "succeed", None) is not None:
+            as_stream = partial(self._hand_over, channel, incoming, fields, call)
+            streamed = fields.get("micro-stream") or fields.get("x-micro-stream")
+            if self._app.is_stream(call.method) or (streamed and incoming.dialect in ("json", "proto")):
+                as_stream()
+                return NOT_DONE_YET
+            if streamed:
+                channel.on_more = as_stream  # a second message of it before our answer makes it a stream
+        return Deferred.fromCoroutine(self._unary(channel, fields, incoming, call))
+
+    async def _unary(
+        self, channel: Any, fields: Mapping[str, str], incoming: server.IncomingCall, call: Call
+    ) -> Answer:
+        try:
+            return self._answer(fields, incoming, await self._app.serve(call, _timeout(fields)))
+        finally:
+            if channel is not None:
+                channel.on_more = None
+
+    def _hand_over(self, channel: Any, incoming: server.IncomingCall, fields: Mapping[str, str], call: Call) -> None:
+        """Go on with a connection as a stream's."""
+        stream = MucpStreamConnection(channel.site, self._app, incoming, fields, call, _timeout(fields))
+        hand_over(channel, stream)
 
     @staticmethod
     def _answer(fields: Mapping[str, str], call: server.IncomingCall, result: Reply | Fault) -> Answer:
@@ -73,13 +104,34 @@ class AppServerResource(MethodResource):
         """A connection that serves the same app over gRPC. :param site: whose limits it keeps."""
         return Http2ServerConnection(site, self._serve_grpc, self._max_body + 5, self._refuse_stream)
 
-    def _refuse_stream(self, fields: dict[str, str], raw: bytes | bytearray, idle: bool) -> Http2Answer | None:
+    def _refuse_stream(self, fields: dict[str, str], raw: bytes | bytearray, idle: bool) -> _Refused:
         """A call is one message and the end of the request. Whoever sends a second one, or lets us wait for the end,
         has opened a stream, which an app that speaks plain HTTP has not."""
+        if self._app.streams is not None:
+            return self._take_stream(fields, raw, idle)
         count, complete = grpc.whole_messages(raw)
         if count < 2 and not (idle and complete):
             return None
         return _unimplemented(fields, self._app.name)
+
+    def _take_stream(self, fields: dict[str, str], raw: bytes | bytearray, idle: bool) -> _Refused:
+        """A stream is what the app declares so, what has a second message, or waits for an answer before its end."""
+        count, complete = grpc.whole_messages(raw)
+        call, timeout = self._grpc_call(fields, b"")
+        if fields.get(":path") in (grpchealth.CHECK, grpchealth.WATCH):
+            return None
+        if self._app.is_stream(call.method) or count > 1 or (idle and complete):
+            return partial(GrpcStream, self._app, call, timeout, fields.get("content-type", ""), self._max_body)
+        return None
+
+    def _grpc_call(self, fields: Mapping[str, str], request: bytes) -> tuple[Call, float]:
+        """The call that a request over gRPC is, and the seconds that it may take."""
+        service, _, method = fields.get(":path", "").rpartition("/")
+        target = f"{service.rpartition('.')[2].lstrip('/')}.{method}"
+        content = "application/json" if grpc.is_json(fields.get("content-type", "")) else "application/protobuf"
+        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
+        timeout = grpc.timeout_seconds(fields.get("grpc-timeout", "")) or _timeout(fields)
+        return Call(self._app.name, target, request, content, headers.sort(pairs)[0]), timeout
 
     def _serve_grpc(self, fields: dict[str, str], raw: bytes) -> Deferred[Http2Answer]:
         return Deferred.fromCoroutine(self._answer_grpc(fields, raw))
@@ -92,14 +144,9 @@ class AppServerResource(MethodResource):
             messages = deframer.feed(raw)
         except SidecarError as error:
             return Http2Answer(opening, b"", grpc.status_trailers(self._app.fault(error)))
-        if len(messages) != 1:
+        if len(messages) != 1 or fields.get(":path") == grpchealth.WATCH:
             return _unimplemented(fields, self._app.name)
-        service, _, method = fields.get(":path", "").rpartition("/")
-        target = f"{service.rpartition('.')[2].lstrip('/')}.{method}"
-        content = "application/json" if grpc.is_json(kind) else "application/protobuf"
-        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
-        call = Call(self._app.name, target, messages[0], content, headers.sort(pairs)[0])
-        timeout = grpc.timeout_seconds(fields.get("grpc-timeout", "")) or _timeout(fields)
+        call, timeout = self._grpc_call(fields, messages[0])
         serve = self._app.grpc_health if fields.get(":path") == grpchealth.CHECK else self._app.serve
         result = await serve(call, timeout)
         if isinstance(result, Fault):

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from twisted.application import service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import implementer
 
 from sidecar.errors import Overloaded, ShuttingDown
+from sidecar.interfaces import IStream, IStreamListener, IStreamTransport
+from sidecar.model import Call, Node
 from sidecar.net.memory import MOST, MemoryBudget
 from sidecar.pubsub.heartbeat import Heartbeat
 from sidecar.websocket.incomplete import IncompleteMessages
@@ -26,6 +29,21 @@ FEW = 1024
 
 #: Seconds that all of them get together for their closing handshakes when we stop.
 CLOSING = 2.0
+
+
+@implementer(IStreamTransport)
+class LateStreams:
+    """Opens WebSockets to apps. Autobahn is imported for the first of them."""
+
+    def __init__(self, reactor: Any, max_message: int) -> None:
+        """:param max_message: bytes of the largest message from an app."""
+        self._reactor = reactor
+        self._max_message = max_message
+
+    def open(self, node: Node, call: Call, listener: IStreamListener) -> Deferred[IStream]:
+        from sidecar.websocket.appstream import AppStreams
+
+        return AppStreams(self._reactor, self._max_message).open(node, call, listener)
 
 
 class WebSockets(service.Service):

@@ -96,7 +96,7 @@ class HTTPChannel(ServerConnection):
                     data = self._pass_on(event, data)  # type: ignore[arg-type]
                 state = self._state
                 if self.transport is None:
-                    self._taken_over()
+                    self._leave_to_heir(data)
                     return
                 if state == states.IDLE:  # that request was answered
                     if not data:

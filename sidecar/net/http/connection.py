@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.interfaces import IAddress, IPushProducer, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IAddress, IProtocol, IPushProducer, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
@@ -45,6 +46,10 @@ class ServerConnection(Protocol):
     _paused = False  # the transport does not read
     _kept = 0  # bytes that the budget of all knows of
     _producer: Any = None
+    heir: IProtocol | None = None
+    request: Any = None
+    on_more: Callable[[], None] | None = None  # called when more comes while a request is being answered
+    succeed: Callable[[IProtocol], None] | None = None  # has another protocol go on; None where that cannot be done
 
     def __init__(self, site: Host) -> None:
         self.site = site
@@ -78,6 +83,10 @@ class ServerConnection(Protocol):
         """Keep for later, and stop reading when it is enough."""
         if self._state not in (states.CLOSING, states.GONE):
             self._held += data
+            if self.on_more is not None:
+                self.on_more()
+                if self.transport is None:
+                    return
             if len(self._held) > HELD_ENOUGH:
                 self._pause()
             if self._keeps_too_much():
@@ -202,6 +211,13 @@ class ServerConnection(Protocol):
             self.transport.unregisterProducer()
             if self._state not in (states.CLOSING, states.GONE):
                 self.transport.registerProducer(self, True)
+
+    def _leave_to_heir(self, rest: bytes) -> None:
+        """The connection was taken away while ``rest`` was still to be looked at."""
+        if self.heir is None:
+            self._taken_over()
+        elif rest:
+            self.heir.dataReceived(rest)
 
     # --- Ending -------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import h2.errors
 import h2.events
 import h2.exceptions
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from sidecar.net.http.connection import WORTH_COUNTING
 from sidecar.net.http.server import Host
 from sidecar.net.http2.floods import FloodMeter
+from sidecar.net.http2.pieces import ENOUGH, Http2Answer, PieceReceiver, PieceSender, Refuse, Serve
 from sidecar.net.http2.state import ServerState
 from sidecar.net.http2.stream import Headers
 
@@ -29,23 +30,6 @@ UNBEGUN, UNENDED = 1.0, 0.25
 
 _CALM: Final = h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
 _CANCEL: Final = h2.errors.ErrorCodes.CANCEL
-
-
-@frozen
-class Http2Answer:
-    """:ivar body: "" for a trailers-only answer, whose status then stands in ``trailers`` alone."""
-
-    headers: Headers
-    body: bytes
-    trailers: Headers
-
-
-#: Told of a request that has not ended, the headers, the body so far and whether no more came for a while: an answer
-#: where it is never to be served, however it goes on.
-Refuse = Callable[[dict[str, str], "bytes | bytearray", bool], "Http2Answer | None"]
-
-#: Serves one request: headers in lower case, body; the Deferred is cancelled when the peer resets the stream.
-Serve = Callable[[dict[str, str], bytes], "Deferred[Http2Answer]"]
 
 
 @define(eq=False)
@@ -62,6 +46,9 @@ class _Exchange:
     unsent: memoryview = field(factory=lambda: memoryview(b""))
     trailers: Headers = ()
     counted: bool = False
+    receiver: PieceReceiver | None = None
+    finished: bool = True
+    full: bool = False
 
 
 @define(eq=False)
@@ -103,6 +90,9 @@ class Exchanges:
         exchange = self._open.get(event.stream_id)
         if exchange is None:
             return
+        if exchange.receiver is not None:
+            exchange.receiver.received(event.data)
+            return
         exchange.body += event.data
         self._wait(event.stream_id, exchange, UNENDED)
         if len(exchange.body) > self._max_body or not self._count(exchange, len(exchange.body)):
@@ -114,6 +104,11 @@ class Exchanges:
         if exchange is None:
             return
         self._stop_waiting(exchange)
+        self._judge(id, exchange, False)
+        if exchange.receiver is not None:
+            exchange.receiver.ended()
+        if exchange.receiver or self._open.get(id) is not exchange:
+            return
         body = bytes(exchange.body)
         exchange.body.clear()
         exchange.serving = self._serve(exchange.headers, body)
@@ -135,6 +130,8 @@ class Exchanges:
         self._count(exchange, 0)
         if answered:
             self._meter.answered()
+        elif exchange.receiver is not None:
+            exchange.receiver.lost()
         elif exchange.serving is not None:
             exchange.serving.cancel()
         self._site.in_flight -= 1
@@ -152,7 +149,7 @@ class Exchanges:
         limits = self._site.limits
         for id, exchange in list(self._open.items()):
             passed = self._site.now - exchange.since
-            if exchange.serving is None:
+            if exchange.serving is None and exchange.receiver is None:
                 if passed > limits.body_timeout + len(exchange.body) / limits.body_rate:
                     self._reset(id, _CANCEL)
             elif exchange.unsent and passed > limits.idle_timeout:
@@ -207,13 +204,28 @@ class Exchanges:
 
     def _judge(self, id: int, exchange: _Exchange, idle: bool) -> None:
         """Answer a request that is never to be served before it ends, and ask its sender to send no more."""
-        answer = self._refuse(exchange.headers, exchange.body, idle) if self._refuse is not None else None
+        if self._refuse is None or exchange.receiver is not None:
+            return
+        answer = self._refuse(exchange.headers, exchange.body, idle)
         if answer is None or self._open.get(id) is not exchange or exchange.serving is not None:
+            return
+        if not isinstance(answer, Http2Answer):
+            self._hand_over(id, exchange, answer)
             return
         with contextlib.suppress(h2.exceptions.ProtocolError):  # the peer closed the stream meanwhile
             self._h2.send_headers(id, [*answer.headers, *answer.trailers], end_stream=True)
             self._h2.reset_stream(id, h2.errors.ErrorCodes.NO_ERROR)
         self.end(id, answered=True)
+
+    def _hand_over(self, id: int, exchange: _Exchange, take: Callable[[PieceSender], PieceReceiver]) -> None:
+        """Have who answers it take it as it comes."""
+        self._stop_waiting(exchange)
+        exchange.finished, body = False, bytes(exchange.body)
+        exchange.body.clear()
+        self._count(exchange, 0)
+        exchange.receiver = take(PieceSender(partial(self._piece, id, exchange)))
+        if body:
+            exchange.receiver.received(body)
 
     # --- What we say ------------------------------------------------------------------------------------------------
 
@@ -247,11 +259,42 @@ class Exchanges:
         while exchange.unsent:
             window = min(self._h2.local_flow_control_window(id), self._h2.max_outbound_frame_size)
             if window <= 0:
+                self._flow_on(exchange)
                 return
             self._h2.send_data(id, bytes(exchange.unsent[:window]))
             exchange.unsent = exchange.unsent[window:]
             exchange.since = self._site.now
             self._meter.sent()
-        self._h2.send_headers(id, exchange.trailers, end_stream=True)
+        if exchange.finished:
+            self._h2.send_headers(id, exchange.trailers, end_stream=True)
         self._flush()
-        self.end(id, answered=True)
+        if exchange.finished:
+            self.end(id, answered=True)
+        else:
+            self._flow_on(exchange)
+
+    def _piece(self, id: int, exchange: _Exchange, data: bytes, headers: Headers, trailers: Headers) -> None:
+        """What comes next of an answer in pieces."""
+        if self._open.get(id) is not exchange:
+            return
+        try:
+            if headers:
+                self._h2.send_headers(id, headers)
+            if data:
+                exchange.since = exchange.since if exchange.unsent else self._site.now
+                exchange.unsent = memoryview(bytes(exchange.unsent) + data)
+            if trailers:
+                exchange.trailers, exchange.finished = trailers, True
+            self._pump(id, exchange)
+        except h2.exceptions.ProtocolError:
+            self.end(id)  # the peer closed the stream meanwhile
+            return
+        if id in self._open and not self._count(exchange, len(exchange.unsent)):
+            self._reset(id, _CALM)
+
+    def _flow_on(self, exchange: _Exchange) -> None:
+        """Have who answers in pieces wait for a peer that does not take them, or go on."""
+        full = len(exchange.unsent) > ENOUGH
+        if exchange.receiver and full != exchange.full and (full or not exchange.unsent):
+            exchange.full = full
+            (exchange.receiver.pause if full else exchange.receiver.resume)()

@@ -16,8 +16,9 @@ from zope.interface import implementer
 from sidecar.net.http.connection import NEVER
 from sidecar.net.http.server import Host
 from sidecar.net.http.states import CLIENT_SLOW, NEXT_TURN
-from sidecar.net.http2.exchanges import Exchanges, Refuse, Serve
+from sidecar.net.http2.exchanges import Exchanges
 from sidecar.net.http2.floods import FloodMeter, Kind
+from sidecar.net.http2.pieces import Refuse, Serve
 from sidecar.net.http2.state import ServerState
 
 #: Bytes that are looked at in one go: the smallest frames there are, five hundred, take ten milliseconds.

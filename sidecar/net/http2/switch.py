@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any, Final
 from typing import Protocol as TypingProtocol
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from sidecar.net.http.connection import NEVER
+from sidecar.net.http.connection import NEVER, ServerConnection
 from sidecar.net.http.server import Host
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -66,9 +67,15 @@ class Switch(Protocol):
         if self._chosen is None:
             self.transport.loseConnection()
             return
+        if isinstance(self._chosen, ServerConnection):
+            self._chosen.succeed = self._succeeded
         self._chosen.makeConnection(self.transport)
         head, self._head = self._head, b""
         self._chosen.dataReceived(head)
+
+    def _succeeded(self, heir: IProtocol) -> None:
+        """Another protocol goes on with the connection."""
+        self._chosen = heir
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._chosen is not None:
@@ -87,6 +94,22 @@ class Switch(Protocol):
 
     def continue_reading(self) -> None:
         """Nothing is kept."""
+
+
+def hand_over(channel: ServerConnection, heir: IProtocol) -> None:
+    """Have ``heir`` go on with a connection behind a switch, and with what comes next on it.
+
+    The request that is being answered there gets no answer; who answers it is told as if the client had left."""
+    request, channel.heir = channel.request, heir
+    channel.transport.unregisterProducer()
+    transport, held = channel.give_away()
+    if request is not None:
+        request.connectionLost(Failure(ConnectionDone("another protocol goes on here")))
+    assert channel.succeed is not None
+    channel.succeed(heir)
+    heir.makeConnection(transport)
+    if held:
+        heir.dataReceived(held)
 
 
 class SwitchFactory(Factory):

@@ -9,7 +9,7 @@ from attrs import define, evolve, field
 from sidecar import problems
 from sidecar.errors import BadRequest, ServiceFault, SidecarError
 from sidecar.health.description import AppEndpoints
-from sidecar.interfaces import IAppHealth
+from sidecar.interfaces import IAppHealth, IStreamTransport
 from sidecar.model import Call, Fault, Node, Reply
 from sidecar.rpc.dialects.bynode import DeferredTransport
 from sidecar.web.app import builtins
@@ -24,6 +24,7 @@ class App:
     :ivar name: the service as which it is registered. :ivar node: where it really listens.
     :ivar transport: speaks plain HTTP to it. :ivar health: what the healthchecker knows, or None.
     :ivar observer: told when a call for it begins; what it gives is told how the call ended. None for nobody.
+    :ivar streams: opens WebSockets to it, None where no streams are wanted.
     :ivar endpoints: what it is known to offer. :ivar builtins: what is answered for it.
     """
 
@@ -33,6 +34,7 @@ class App:
     health: IAppHealth | None = None
     observer: Callable[[Call], Callable[[Reply | Fault], None]] | None = None
     endpoints: AppEndpoints = field(factory=AppEndpoints)
+    streams: IStreamTransport | None = None
     builtins: BuiltIns = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -86,6 +88,15 @@ class App:
         if asked is None:
             return call
         return evolve(call, method=asked.target, verb=asked.verb, request=asked.body)
+
+    def is_stream(self, method: str) -> bool:
+        """Whether it declares that a method is a stream."""
+        endpoint = self.endpoints.by_name.get(method)
+        return self.streams is not None and endpoint is not None and endpoint.metadata.get("stream") == "true"
+
+    def fault_of(self, error: BaseException) -> Fault:
+        """As :meth:`fault`, of anything."""
+        return problems.problem(error, self.name).fault
 
     def fault(self, error: SidecarError) -> Fault:
         return problems.problem(error, self.name).fault

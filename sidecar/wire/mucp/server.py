@@ -113,6 +113,17 @@ def encode(call: IncomingCall, answer: Reply | Fault) -> tuple[dict[str, str], b
     return headers, payload
 
 
+def encode_end(call: IncomingCall) -> tuple[dict[str, str], bytes]:
+    """The end of a stream, said well: in the headers, and in the envelope where there is one."""
+    headers = {"Content-Type": call.content_type or "application/protobuf"}
+    headers.update(dict.fromkeys(("Micro-Error", "X-Micro-Error"), "EOS"))
+    if call.dialect == "jsonrpc":
+        return headers, b'{"id":' + call.sequence + b',"result":null,"error":"EOS"}\n'
+    if call.dialect == "protorpc":
+        return headers, protorpc.netstring(_response_header(call, "EOS")) + protorpc.netstring(b"")
+    return headers, b""
+
+
 #: By these clients of some generation match an answer.
 _ECHOED = tuple(
     prefix + name

@@ -16,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from sidecar.net.http.limits import HTTPLimits
-from sidecar.net.http2.exchanges import Http2Answer
 from sidecar.net.http2.floods import ALLOWED, FloodMeter
+from sidecar.net.http2.pieces import Http2Answer
 from sidecar.net.http2.server import SLICE, Http2ServerConnection
 from sidecar.net.http2.state import ClientState
 from sidecar.net.http2.switch import PREFACE, SwitchFactory
