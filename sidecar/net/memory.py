@@ -20,6 +20,9 @@ Kind = Literal["requests", "answers", "frames", "messages"]
 #: Once the budget is spent, this share of it is made free at once: who looks for the largest looks at all.
 MADE_FREE: Final = 0.1
 
+#: Bytes that are worth an entry in the budget; fewer are not counted.
+WORTH_COUNTING: Final = 1024
+
 #: The default: a share of what there is, within bounds.
 SHARE, LEAST, MOST = 8, 64 * 1024 * 1024, 512 * 1024 * 1024
 

@@ -18,11 +18,12 @@ from twisted.python.failure import Failure
 
 from sidecar.net.errors import RequestRefused
 from sidecar.net.http import states
-from sidecar.net.http.connection import NEVER, WORTH_COUNTING, ServerConnection
+from sidecar.net.http.connection import NEVER, ServerConnection
 from sidecar.net.http.events import End, Head
 from sidecar.net.http.head import status_line
 from sidecar.net.http.request import SlimRequest
 from sidecar.net.http.states import READING, TABLE, WAITS_FOR
+from sidecar.net.memory import WORTH_COUNTING
 
 
 class HTTPChannel(ServerConnection):

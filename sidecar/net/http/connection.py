@@ -16,17 +16,14 @@ from sidecar.net.http.parser import RequestParser
 from sidecar.net.http.request import SlimRequest
 from sidecar.net.http.server import Host
 from sidecar.net.http.states import READING, TABLE, WAITS_FOR
+from sidecar.net.memory import WORTH_COUNTING
 
 #: Bytes of further requests to take while one is being answered. More of them wait in the kernel.
 HELD_ENOUGH: Final = 16 * 1024
-
 NEVER: Final = float("inf")
 
 #: Paths that wait for nobody.
 URGENT: Final = b"/health"
-
-#: Bytes of a request that are worth an entry in the budget of all.
-WORTH_COUNTING: Final = 1024
 
 
 @implementer(IPushProducer)
@@ -249,7 +246,7 @@ class ServerConnection(Protocol):
 
     def close_if_idle(self) -> None:
         """Close now, if it is."""
-        if self._state == states.IDLE:
+        if self.idle:
             self._close()
 
     def close_if_begun(self) -> bool:

@@ -18,12 +18,12 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sidecar.net.http.connection import WORTH_COUNTING
 from sidecar.net.http.server import Host
 from sidecar.net.http2.floods import FloodMeter
 from sidecar.net.http2.pieces import ENOUGH, Http2Answer, PieceReceiver, PieceSender, Refuse, Serve
 from sidecar.net.http2.state import ServerState
 from sidecar.net.http2.stream import Headers
+from sidecar.net.memory import WORTH_COUNTING
 
 #: Seconds without a byte after which a request that has not ended is asked about: without any body yet, and with some.
 UNBEGUN, UNENDED = 1.0, 0.25
