@@ -65,6 +65,7 @@ class Secure(_Base):
     def make_transport(self, max_body: int) -> Any:
         made: Any = super().make_transport(max_body)
         made._tls.use("auto", self.trust)
+        made._times.most = 30.0  # many handshakes at once take a busy machine a while
         return made
 
     async def make_node(self) -> Node:
