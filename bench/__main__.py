@@ -12,6 +12,7 @@ from bench.table import HEADING, Table, line
 
 NAMES = (
     "rpc",
+    "proxy",
     "service",
     "open_loop",
     "two_writes",

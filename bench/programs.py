@@ -142,6 +142,16 @@ def nginx_backend() -> Program:
     return _nginx("nginx (backend)", body, port)
 
 
+def nginx_page(size: int) -> Program:
+    """A backend that answers so many bytes to everything."""
+    port = free_port()
+    body = (
+        f"server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ default_type text/plain; "
+        f"return 200 '{'x' * size}'; }} }}"
+    )
+    return _nginx("nginx (backend)", body, port)
+
+
 def http_server() -> Program:
     """The README's app: Python's ``http.server``, which writes an answer in two pieces."""
     port = free_port()

@@ -115,6 +115,19 @@ class Suites:
                     {p.name: rate_of(table, p, load, self.seconds) for p, load in loads.items()},
                 )
 
+    def proxy(self, table: Table) -> None:
+        """(a) The proxy at 1 KB, beside nginx proxying the same."""
+        with running(lambda: programs.nginx_page(1024)) as (backend,):
+            starts = (
+                lambda: programs.sidecar("--sidecar_handler=proxy", "--sidecar_namespace="),
+                lambda: programs.nginx_proxy(backend.port),
+            )
+            with running(*starts) as (ours, nginx):
+                register(ours, backend.port)
+                for method, body in (("GET", ""), ("POST", "x" * 1024)):
+                    load = wrk.Load(f"/{SERVICE}/page", method=method, body=body)
+                    self._against(table, f"{method} through the proxy, 1 KB, 32 connections", load, ours, nginx)
+
     def open_loop(self, table: Table) -> None:
         """(b) 1,000 calls a second, evenly paced: what the hop adds, and what it uses."""
         rounds, seconds = (1, 2.0) if self.quick else (3, 60.0)

@@ -151,7 +151,7 @@ class RootResource(Resource):
         found = self._resources.get(place)
         if found is None or (self._gateway is not None and method not in self._spoken[place]):
             place, found = self._otherwise(request, found)
-        elif self._access is None and b"origin" not in request.fields:
+        if self._access is None and found is not self._missing and b"origin" not in request.fields:
             # What was judged is in the header, and what judges it stays as it is.
             request.found_for_all(found)
         if self._access is not None and found is not self._missing:

@@ -114,10 +114,7 @@ class HTTPChannel(ServerConnection):
             self._flow &= ~states.BUSY
 
     def _headed(self, head: Head, rest: bytes) -> bytes:
-        """A header is whole: find the resource, which says whether it waits for the body.
-
-        :returns: what is still to be looked at of ``rest``.
-        """
+        """A header is whole: find the resource, which may wait for the body. :returns: what is left of ``rest``."""
         self.persistent = head.persistent
         request = SlimRequest(self, head)
         if head.upgrade:
@@ -129,7 +126,8 @@ class HTTPChannel(ServerConnection):
             return rest
         request.find_resource()
         self._word_due = head.expects_continue and not rest
-        if request.streaming:
+        whole, streams = 0 <= head.length <= len(rest), request.streaming
+        if streams and not whole:
             self._hand_over(request, states.HANDED_OVER)
             self._flow |= states.RECEIVER_SLOW
             self._held = rest  # which it may do without
@@ -137,7 +135,9 @@ class HTTPChannel(ServerConnection):
             rest, self._held = self._held, b""
             return rest
         self._hand_over(request, states.HEADED)
-        if 0 <= head.length <= len(rest) and head.length <= self.site.limits.max_body:
+        if whole and (streams or head.length <= self.site.limits.max_body):
+            if streams:
+                request.streaming = False
             request.body, rest = self._parser.whole_body(rest)  # nearly always: no need to make events of it
             self._state = states.ANSWERING
             if head.length >= WORTH_COUNTING:

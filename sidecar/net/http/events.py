@@ -30,6 +30,7 @@ class Head:
     :ivar expects_continue: it waits for a word before it sends the body.
     :ivar prepared: what a resource made of it, to be used again.
     :ivar found: the resource that answers every request of this header, once somebody has found out.
+    :ivar streams: that resource takes bodies as they come.
     """
 
     method: bytes
@@ -42,6 +43,7 @@ class Head:
     upgrade: bool = False
     expects_continue: bool = False
     found: Any = None
+    streams: bool = False
     prepared: Any = None
     path: bytes = field(init=False)
 

@@ -64,8 +64,11 @@ class SlimRequest(AnsweringRequest):
         """Find who will answer. That may fail; then :meth:`process` says so."""
         assert self.channel is not None
         self.site = self.channel.site
-        if self.head.found is not None:
-            self._found = self.head.found
+        head = self.head
+        if head.found is not None:
+            self._found = head.found
+            if head.streams:
+                self.streaming = True
             return
         if self.path == b"*":
             return
@@ -80,8 +83,8 @@ class SlimRequest(AnsweringRequest):
 
     def found_for_all(self, found: Any) -> None:
         """``found`` answers every request with this header: who sends it again need not be judged again."""
-        if not getattr(found, "streaming", False):
-            self.head.found = found
+        self.head.found = found
+        self.head.streams = getattr(found, "streaming", False)
 
     def process(self) -> None:
         """Have the resource render; whatever it raises becomes an answer."""

@@ -114,6 +114,20 @@ class BodyAsItComes(Case):
         request.resume_body()
         self.assertEqual((sum(map(len, seen.pieces)), client.wire.producerState), (10_000, "producing"))
 
+    def test_time_between_pieces(self) -> None:
+        """However long a body takes in all: it is the time between two pieces that counts."""
+        client = self.serve(body_timeout=5.0)
+        client.send(POST % 6)
+        (request,) = self.leaf.requests
+        seen = Noting()
+        request.stream_body(seen)
+        for _ in range(5):
+            self.clock.pump([0.25] * 16)
+            client.send(b"x")
+        self.assertEqual((seen.pieces, client.answers()), ([b"x"] * 5, []))
+        self.clock.pump([0.25] * 24)
+        self.assertEqual([answer.status for answer in client.answers()], [408])
+
     def test_client_lost(self) -> None:
         """Who takes a body is told when the rest of it will not come: the client left, or sends nonsense, or stalls."""
         for bad, status in ((None, 0), (b"zz\r\n", 400), (b"", 408)):
