@@ -16,8 +16,8 @@ from twisted.internet.defer import Deferred, succeed
 
 from sidecar.lifecycle import PeriodicService
 
-#: mallopt's names (malloc.h) with the environment's: two arenas; blocks from 512 KiB on are the kernel's again at once, and
-#: the top of the heap from 8 MiB on: less would have it shrink and grow again with every message of some size.
+#: mallopt's names (malloc.h) with the environment's: two arenas; blocks from 512 KiB on are the kernel's again at once,
+#: and the top of the heap from 8 MiB on: less would have it shrink and grow again with every message of some size.
 SETTINGS: Final = (
     ("MALLOC_ARENA_MAX", -8, 2),
     ("MALLOC_TRIM_THRESHOLD_", -1, 8 * 1024 * 1024),
