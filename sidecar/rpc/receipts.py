@@ -38,6 +38,11 @@ class Receipt:
     _omitted: int = field(default=0, init=False)
     detailed = True
 
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """The newest attempts so far; it grows with them."""
+        return self._attempts
+
     def began(self, call: Call, caller: Caller, policy: CallPolicy) -> None:
         self._call, self._began = call, self._seconds()
 

@@ -81,8 +81,12 @@ class CallingResource(MethodResource):
         receipt = None
         if b"micro-explain" in fields or b"explain=" in request.uri:
             receipt = self._receipt(request, request_id(request), policy.timeout)
-        asked = (request, call, receipt, context)
-        pending = self._client.start(call, policy, caller, self._done, asked, receipt)
+        asked, noted = (request, call, receipt, context), receipt
+        if self._told_of_all:
+            # The access log says of good answers too how many attempts they took.
+            noted = noted or Receipt(request_id(request), self._strategy, policy.timeout, self._seconds)
+            request.attempts = noted.attempts
+        pending = self._client.start(call, policy, caller, self._done, asked, noted)
         if not request.finished:
             # The caller hangs up: the attempt is cancelled and its connection closed.
             request.on_lost = pending.cancel

@@ -67,7 +67,7 @@ class LineObserver:
 
     def _suppressed(self, event: LogEvent) -> int:
         """:returns: lines like this one that were left out since the last one, -1 where this one is left out too."""
-        if event.get("unthrottled"):
+        if event.get("log_unthrottled"):
             return 0
         key = (str(event.get("log_namespace", "")), str(event.get("log_format", "")))
         now = self._seconds()

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sidecar.stats.families import FAMILIES
 from sidecar.test.doubles.clients.traffic import until
 from sidecar.test.doubles.programs.daemon import Daemon, running_daemon
+from sidecar.test.doubles.programs.node import NodeProcess
 from sidecar.test.doubles.programs.process import free_port
 
 
@@ -85,6 +86,24 @@ class Observed(SynchronousTestCase):
             daemon.wait()
             routes = [line["route"] for line in self.lines(daemon, '"route"') if line["route"] != "/registry"]
             self.assertEqual(routes, expected)
+
+    def test_a_good_call_is_logged(self) -> None:
+        """Its line says how many attempts it took, and holds no field that is only there to make the message."""
+        daemon = self.daemon("--access_log=all")
+        alive = NodeProcess.start()
+        self.addCleanup(alive.program.stop)
+        nodes = [{"id": "alive-1", "address": "127.0.0.1", "port": alive.port}]
+        daemon.request("POST", "/registry", json.dumps({"name": "alive", "nodes": nodes}))
+        call = json.dumps({"service": "alive", "method": "A.B", "request": {}})
+        headers = {"X-Request-Id": "good-1", "Content-Type": "application/json"}
+        answer = daemon.request("POST", "/rpc", call, headers)
+        self.assertEqual(answer.status, 200)
+        self.assertNotIn("micro-receipt", answer.headers)
+        until(lambda: bool(self.lines(daemon, "good-1")), 60)
+        (line,) = self.lines(daemon, "good-1")
+        self.assertEqual((line["called"], line["attempts"]), ("A.B", 1))
+        self.assertTrue(line["message"].endswith(" s, calling alive A.B"), line["message"])
+        self.assertEqual({"what", "because", "unthrottled"} & set(line), set())
 
     def test_metrics(self) -> None:
         """Prometheus reads calls by service and outcome, how long they took, answers, engines and the process."""

@@ -13,7 +13,7 @@ from sidecar.web.requests.traces import trace_id
 AccessMode = Literal["off", "errors", "all"]
 
 #: Constant, so that collectors group the lines; the fields tell the rest.
-_FORMAT: Final = "{method} {route} answered {status} to {caller} in {seconds} s{what}{because}"
+_FORMAT: Final = "{method} {route} answered {status} to {caller} in {seconds} s{log_what}{log_because}"
 
 
 @define(eq=False)
@@ -54,7 +54,7 @@ class AccessLog:
             seconds=seconds,
             attempts=len(attempts),
             why=why,
-            what=f", calling {service} {called}" if service else "",
-            because=f": {why}" if why else "",
-            unthrottled=self.mode == "all",
+            log_what=f", calling {service} {called}" if service else "",
+            log_because=f": {why}" if why else "",
+            log_unthrottled=self.mode == "all",
         )

@@ -138,10 +138,10 @@ class Observer(SynchronousTestCase):
     def test_a_pipe_that_nobody_reads(self) -> None:
         """The daemon goes on, what it could not say is counted, and told once somebody reads; no line is torn."""
         for number in range(3000):
-            self.observer(event("{n} " + "x" * 100, n=number, unthrottled=True))
+            self.observer(event("{n} " + "x" * 100, n=number, log_unthrottled=True))
         self.assertGreater(self.observer.dropped, 1000)
         first = self.read()
-        self.observer(event("at last", unthrottled=True))
+        self.observer(event("at last", log_unthrottled=True))
         whole = first + self.read()
         self.assertTrue(whole.endswith("at last\n"))
         self.assertIn(f"{self.observer.dropped} log lines were dropped: nobody read them\n", whole)
