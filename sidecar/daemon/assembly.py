@@ -176,7 +176,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
     for watcher in (changes, memory):
         registry.watch(watcher)
     known = facts(registry, broker, selector, client, calls, calling.nodes, streams, pubsub, apps)
-    known["buffers"], known["traces"] = budget.stats, traced.stats
+    known["buffers"], known["traces"], known["reactor"] = budget.stats, traced.stats, sampled.stats
     known["overload"] = lambda: site.admission.stats()
     if policy is not None:
         known["access"] = policy.stats

@@ -61,5 +61,7 @@ FAMILIES: Final = (
     Family("microsidecar_spans_exported_total", "counter", "Spans that the collector took."),
     Family("microsidecar_spans_dropped_total", "counter", "Spans lost: the collector was gone, or too many waited."),
     Family("microsidecar_app_healthy", "gauge", "Whether an app is well; 1 where it is not checked.", ("app",)),
+    Family("microsidecar_reactor_delay_seconds", "gauge", "How late the last look of each second came."),
+    Family("microsidecar_reactor_stalls_total", "counter", "Looks of each second that came 0.1 s late or more."),
     Family("microsidecar_auth_refused_total", "counter", "Requests that were not let in, by why.", ("reason",)),
 )

@@ -76,6 +76,7 @@ class SidecarCollector(Collector):
         calls, pools, sockets = (self._facts[name]() for name in ("calls", "pools", "websockets"))
         auth = self._facts["access"]() if "access" in self._facts else {}
         watchers = self._facts["watchers"]() if "watchers" in self._facts else {}
+        reactor = self._facts["reactor"]() if "reactor" in self._facts else {}
         return {
             "microsidecar_start_time_seconds": [((), self._started)],
             "microsidecar_calls_total": [
@@ -116,6 +117,8 @@ class SidecarCollector(Collector):
             "microsidecar_app_healthy": [
                 ((name,), 0 if healthy is False else 1) for name, healthy in _apps(self._facts["app"]())
             ],
+            "microsidecar_reactor_delay_seconds": [((), reactor.get("delay", 0.0))],
+            "microsidecar_reactor_stalls_total": [((), reactor.get("stalls", 0))],
             "microsidecar_auth_refused_total": [((reason,), count) for reason, count in auth.items()],
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from twisted.application import service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -16,6 +16,8 @@ from sidecar.waiting import wall
 
 #: Seconds between two looks.
 INTERVAL: Final = 1.0
+#: Seconds that a look comes late from which on it is a stall: callers feel it.
+STALL: Final = 0.1
 
 
 class ProcessSampler(service.Service):
@@ -35,6 +37,7 @@ class ProcessSampler(service.Service):
         self._bucket_used, self._bucket_began = self._used, self._used_at
         self.cpu = 0.0
         self.delay = 0.0
+        self._stalls = 0
         self.history = History()
         self._listeners: dict[object, Callable[[], None]] = {}
 
@@ -55,6 +58,10 @@ class ProcessSampler(service.Service):
         """Bytes that the process holds now."""
         return resident()
 
+    def stats(self) -> dict[str, Any]:
+        """:returns: seconds that the last look came late, and how many looks came late by ``STALL`` or more."""
+        return {"delay": self.delay, "stalls": self._stalls}
+
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Have ``listener`` called once a second. :returns: what ends that; doing it twice is no error."""
         key = object()
@@ -72,6 +79,7 @@ class ProcessSampler(service.Service):
     def _look(self) -> None:
         now, used = self._clock.seconds(), _processor_seconds()
         self.delay = max(0.0, now - self._due)
+        self._stalls += self.delay >= STALL
         self.cpu = _share(used - self._used, now - self._used_at)
         self._used, self._used_at = used, now
         if now - self._bucket_began >= WIDTH:

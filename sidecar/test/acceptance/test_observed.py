@@ -120,6 +120,8 @@ class Observed(SynchronousTestCase):
             'microsidecar_call_attempts_total{outcome="refused",service="dead"} 2.0',
             'microsidecar_http_responses_total{code="5xx",route="/rpc"} 1.0',
             'microsidecar_backend_connected{kind="memory",role="registry"} 1.0',
+            "microsidecar_reactor_delay_seconds ",
+            "microsidecar_reactor_stalls_total ",
             "process_open_fds ",
         ):
             self.assertIn(line, text)

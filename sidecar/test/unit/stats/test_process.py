@@ -23,6 +23,7 @@ class Sampling(SynchronousTestCase):
         self.assertEqual(sampler.delay, 0.0)
         clock.advance(3.5)
         self.assertEqual(sampler.delay, 2.5)
+        self.assertEqual(sampler.stats(), {"delay": 2.5, "stalls": 1})
         end()
         end()
         clock.advance(1.0)
