@@ -59,6 +59,13 @@ class Observed(SynchronousTestCase):
         self.assertIn("refused", line["why"])
         self.assertNotIn("secret", daemon.output)
 
+    def test_id_in_text(self) -> None:
+        """A line for people holds the request's id too."""
+        daemon = running_daemon(["--log_format=text"])
+        self.addCleanup(daemon.stop)
+        daemon.request("GET", "/nowhere", headers={"X-Request-Id": "find-me"})
+        until(lambda: "(request find-me)" in daemon.output, 60)
+
     def test_an_id_is_made(self) -> None:
         """Where the caller gives none, or one that is unfit for a header, each answer has one of its own."""
         daemon = self.daemon()
@@ -102,7 +109,7 @@ class Observed(SynchronousTestCase):
         until(lambda: bool(self.lines(daemon, "good-1")), 60)
         (line,) = self.lines(daemon, "good-1")
         self.assertEqual((line["called"], line["attempts"]), ("A.B", 1))
-        self.assertTrue(line["message"].endswith(" s, calling alive A.B"), line["message"])
+        self.assertTrue(line["message"].endswith(" s, calling alive A.B (request good-1)"), line["message"])
         self.assertEqual({"what", "because", "unthrottled"} & set(line), set())
 
     def test_metrics(self) -> None:

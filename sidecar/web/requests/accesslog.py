@@ -13,7 +13,9 @@ from sidecar.web.requests.traces import trace_id
 AccessMode = Literal["off", "errors", "all"]
 
 #: Constant, so that collectors group the lines; the fields tell the rest.
-_FORMAT: Final = "{method} {route} answered {status} to {caller} in {seconds} s{log_what}{log_because}"
+_FORMAT: Final = (
+    "{method} {route} answered {status} to {caller} in {seconds} s{log_what}{log_because} (request {request_id})"
+)
 
 
 @define(eq=False)
