@@ -156,4 +156,4 @@ class Operations(SynchronousTestCase):
         self.assertTrue(left.endswith("left: maintenance; new disk (by operator)"), left)
         self.assertIn("came: restored", back)
         self.assertEqual(self.micro(daemon, "log", "foo", "--reason=maintenance"), (0, left + "\n"))
-        self.assertEqual(self.micro(daemon, "log", "--since=never")[0], 1)
+        self.assertEqual(self.micro(daemon, "log", "--since=never")[0], 2)
