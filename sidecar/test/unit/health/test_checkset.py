@@ -167,6 +167,8 @@ class ProgramTests(TestCase):
         pid = number_in(path)
         for _ in range(100):
             if not _runs(pid):
+                # Its pipes are read to their end, which is a turn of the reactor or two after that of the program.
+                await deferLater(reactor, 1.0, lambda: None)
                 return
             await deferLater(reactor, 0.05, lambda: None)
         self.fail("its child lives on")
