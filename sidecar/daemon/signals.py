@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-#: The first one ends the daemon in order with exit code 0, the second one at once.
+#: The first one ends the daemon in order with exit code 0, the second one at once with 1.
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 #: Seconds after a SIGHUP at which the terminal is looked at once more: a shell that closes tells its jobs first.
 _TERMINAL_CLOSES = 1.0
@@ -64,7 +64,7 @@ class Signals:
         if self._ending:
             # Straight to the descriptor: a handler may interrupt the logger anywhere.
             os.write(2, f"{name} again: exiting at once, calls in flight are lost\n".encode())
-            os._exit(128 + number)
+            os._exit(1)
         self._ending = True
         self._reactor.callFromThread(self._end, name)
 

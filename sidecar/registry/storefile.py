@@ -8,10 +8,12 @@ kernel has it; the last ones may be lost with the power, but never in part. Wait
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,9 @@ class StateFile:
         :raises ConfigError: it is damaged, newer than we are, or cannot be written, with what to do.
         """
         try:
+            # For us alone, wherever it lies: metadata is often private. What SQLite keeps beside it has the same mode.
+            with suppress(OSError):  # it is there already, or SQLite says better what is wrong
+                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             self._connection = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
             self._prepare()
         except sqlite3.DatabaseError as error:

@@ -177,6 +177,9 @@ class RootResource(Resource):
         :param fixed: what is on the path, None for nothing. :returns: with the path in the table of routes.
         """
         place, found, gateway = request.path, fixed, self._gateway
+        if self._dashboard is not None and request.method in (b"GET", b"HEAD") and assets.is_asset(place):
+            # Before any service: the page runs what comes from here, with all that its user may do.
+            return assets.ROUTE, self._dashboard
         if gateway is not None and gateway.takes_options and not beats(request.method, place):
             claimed = gateway.claim(request, found is not None)  # a proxy gets all that is not exactly ours
             if claimed is not None:

@@ -71,6 +71,7 @@ class DrainResource(LeavingResource):
         self._clock = clock
         self._delay = delay
         self._under_way = under_way
+        self._draining = 0  # requests that wait here, which wait for none of each other
 
     async def _drain(self, request: Request) -> Answer:
         asked = query(request.uri).expect("app", "timeout")
@@ -81,15 +82,22 @@ class DrainResource(LeavingResource):
                 patience = durations.parse(given)
             except ValueError as error:
                 raise BadRequest(f"timeout: {error}") from None
+        self._draining += 1
+        try:
+            await self._wait(name, patience)
+        finally:
+            self._draining -= 1
+        return of_json({"status": "ok", "drained": sorted(self._apps.away())})
+
+    async def _wait(self, name: str | None, patience: float) -> None:
+        """Take apps out, and wait until nothing is under way but drains. :raises CallTimeout: something still is."""
         deadline = self._clock.seconds() + min(patience, LONGEST_DRAIN)
         await self._apps.leave(name, "drained", "an operator drains it")
         await deferLater(self._clock, min(self._delay, patience))
-        # This request is under way itself.
-        while self._under_way() > 1:
+        while (left := self._under_way() - self._draining) > 0:
             if self._clock.seconds() >= deadline:
-                raise CallTimeout(f"{self._under_way() - 1} requests are still under way after {patience:g} s")
+                raise CallTimeout(f"{left} requests are still under way after {patience:g} s")
             await deferLater(self._clock, _LOOK)
-        return of_json({"status": "ok", "drained": sorted(self._apps.away())})
 
     async def _undo(self, request: Request) -> Answer:
         await self._apps.come_back(self._named(query(request.uri).expect("app")))

@@ -206,6 +206,11 @@ class Damaged(StateFileCase):
         self.assertEqual(len(self.again().registrations), saved["registrations"])
         self.assertEqual(len(list(self.path.parent.glob("*.before-repair-*"))), 1)
 
+    def test_private(self) -> None:
+        """Nobody else may read a new file, nor what lies beside it, whatever the directory lets others do."""
+        self.path.parent.chmod(0o755)
+        self.assertEqual({path.stat().st_mode & 0o777 for path in self.path.parent.iterdir()}, {0o600})
+
     def test_cannot_be_written(self) -> None:
         """A directory that cannot be written is told as such."""
         nowhere = StateFile(self.path.parent / "no" / NAME)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from attrs import define
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
 from zope.interface import implementer
 
 from sidecar.interfaces import IAppHealth
 from sidecar.test.doubles.clients.resources import Asking
 from sidecar.web.health import HealthResource
 from sidecar.web.resource import MethodResource
-from sidecar.web.response import Answer
+from sidecar.web.response import Answer, Request
 from sidecar.web.tree import build_tree
 
 
@@ -23,6 +24,20 @@ class Open:
 
 def answering(text: bytes) -> MethodResource:
     return MethodResource({"GET": lambda request: Answer(text)})
+
+
+class Proxy(Resource):
+    """Takes every path that it is offered."""
+
+    isLeaf = True
+    route = b"/{service}/{method}"
+    takes_options = True
+
+    def claim(self, request: Request, fixed: bool) -> Proxy:
+        return self
+
+    def render(self, request: Request) -> bytes:
+        return b"service"
 
 
 class TreeTests(SynchronousTestCase):
@@ -54,6 +69,17 @@ class TreeTests(SynchronousTestCase):
         ):
             heard = self.ask("GET", target)
             self.assertEqual((heard.status, heard.body), (200, body), target)
+
+    def test_dashboard_beside_a_proxy(self) -> None:
+        """No service is asked for what the dashboard's page runs; all else that is not exactly ours is a service's."""
+        page = answering(b"page")
+        tree = build_tree(
+            cors=Open(), registry=page, rpc=page, broker=page, health=page, stats=page, dashboard=page, gateway=Proxy()
+        )
+        ask = Asking(tree).ask
+        for target, body in (("/stats", b"page"), ("/stats/app/main.js", b"page"), ("/stats/", b"service")):
+            self.assertEqual(ask("GET", target).body, body, target)
+        self.assertEqual(ask("POST", "/stats/app/main.js").body, b"service")
 
     def test_index(self) -> None:
         """The front door names the paths."""
