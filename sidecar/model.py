@@ -152,6 +152,8 @@ class Outcome(Enum):
     What a service answers is its own affair; the others tell of the node, the way to it, or us.
     """
 
+    __hash__ = object.__hash__  # Enum's own is a call of Python
+
     #: The service answered well.
     ANSWERED = "answered"
     #: The service answered with an error of its own.

@@ -97,6 +97,29 @@ class AnsweringRequest(LazyRequest):
         head = b"%b%b%b%b%b\r\n" % (status_line(status, reason), preamble, self._persistence(), block, coding)
         channel.transport.write(head + self._framed(data) if data else head)
 
+    def relay(self, status: int, head: bytes, body: bytes) -> None:
+        """Answer in one write, with a head that is somebody else's: only Connection is added, and what was set on the
+        request before.
+
+        :param head: the status line, and lines of fields that tell the length of ``body``.
+        """
+        channel = self.channel
+        if channel is None or self.finished:
+            return
+        if self.startedWriting:
+            raise RuntimeError("relay() after write(): the answer has begun already")
+        if self.streaming:
+            channel.answering_whole()
+        self.code = status
+        self.startedWriting = self.finished = 1
+        self.sentLength = len(body)
+        if not channel.persistent or channel.site.draining or self.clientproto != b"HTTP/1.1":
+            head += self._persistence()
+        if self._dressed:
+            head += self._set_before()
+        channel.transport.write(b"%b\r\n%b" % (head, body))
+        self._done()
+
     def inform(self, status: int, headers: bytes) -> None:
         """Send an interim answer, such as 103; to a client that knows them. :param headers: lines."""
         if self.channel is not None and not self.startedWriting and self.clientproto == b"HTTP/1.1":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Any, Final
 
 from sidecar.errors import CallError, SidecarError
 from sidecar.model import Node, Outcome, Reply
 from sidecar.net.reactor.timerwheel import TimerWheel
 from sidecar.rpc.attempts import Attempts
 from sidecar.rpc.call import PendingCall
-from sidecar.rpc.proxy.request import ForwardedRequest
 
 #: Looking a member up in an Enum costs more than it should.
 _ANSWERED: Final = Outcome.ANSWERED
@@ -33,19 +32,16 @@ class ForwardedCall(PendingCall):
     That runs until a node is there, and again from the end of the body to the head of the answer.
     """
 
-    __slots__ = ("_begun", "_replied")
-
-    def begin(self) -> None:
-        self._begun = False
-        self._replied: Node | None = None
-        super().begin()
+    _call: Any  # a ForwardedRequest
+    _begun = False  # a byte of the body went
+    _replied = False  # the answer has begun
 
     def _try(self, node: Node) -> None:
-        environment, request = self._environment, cast(ForwardedRequest, self._call)
+        environment, request = self._environment, self._call
         self._node = node
         environment.selector.began(node)
         try:
-            exchange = request.transport.exchange(node, self._call, self._deadline - self._began, self)
+            exchange = request.transport.exchange(node, request, self._deadline - self._began, self)
         except Exception as error:
             self.give_up(error)
             return
@@ -68,31 +64,34 @@ class ForwardedCall(PendingCall):
         done, self._done = self._done, None
         if done is None:
             return
-        TimerWheel.remove(self)
+        slot, self.slot = self.slot, None
+        if slot is not None:
+            slot.discard(self)
         environment, node = self._environment, self._node
         assert node is not None
-        self._replied = node
+        self._replied = True
         if environment.detailed:
             attempt = self._attempt(node, environment.seconds(), _ANSWERED, "")
             for observer in environment.observers:
                 if observer.detailed:
                     observer.attempted(self._call, attempt)
-        taken = self._taken()
+        taken = max(0.0, environment.seconds() - self._deadline + self._policy.timeout)
         for observer in environment.observers:
             observer.ended(self._call, _ANSWERED, None, taken, reply)
         done(self._context, reply, None)
 
     def attempt_over(self, outcome: Outcome) -> None:
         """The answer is over, one way or the other."""
-        node, self._replied = self._replied, None
-        if node is not None:
+        node, self._node = self._node, None
+        if self._replied and node is not None:
             self._environment.selector.ended(node, outcome)
+        self._exchange = None  # which knows us: no circle is left for the collector
 
     def attempt_failed(self, error: SidecarError) -> None:
         if self._done is None:
             return
         if not self._begun:
-            cast(ForwardedRequest, self._call).source.disconnected()
+            self._call.source.disconnected()
             if self.slot is None:
                 self._restart()
         super().attempt_failed(error)

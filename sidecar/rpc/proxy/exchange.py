@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from zope.interface import implementer
 
 from sidecar.errors import BadAnswer, CallTimeout, ConnectionLost, NotSent, Overloaded, ShuttingDown, SidecarError
-from sidecar.interfaces import IExchange, IExchangeListener
-from sidecar.model import Node, Outcome, Reply
-from sidecar.net.client.connection import ClientConnection
+from sidecar.interfaces import IExchange
+from sidecar.model import Node, Outcome
 from sidecar.net.client.streamed.connection import StreamingConnection
 from sidecar.net.client.streamed.head import ResponseHead
 from sidecar.net.errors import MalformedAnswer, NotTaken, PoolExhausted
@@ -24,6 +23,13 @@ _IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 _STALE: Final = 3
 #: What a gateway says, and no app: the way behind it is broken.
 _GATEWAY: Final = frozenset((502, 503, 504))
+#: Looking a member up in an Enum costs more than it should.
+_ANSWERED: Final = Outcome.ANSWERED
+
+
+def _outcome(status: int) -> Outcome:
+    """Of an answer that says that something is wrong at the node, or behind it."""
+    return Outcome.BROKEN if status in _GATEWAY else Outcome.FAULT
 
 
 @implementer(IExchange)
@@ -37,32 +43,39 @@ class ForwardExchange(PooledExchange[Destination]):
     _stale = 0
     _moved = 0.0
     slot: set[Any] | None = None
+    _connection: Any  # a StreamingConnection, or None
 
     def __init__(
         self,
         destination: Destination,
-        listener: ForwardListener,
+        listener: Any,
         request: ForwardedRequest,
         node: Node,
         own: ForwardEnvironment,
     ) -> None:
-        """:param own: what it shares with others."""
-        super().__init__(destination, cast(IExchangeListener, listener), request.source.head(node))
-        self._told = listener
+        """:param listener: a ``ForwardListener``, and as such an ``IExchangeListener``.
+        :param own: what it shares with others."""
+        source = request.source
+        super().__init__(destination, listener, source.request(node))
+        self._told: ForwardListener = listener
         self._request = request
-        self._source = request.source
+        self._source = source
         self._transport = own
 
     def start(self) -> None:
         self._transport.open.add(self)
-        self._connect()
+        connection = self._destination.pool.take_idle()
+        if connection is not None:
+            self._send(connection)
+        else:
+            self._connect()
 
     def cancel(self) -> None:
         self._listener = None
         self._leave(Outcome.CANCELLED)
 
     def close(self) -> None:
-        connection, self._connection = self._streaming, None
+        connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()  # once what was written is sent
         self._leave(Outcome.CANCELLED)
@@ -84,7 +97,7 @@ class ForwardExchange(PooledExchange[Destination]):
     # --- The source's side ------------------------------------------------------------------------------------------
 
     def write(self, data: bytes, more: bool) -> None:
-        connection = self._streaming
+        connection = self._connection
         if connection is None:
             return
         if not self._begun:
@@ -96,19 +109,19 @@ class ForwardExchange(PooledExchange[Destination]):
         connection.write(data, more)
 
     def finish(self, trailers: Fields) -> None:
-        connection = self._streaming
+        connection = self._connection
         if connection is not None:
             connection.finish(trailers)
             if self._waiting:
                 self._told.body_ended()
 
     def pause(self) -> None:
-        if self._streaming is not None:
-            self._streaming.pause()
+        if self._connection is not None:
+            self._connection.pause()
 
     def resume(self) -> None:
-        if self._streaming is not None:
-            self._streaming.resume()
+        if self._connection is not None:
+            self._connection.resume()
 
     # --- From the pool ----------------------------------------------------------------------------------------------
 
@@ -125,55 +138,61 @@ class ForwardExchange(PooledExchange[Destination]):
         except PoolExhausted:
             self._fail(Overloaded(f"all {pool.size} connections are busy and {pool.max_waiting} calls wait for one"))
 
-    def _send(self, connection: ClientConnection) -> None:
+    def _send(self, connection: Any) -> None:
         self._connection = connection
-        stream = cast(StreamingConnection, connection)
-        source = self._source
-        stream.begin(self._data, self, source.chunked, self._request.method == "HEAD", source.upgrade)
-        if not source.has_body:
-            stream.finish()
+        source, is_head = self._source, self._request.method == "HEAD"
+        if source.whole:
+            if source.has_body:
+                self._begun = True
+                self._told.attempt_begun()
+            connection.ask(self._data, self, is_head, source.upgrade)
             return
+        connection.begin(self._data, self, source.chunked, is_head, source.upgrade)
         if not source.connected(self) and self._connection is connection:
-            if not stream.sending:
+            if not connection.sending:
                 return
             self._await_body()
-            stream.flush()
-
-    @property
-    def _streaming(self) -> StreamingConnection | None:
-        return cast("StreamingConnection | None", self._connection)
+            connection.flush()
 
     # --- From the connection ----------------------------------------------------------------------------------------
 
-    def began(self, connection: ClientConnection, head: ResponseHead, data: bytes, ended: bool) -> None:
-        self._answered_by(head)
-        if ended:
-            self._release(cast(StreamingConnection, connection))
-            self._told.attempt_replied(self._reply(head, data, True))
-            self._leave(self._answering or Outcome.ANSWERED)
+    def began(self, connection: Any, head: ResponseHead, data: bytes, ended: bool) -> None:
+        told, outcome = self._told, _ANSWERED if head.status < 500 else _outcome(head.status)
+        self._answering = outcome
+        if not ended:
+            self._watch()
+            told.attempt_replied(ForwardedReply(data, "", head=head, ended=False, exchange=self))
             return
-        self._watch()
-        self._told.attempt_replied(self._reply(head, data, False))
+        if connection.reusable:
+            self._connection = None
+            self._destination.pool.release(connection)
+        else:
+            self._release(connection)
+        self._transport.open.discard(self)
+        if self.slot is not None:
+            TimerWheel.remove(self)
+        told.attempt_replied(ForwardedReply(data, "", head=head, ended=True, exchange=self))
+        told.attempt_over(outcome)
 
     def informed(self, head: ResponseHead) -> None:
         self._source.informed(head)
 
-    def switched(self, connection: ClientConnection, head: ResponseHead, data: bytes) -> None:
-        self._answered_by(head)
+    def switched(self, connection: Any, head: ResponseHead, data: bytes) -> None:
+        self._answering = _ANSWERED
         self._watch()
-        self._told.attempt_replied(self._reply(head, data, False))
+        self._told.attempt_replied(ForwardedReply(data, "", head=head, ended=False, exchange=self))
 
     def data(self, data: bytes) -> None:
         self._moved = self._destination.seconds()
         self._source.answer_data(data)
 
-    def ended(self, connection: ClientConnection, trailers: Fields) -> None:
-        self._release(cast(StreamingConnection, connection))
+    def ended(self, connection: Any, trailers: Fields) -> None:
+        self._release(connection)
         self._source.answer_ended(trailers)
         self._leave(self._answering or Outcome.ANSWERED)
 
     def lost(self, error: Exception) -> None:
-        connection, self._connection = self._streaming, None
+        connection, self._connection = self._connection, None
         malformed = isinstance(error, MalformedAnswer)
         if connection is not None and not malformed and self._repeatable(connection):
             self._stale += 1
@@ -214,15 +233,6 @@ class ForwardExchange(PooledExchange[Destination]):
             and self._request.method in _IDEMPOTENT
             and self._stale < _STALE
         )
-
-    def _reply(self, head: ResponseHead, data: bytes, ended: bool) -> Reply:
-        return ForwardedReply(data, "", head=head, ended=ended, exchange=self)
-
-    def _answered_by(self, head: ResponseHead) -> None:
-        if head.status in _GATEWAY:
-            self._answering = Outcome.BROKEN
-        else:
-            self._answering = Outcome.FAULT if head.status >= 500 else Outcome.ANSWERED
 
     def _watch(self) -> None:
         self._moved = self._destination.seconds()

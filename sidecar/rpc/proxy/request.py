@@ -39,15 +39,17 @@ class IForwarded(Protocol):
 class IForwardSource(Protocol):
     """Whose request it is: gives the head, then pieces of the body, and takes the answer.
 
-    :ivar has_body: a body follows the head. :ivar chunked: it goes in chunks. :ivar upgrade: the answer may be 101.
+    :ivar has_body: a body follows the head. :ivar whole: all of it is here, and what :meth:`request` gives.
+    :ivar chunked: it goes in chunks. :ivar upgrade: the answer may be 101.
     """
 
     has_body: bool
+    whole: bool
     chunked: bool
     upgrade: bool
 
-    def head(self, node: Node) -> bytes:
-        """The head for ``node``, whole."""
+    def request(self, node: Node) -> bytes:
+        """The head for ``node``; and the body, where that is whole."""
 
     def connected(self, exchange: IForwarded) -> bool:
         """A node is there: the body may flow. :returns: whether a piece of it is about to come in this very turn."""

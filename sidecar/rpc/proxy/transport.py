@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from sidecar.interfaces import IExchangeListener, ITransport
-from sidecar.model import Call, Node
+from sidecar.interfaces import ITransport
+from sidecar.model import Node
 from sidecar.net.client.pool import Pool
 from sidecar.net.client.streamed.connection import StreamingConnection
 from sidecar.net.reactor.timerwheel import TimerWheel
 from sidecar.rpc.dialects.pooled import Destination, PooledTransport
 from sidecar.rpc.proxy.exchange import ForwardExchange
-from sidecar.rpc.proxy.request import ForwardedRequest, ForwardListener
 
 
 @implementer(ITransport)
@@ -35,12 +34,12 @@ class ForwardTransport(PooledTransport[Destination]):
         self.wheel = TimerWheel(reactor)
         self.open: set[ForwardExchange] = set()
 
-    def exchange(self, node: Node, call: Call, timeout: float, listener: IExchangeListener) -> ForwardExchange:
+    def exchange(self, node: Node, call: Any, timeout: float, listener: Any) -> ForwardExchange:
+        """:param call: a ``ForwardedRequest``. :param listener: a ``ForwardListener``."""
         destination = self._destinations.get((node.address, node.port, self._tls.name(node)))
         if destination is None:
             destination = self._meet(node)
-        forwarded = cast(ForwardedRequest, call)
-        return ForwardExchange(destination, cast(ForwardListener, listener), forwarded, node, self)
+        return ForwardExchange(destination, listener, call, node, self)
 
     def stopService(self) -> Deferred[None]:
         for each in list(self.open):

@@ -4,78 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Any, Final
 
-from attrs import define
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from sidecar.interfaces import IClient, IPendingCall, ITransport
-from sidecar.model import Caller, CallPolicy, Node, Reply
+from sidecar.model import Caller, CallPolicy, Node
 from sidecar.net.client.streamed.head import ResponseHead
 from sidecar.net.http.events import Fields
 from sidecar.net.http.head import BODILESS, status_line
 from sidecar.rpc.proxy.call import ForwardedCall
 from sidecar.rpc.proxy.request import ForwardedReply, ForwardedRequest, IForwarded
 from sidecar.rpc.receipts import Receipt
-from sidecar.web.auth import address_of
+from sidecar.web.gateway.prepared import PreparedHead
 from sidecar.web.gateway.tunnel import Tunnel
 from sidecar.web.requests import requestids
 from sidecar.web.response import StreamedRequest, tell
 from sidecar.wire.gateway import forwarding
-from sidecar.wire.gateway.forwarding import Hop
 from sidecar.wire.gateway.mapping import PathTarget
 
 #: Answers what went wrong before the answer began.
 Failed = Callable[[StreamedRequest, PathTarget, BaseException, Receipt | None], None]
 
-_ASKED: Final = (b"1", b"true", b"yes")
 _SWITCHING: Final = 101
-
-
-@define(eq=False)
-class PreparedHead:
-    """What a request's header comes to. Clients send the same one again and again on a connection, which keeps it.
-
-    :ivar raw: the header's fields, by which it is known again. :ivar target: what its path means.
-    :ivar lines: for a node, all but Host and our id. :ivar length: bytes of the body, -1 for one in chunks.
-    :ivar has_id: the request has an id of its client's. :ivar explain: it asks for a receipt.
-    """
-
-    raw: Fields
-    target: PathTarget
-    lines: bytes
-    length: int
-    has_id: bool
-    explain: bool
-    method: str
-
-
-def known(request: StreamedRequest) -> PreparedHead | None:
-    """What was made of the same header before, on this connection."""
-    found: PreparedHead | None = request.head.prepared
-    return found if found is not None and found.raw is request.fields_raw else None
-
-
-def prepare(request: StreamedRequest, target: PathTarget) -> PreparedHead:
-    """Make of a header what its request and all like it need. :param target: what the path means."""
-    fields, raw, channel = request.fields, request.fields_raw, request.channel
-    hop = Hop(address_of(channel.getPeer()), channel.isSecure())
-    lines = forwarding.request_lines(raw, fields, hop, request.upgrade)
-    length = -1 if b"transfer-encoding" in fields else int(fields.get(b"content-length", b"0"))
-    explain = fields.get(b"micro-explain", b"").strip().lower() in _ASKED
-    method = request.method.decode("latin-1")
-    made = PreparedHead(raw, target, lines, length, b"x-request-id" in fields, explain, method)
-    if not request.upgrade:
-        request.head.prepared = made
-    return made
 
 
 @implementer(IPushProducer)
 class Forwarding:
     """Stands between a request of our channel and its exchange with a node.
 
-    :ivar has_body: a body follows the head. :ivar chunked: it goes in chunks. :ivar upgrade: the answer may be 101.
+    :ivar has_body: a body follows the head. :ivar whole: all of it is here.
+    :ivar chunked: it goes in chunks. :ivar upgrade: the answer may be 101.
     """
 
     _began = False
@@ -83,7 +43,7 @@ class Forwarding:
     _exchange: IForwarded | None = None
     _pending: IPendingCall | None = None
     _tunnel: Tunnel | None = None
-    _lines = b""
+    _call: ForwardedRequest | None = None
 
     def __init__(
         self,
@@ -103,35 +63,35 @@ class Forwarding:
         self._left = length = prepared.length
         self.chunked = length < 0
         self.has_body = length != 0
+        self.whole = length == 0 or not request.streaming
         self.upgrade = request.upgrade
 
     def start(self, client: IClient, policy: CallPolicy, caller: Caller) -> None:
         """Find a node and go on."""
         request, prepared = self._request, self._prepared
-        identity = requestids.line(request)
-        self._lines = prepared.lines if prepared.has_id else prepared.lines + identity
-        call = ForwardedRequest(
+        call = self._call = ForwardedRequest(
             prepared.target.service,
             prepared.method,
             b"",
-            lines=identity,
+            lines=requestids.line(request),
             source=self,
             transport=self._transport,
         )
-        request.call = call
         self._pending = client.start(call, policy, caller, self._done, None, self._receipt, ForwardedCall)
         if not request.finished:
             request.on_lost = self._lost
-        if not self.has_body and not self.upgrade:
-            request.stream_body(self)  # there is only its end
 
     # --- For the exchange -------------------------------------------------------------------------------------------
 
-    def head(self, node: Node) -> bytes:
-        request = self._request
-        own = node.metadata.get("host") if node.metadata else None
-        host = own.encode() if own else request.fields.get(b"host") or node.hostport.encode()
-        return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (request.method, request.uri, host, self._lines)
+    def request(self, node: Node) -> bytes:
+        request, prepared = self._request, self._prepared
+        if prepared.node is not node:
+            own = node.metadata.get("host") if node.metadata else None
+            host = own.encode() if own else request.fields.get(b"host") or node.hostport.encode()
+            start = b"%b %b HTTP/1.1\r\nHost: %b\r\n%b" % (request.method, request.uri, host, prepared.lines)
+            prepared.node, prepared.start = node, start
+        identity = b"" if prepared.has_id else request.id_line or b""
+        return b"%b%b\r\n%b" % (prepared.start, identity, request.body)
 
     def connected(self, exchange: IForwarded) -> bool:
         self._exchange = exchange
@@ -182,7 +142,7 @@ class Forwarding:
             self._tunnel.close()
         elif request.channel is not None:
             request.why = f"the answer was cut: {why}"
-            tell(request, int(HTTPStatus.BAD_GATEWAY), request.sentLength)
+            self._tell(int(HTTPStatus.BAD_GATEWAY), request.sentLength)
             request.channel.abort()
 
     # --- For the channel --------------------------------------------------------------------------------------------
@@ -221,38 +181,57 @@ class Forwarding:
         elif exchange is not None:
             exchange.cancel()
 
-    def _done(self, context: object, reply: Reply | None, error: BaseException | None) -> None:
+    def _done(self, context: object, reply: Any, error: BaseException | None) -> None:
+        """:param reply: a ``ForwardedReply``, or None."""
         request = self._request
+        self._pending = None  # it knows us: no circle is left for the collector
         if reply is None:
             assert error is not None
-            request.attempts = getattr(error, "attempts", ())
+            request.call, request.attempts = self._call, getattr(error, "attempts", ())
             self._exchange = None
             self._failed(request, self._prepared.target, error, self._receipt)
             return
-        begun = cast(ForwardedReply, reply)
         self._began = True
-        self._exchange = None if begun.ended else begun.exchange
-        if begun.head.status == _SWITCHING:
-            self._switch(begun)
+        if reply.ended:
+            self._exchange = None
+            self._answer_whole(reply)
+            return
+        self._exchange = reply.exchange
+        if reply.head.status == _SWITCHING:
+            self._switch(reply)
         else:
-            self._answer(begun)
+            self._answer(reply)
 
     def _answer(self, reply: ForwardedReply) -> None:
         request, head = self._request, reply.head
-        fields, status = head.fields, head.status
-        lines, length = self._own(head), head.length
-        if reply.ended and length < 0 and status not in BODILESS:
-            length = len(reply.body)  # all of it is here: that is simpler than chunks
-            lines += b"Content-Length: %d\r\n" % length
-        preamble = b""
-        if b"date" not in fields:
-            ours = request.site.preamble
-            preamble = ours[ours.index(b"Date:") :]
-        request.begin(status, lines, reply.body, head.reason, preamble, length if length >= 0 else None)
-        if reply.ended:
-            self._finish([])
-        elif request.channel is not None:
+        length = head.length if head.length >= 0 else None
+        request.begin(head.status, self._own(head), reply.body, head.reason, self._date(head), length)
+        if request.channel is not None:
             request.registerProducer(self, True)
+
+    def _answer_whole(self, reply: ForwardedReply) -> None:
+        """The same in one write."""
+        request, head, body = self._request, reply.head, reply.body
+        if head.prepared and self._receipt is None and not request.dressed:
+            lines = head.prepared if b"x-request-id" in head.fields else head.prepared + (request.id_line or b"")
+        else:
+            lines = self._own(head)
+        if b"date" not in head.fields:
+            lines = self._date(head) + lines
+        if head.length < 0 and head.status not in BODILESS:  # all of it is here: that is simpler than chunks
+            lines = b"%bContent-Length: %d\r\n" % (lines, len(body))
+        if self._told_of_all or head.status >= 400:
+            self._tell(head.status, len(body))
+        else:
+            self._call = None  # as that does
+        request.relay(head.status, head.first_line + lines, body)
+
+    def _date(self, head: ResponseHead) -> bytes:
+        """The line that the answer lacks, "" where it has one."""
+        if b"date" in head.fields:
+            return b""
+        ours: bytes = self._request.site.preamble
+        return ours[ours.index(b"Date:") :]
 
     def _own(self, head: ResponseHead) -> bytes:
         """The answer's fields, and ours."""
@@ -265,21 +244,28 @@ class Forwarding:
             if not lines:
                 lines = head.prepared = forwarding.answer_lines(head.block, head.fields_raw, head.fields)
         if b"x-request-id" not in head.fields:
-            lines += requestids.line(request)
+            lines += request.id_line or b""
         if self._receipt is not None:
             lines += b"Micro-Receipt: %b\r\n" % self._receipt.line().encode("ascii")
         return lines
 
     def _finish(self, trailers: Fields) -> None:
         request = self._request
-        if self._told_of_all or request.code >= 400:
-            tell(request, request.code, request.sentLength)
+        self._tell(request.code, request.sentLength)
         request.finish(forwarding.trailer_fields(trailers) if trailers else ())
+
+    def _tell(self, status: int, size: int) -> None:
+        call, self._call = self._call, None  # it knows us
+        if self._told_of_all or status >= 400:
+            request = self._request
+            request.call = call
+            tell(request, status, size)
+            request.call = None  # likewise
 
     def _switch(self, reply: ForwardedReply) -> None:
         request, head = self._request, reply.head
         lines = self._own(head) + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.fields.get(b"upgrade", b"websocket")
-        tell(request, _SWITCHING, 0)
+        self._tell(_SWITCHING, 0)
         transport, early = request.take_connection()
         self._tunnel = Tunnel(reply.exchange)
         self._tunnel.take(transport)

@@ -16,8 +16,9 @@ from sidecar.rpc.receipts import Receipt
 from sidecar.web.access.grants import check_service
 from sidecar.web.auth import caller_of
 from sidecar.web.cors import CorsPolicy, refusal
-from sidecar.web.gateway.forwarding import Forwarding, known, prepare
+from sidecar.web.gateway.forwarding import Forwarding
 from sidecar.web.gateway.paths import lacking
+from sidecar.web.gateway.prepared import PreparedHead, known, prepare
 from sidecar.web.requests.requestids import request_id
 from sidecar.web.resource import answer_later
 from sidecar.web.response import Answer, Request, StreamedRequest, fail
@@ -79,21 +80,31 @@ class ProxyResource(Resource):
 
     def render(self, request: StreamedRequest) -> int:
         try:
-            self._begin(request)
+            prepared: PreparedHead | None = request.head.prepared
+            if prepared is None or prepared.raw is not request.fields_raw or prepared.explain:
+                self._begin(request)
+            else:
+                self._forward(request, prepared, None)
         except Exception as error:
             fail(request, error, API)
         return NOT_DONE_YET
 
+    def _forward(self, request: StreamedRequest, prepared: PreparedHead, receipt: Receipt | None) -> None:
+        caller = caller_of(request)
+        if caller.services is not None:
+            check_service(caller, "call", prepared.target.service)
+        forwarding = Forwarding(request, prepared, receipt, self._failed, self._transport, self._told_of_all)
+        forwarding.start(self._client, self._policy, caller)
+
     def _begin(self, request: StreamedRequest) -> None:
-        caller, prepared = caller_of(request), known(request)
+        """What is to be found out first, for a request that is not like the one before."""
+        prepared = known(request)
         if prepared is None:
             target = mapping.of_app(request.path, self._namespace)
             assert target is not None  # or it was not claimed
             if request.upgrade and not handshake.wanted(request.fields):
                 request.decline_upgrade()
             prepared = prepare(request, target)
-        if caller.services is not None:
-            check_service(caller, "call", prepared.target.service)
         if request.upgrade:
             fields = request.fields
             origin = fields.get(b"origin")
@@ -102,8 +113,7 @@ class ProxyResource(Resource):
         receipt = None
         if prepared.explain:
             receipt = Receipt(request_id(request), self._strategy, self._policy.timeout, self._seconds)
-        forwarding = Forwarding(request, prepared, receipt, self._failed, self._transport, self._told_of_all)
-        forwarding.start(self._client, self._policy, caller)
+        self._forward(request, prepared, receipt)
 
     def _failed(
         self, request: StreamedRequest, target: PathTarget, error: BaseException, receipt: Receipt | None

@@ -78,6 +78,14 @@ class StreamingConnection(ClientConnection):
         self._interim = 0
         self._seen = b""
 
+    def ask(self, data: bytes, receiver: ResponseReceiver, is_head: bool, upgrade: bool) -> None:
+        """Send a request of which all is here. :param data: its head, and its body. As for :meth:`begin` otherwise."""
+        self._receiver = receiver
+        self._chunked_request, self._is_head, self._upgrade = False, is_head, upgrade
+        self._request_whole, self.answered_any = True, False
+        self._interim = 0
+        self.transport.write(data)
+
     def flush(self) -> None:
         """Send the head, where it has not gone yet."""
         unsent, self._unsent = self._unsent, b""
@@ -145,6 +153,15 @@ class StreamingConnection(ClientConnection):
         if receiver is None:
             self.drop()  # nobody asked, or nobody waits any more
             return
+        known = self._known
+        if known and data.startswith(known) and self._left is None and not (self._seen or self._is_head or self._raw):
+            head = self._known_head
+            if len(data) == len(known) + head.length:  # nearly always: a head as before, and all of its body
+                self.answered_any = True
+                self._keep = head.persistent
+                self._complete()
+                receiver.began(self, head, data[len(known) :], True)
+                return
         if self._raw:
             receiver.data(data)
             return
@@ -263,8 +280,10 @@ class StreamingConnection(ClientConnection):
         self._receiver = None
         self._left = self._chunks = None
         self.used = True
-        self._stop_producing()
-        self.resume()
+        if self._produces:
+            self._stop_producing()
+        if not self._reading:
+            self.resume()
 
     def _stop_producing(self) -> None:
         if self._produces:

@@ -6,7 +6,7 @@ import re
 from types import SimpleNamespace
 from typing import Final
 
-from attrs import define
+from attrs import define, field
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from sidecar.net.errors import MalformedAnswer
@@ -30,6 +30,7 @@ _each = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t]*\r\n").findall
 class ResponseHead:
     """The status line and the fields.
 
+    :ivar first_line: with its end, for whoever passes it on.
     :ivar reason: the phrase, which may be empty. :ivar block: the fields as lines, as received.
     :ivar fields_raw: the same, one by one. :ivar fields: by lower-case name, of a repeated one the last.
     :ivar length: bytes of the body, ``CHUNKED`` where it tells its end itself, ``UNTIL_CLOSE``.
@@ -45,6 +46,10 @@ class ResponseHead:
     length: int
     persistent: bool
     prepared: bytes = b""
+    first_line: bytes = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.first_line = b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason)
 
 
 def read(head: bytes, is_head: bool) -> ResponseHead:
