@@ -40,15 +40,16 @@ PARTS = (
     Part("unit", "the Consul registry over Consul", 45, ("consul",)),
     Part("unit", "the etcd registry over etcd", 45, ("etcd",)),
     Part("acceptance", "the daemon as a process", 90),
-    Part("acceptance", "outages of Consul", 40, ("consul",)),
-    Part("acceptance", "outages of etcd", 40, ("etcd",)),
-    Part("acceptance", "outages of NATS", 20, ("nats-server",)),
+    Part("faults", "outages of Consul", 40, ("consul",)),
+    Part("faults", "outages of etcd", 40, ("etcd",)),
+    Part("faults", "outages of NATS", 20, ("nats-server",)),
+    Part("faults", "a daemon that is killed, stopped, starved and flooded", 120),
     Part("acceptance", "the README's commands", 10, ("curl",)),
     Part("acceptance", "the README's app in Express", 5, ("node", "npm")),
     Part("acceptance", "the README's certificate", 2, ("openssl",)),
     Part("acceptance", "the metrics, read by Prometheus' own tool", 2, ("promtool",)),
     Part("acceptance", "the dashboard in a browser", 140, ("chromium", "chromedriver")),
-    Part("acceptance", "a wall clock that is set", 10, ("faketime",)),
+    Part("faults", "a wall clock that is set", 10, ("faketime",)),
     Part("interop", "go-micro services that are called", 10, (*GENERATIONS, "curl")),
     Part("interop", "go-micro over TLS", 5, ("secure-v5.30.0",)),
     Part("interop", "the matrix: go-micro programs through Consul", 30, (*GENERATIONS, "consul", "nats-server")),
@@ -85,7 +86,7 @@ def plan(names: Sequence[str], jobs: int, speed: float, quick: bool, installed: 
         missing = list(part.programs) if quick else absent(part.programs)
         if missing:
             lacks.setdefault(", ".join(missing), []).append(part.what)
-        elif installed or part.tests != "acceptance":
+        elif installed or part.tests not in ("acceptance", "faults"):
             seconds += part.seconds
     minutes = round(seconds * speed / jobs / 60)
     duration = f"about {minutes} min" if minutes else "less than a minute"

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from sidecar.daemon.logs.formats import Format, choose
 from sidecar.daemon.logs.levels import Levels
+from sidecar.daemon.logs.rewording import reworded
 
 #: A pipe that is ready takes this much at once without a wait (pipe(7), PIPE_BUF).
 _AT_ONCE = 4096
@@ -56,6 +57,7 @@ class LineObserver:
     _things: OrderedDict[tuple[str, str], _Thing] = field(factory=OrderedDict, init=False)
 
     def __call__(self, event: LogEvent) -> None:
+        event = reworded(event)
         if not self.levels.wants(event):
             return
         suppressed = self._suppressed(event)

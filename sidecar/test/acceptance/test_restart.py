@@ -83,16 +83,6 @@ class Restarts(TestCase):
         self.assertEqual(ended.returncode, 2)
         self.assertIn(b"is used by another sidecar", ended.stderr)
 
-    def test_paused(self) -> None:
-        """A registration that ran out while the daemon was stopped can be renewed when it goes on."""
-        daemon = self.daemon()
-        self.assertEqual(self.register(daemon, "paused", "4s"), 200)
-        daemon.signal(signal.SIGSTOP)
-        time.sleep(6)
-        daemon.signal(signal.SIGCONT)
-        self.assertEqual(self.names(daemon), ["paused"])
-        self.assertEqual(self.register(daemon, "paused", "1h"), 200)
-
     def test_none(self) -> None:
         """With none nothing is kept, and nothing is written."""
         daemon = self.daemon(data_dir="none")

@@ -148,6 +148,20 @@ class Observer(SynchronousTestCase):
         for line in whole.splitlines():
             self.assertRegex(line, r"^2025-.*(x{100}|dropped: nobody read them|at last)$|^1970-.*dropped")
 
+    def test_no_descriptors(self) -> None:
+        """What Twisted tells of descriptors at a level that is not shown is told in words that say what to do."""
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        observer = LineObserver(writer, text, Levels.parse("warn"), lambda: 0.0)
+        quiet = event("EMFILE encountered; releasing reserved file descriptor.")
+        observer({**quiet, "log_namespace": "twisted.internet.tcp.Port"})
+        observer({**event("Re-reserving EMFILE recovery file descriptor."), "log_namespace": "twisted.internet.tcp"})
+        os.close(writer)
+        told = os.read(reader, 65536).decode()
+        self.assertEqual(told.count("\n"), 1)
+        self.assertIn("[sidecar.daemon.listening#warn] No file descriptor is left", told)
+        self.assertIn("ulimit -n", told)
+
     def test_a_reader_that_has_gone(self) -> None:
         """A closed pipe stops nobody either."""
         reader, writer = os.pipe()

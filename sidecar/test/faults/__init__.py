@@ -1,0 +1,1 @@
+"""Faults of the machine and of peers, at a real daemon: killed, stopped, full, starved, left alone, flooded."""
