@@ -69,11 +69,15 @@ class Forwarding:
     def start(self, client: IClient, policy: CallPolicy, caller: Caller) -> None:
         """Find a node and go on."""
         request, prepared = self._request, self._prepared
+        if prepared.has_id:
+            identity = requestids.line(request)
+        else:
+            identity = request.id_line = request.site.request_ids.line()
         call = self._call = ForwardedRequest(
             prepared.target.service,
             prepared.method,
             b"",
-            lines=requestids.line(request),
+            lines=identity,
             source=self,
             transport=self._transport,
         )
