@@ -12,7 +12,8 @@ from attrs import field, frozen
 from twisted.python.usage import UsageError
 
 from sidecar.daemon.cmdline.flags import BY_NAME
-from sidecar.daemon.cmdline.sources import FILE, GivenValue, check_text, printable
+from sidecar.daemon.cmdline.given import FILE
+from sidecar.daemon.cmdline.sources import GivenValue, check_text, printable
 from sidecar.daemon.cmdline.unsupported import UNSUPPORTED
 from sidecar.model import EMPTY
 from sidecar.redaction import redacted

@@ -7,13 +7,16 @@ from typing import Any
 
 from attrs import field, frozen
 
+#: Which of two sources counts: the one with the higher number.
+DEFAULT, FILE, ENVIRONMENT, FLAG = range(4)
+
 
 @frozen
 class Source:
     """What the user said.
 
     :ivar values: every flag's value by name, defaults included; None where there is none.
-    :ivar precedences: where it was said (``sources.FLAG``, ``ENVIRONMENT``, ``FILE``); absent for a default.
+    :ivar precedences: where it was said (``FLAG``, ``ENVIRONMENT``, ``FILE``); absent for a default.
     :ivar environ: for the variables that engines' own tools read.
     :ivar ids: those that were made for apps before, by name and address.
     """

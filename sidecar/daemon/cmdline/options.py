@@ -14,9 +14,10 @@ from sidecar.daemon.cmdline import configfile, sources
 from sidecar.daemon.cmdline.build import settings
 from sidecar.daemon.cmdline.configfile import ConfigFile
 from sidecar.daemon.cmdline.flags import FLAGS, GROUPS, Flag
-from sidecar.daemon.cmdline.given import Source
+from sidecar.daemon.cmdline.given import DEFAULT, Source
 from sidecar.daemon.cmdline.settings import Settings
-from sidecar.daemon.cmdline.sources import DEFAULT, GivenValue, HelpAsked, UserWords
+from sidecar.daemon.cmdline.sources import GivenValue, HelpAsked, UserWords
+from sidecar.daemon.cmdline.unsupported import ineffective
 
 
 class TextAsked(Exception):
@@ -74,9 +75,12 @@ class Options(usage.Options):
             for flag in FLAGS:
                 self[flag.name] = self._value(flag, given.get(flag.name))
             precedences = {name: value.precedence for name, value in given.items()}
-            self.settings = settings(Source(dict(self), precedences, self._environ, self._ids), self.file.apps)
+            source = Source(dict(self), precedences, self._environ, self._ids)
+            self.settings = settings(source, self.file.apps)
+            odd = ineffective(source, self.settings)
         except usage.UsageError as error:
             raise usage.UsageError(self.words.of(str(error))) from None
+        self.warnings = (*self.warnings, *map(self.words.of, odd))
         self.flagged = frozenset(flags)
 
     def again(self) -> Options:

@@ -11,11 +11,10 @@ from attrs import frozen
 from twisted.python.usage import UsageError
 
 from sidecar.daemon.cmdline.flags import BY_NAME, FLAGS, Flag
+from sidecar.daemon.cmdline.given import ENVIRONMENT, FILE, FLAG
 from sidecar.daemon.cmdline.unsupported import UNSUPPORTED
 from sidecar.redaction import redacted
 
-#: Which of two sources counts: the one with the higher number.
-DEFAULT, FILE, ENVIRONMENT, FLAG = range(4)
 #: The word that may stand anywhere among the flags, once.
 WORD = "sidecar"
 _HELP = {"help": "help", "h": "help", "version": "version", "v": "version"}
