@@ -69,10 +69,9 @@ class Forwarding:
     def start(self, client: IClient, policy: CallPolicy, caller: Caller) -> None:
         """Find a node and go on."""
         request, prepared = self._request, self._prepared
-        if prepared.has_id:
+        identity = request.id_line
+        if identity is None:
             identity = requestids.line(request)
-        else:
-            identity = request.id_line = request.site.request_ids.line()
         call = self._call = ForwardedRequest(
             prepared.target.service,
             prepared.method,

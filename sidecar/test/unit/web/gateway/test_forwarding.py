@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from random import Random
 from typing import Any
 
@@ -103,6 +104,15 @@ class Forwarded(SynchronousTestCase):
         for _ in range(2):
             self.assertEqual(self.ask(given).count(b"X-Request-Id: mine\r\n"), 1)
             self.assertEqual(self.answer(OK).count(b"X-Request-Id: mine\r\n"), 1)
+
+    def test_receipts(self) -> None:
+        """A receipt is of the id that the node was told."""
+        for _ in range(2):
+            asked = self.ask(GET.replace(b"\r\n\r\n", b"\r\nMicro-Explain: 1\r\n\r\n"))
+            (told,) = re.findall(rb"X-Request-Id: (\S+)\r\n", asked)
+            heard = self.answer(OK)
+            self.assertIn(b'Micro-Receipt: {"id":"%b",' % told, heard)
+            self.assertIn(b"X-Request-Id: %b\r\n" % told, heard)
 
     def test_dates(self) -> None:
         """A node that says none is given ours, each time anew."""
