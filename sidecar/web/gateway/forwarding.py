@@ -44,6 +44,7 @@ class Forwarding:
     _pending: IPendingCall | None = None
     _tunnel: Tunnel | None = None
     _call: ForwardedRequest | None = None
+    _lines = b""  # its id and its trace, for the node
 
     def __init__(
         self,
@@ -66,21 +67,27 @@ class Forwarding:
         self.whole = length == 0 or not request.streaming
         self.upgrade = request.upgrade
 
-    def start(self, client: IClient, policy: CallPolicy, caller: Caller) -> None:
-        """Find a node and go on."""
+    def start(self, client: IClient, policy: CallPolicy, caller: Caller, noted: Receipt | None) -> None:
+        """Find a node and go on. :param noted: is told of the attempts."""
         request, prepared = self._request, self._prepared
         identity = request.id_line
         if identity is None:
             identity = requestids.line(request)
+        traces, trace, lines = request.site.traces, prepared.trace, prepared.trace_lines
+        if trace is None:
+            lines = traces.begun()
+        elif (taken := traces.taken(trace)) is not trace:
+            lines = b"Traceparent: %b\r\n" % str(taken).encode("ascii")
+        self._lines = lines if prepared.has_id else identity + lines
         call = self._call = ForwardedRequest(
             prepared.target.service,
             prepared.method,
             b"",
-            lines=identity,
+            lines=identity + lines,
             source=self,
             transport=self._transport,
         )
-        self._pending = client.start(call, policy, caller, self._done, None, self._receipt, ForwardedCall)
+        self._pending = client.start(call, policy, caller, self._done, None, noted, ForwardedCall)
         if not request.finished:
             request.on_lost = self._lost
 
@@ -93,8 +100,7 @@ class Forwarding:
             host = own.encode() if own else request.fields.get(b"host") or node.hostport.encode()
             start = b"%b %b HTTP/1.1\r\nHost: %b\r\n%b" % (request.method, request.uri, host, prepared.lines)
             prepared.node, prepared.start = node, start
-        identity = b"" if prepared.has_id else request.id_line or b""
-        return b"%b%b\r\n%b" % (prepared.start, identity, request.body)
+        return b"%b%b\r\n%b" % (prepared.start, self._lines, request.body)
 
     def connected(self, exchange: IForwarded) -> bool:
         self._exchange = exchange

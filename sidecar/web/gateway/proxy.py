@@ -94,7 +94,16 @@ class ProxyResource(Resource):
         if caller.services is not None:
             check_service(caller, "call", prepared.target.service)
         forwarding = Forwarding(request, prepared, receipt, self._failed, self._transport, self._told_of_all)
-        forwarding.start(self._client, self._policy, caller)
+        if self._told_of_all:
+            # The access log says of good answers too how many attempts they took.
+            noted = receipt or self._noting(request)
+            request.attempts = noted.attempts
+            forwarding.start(self._client, self._policy, caller, noted)
+        else:
+            forwarding.start(self._client, self._policy, caller, receipt)
+
+    def _noting(self, request: StreamedRequest) -> Receipt:
+        return Receipt(request_id(request), self._strategy, self._policy.timeout, self._seconds)
 
     def _begin(self, request: StreamedRequest) -> None:
         """What is to be found out first, for a request that is not like the one before."""
@@ -112,7 +121,7 @@ class ProxyResource(Resource):
                 raise Forbidden(refusal(origin or b"", fields.get(b"host"), "open a WebSocket here"))
         receipt = None
         if prepared.explain:
-            receipt = Receipt(request_id(request), self._strategy, self._policy.timeout, self._seconds)
+            receipt = self._noting(request)
         self._forward(request, prepared, receipt)
 
     def _failed(

@@ -43,13 +43,15 @@ class Hop:
     secure: bool
 
 
-def request_lines(raw: Fields, fields: Mapping[bytes, bytes], hop: Hop, upgrade: bool) -> bytes:
+def request_lines(
+    raw: Fields, fields: Mapping[bytes, bytes], hop: Hop, upgrade: bool, own: frozenset[bytes] = frozenset()
+) -> bytes:
     """The fields of a request for a node, as lines, all but Host.
 
     :param raw: as they came. :param fields: by lower-case name. :param upgrade: it asks for a WebSocket, and the node
-        is to hear that.
+        is to hear that. :param own: fields, in lower case, that we set ourselves.
     """
-    dropped = _dropped(_REQUEST_HOP, raw, fields)
+    dropped = _dropped(_REQUEST_HOP, raw, fields) | own
     lines = [b"%b: %b\r\n" % pair for pair in raw if pair[0].lower() not in dropped]
     host = fields.get(b"host", b"")
     proto = b"https" if hop.secure else b"http"

@@ -114,6 +114,24 @@ class Forwarded(SynchronousTestCase):
             self.assertIn(b'Micro-Receipt: {"id":"%b",' % told, heard)
             self.assertIn(b"X-Request-Id: %b\r\n" % told, heard)
 
+    def test_traces(self) -> None:
+        """A trace begins where the client passes none, or none that can be read; else it goes on as it came."""
+        seen = set()
+        for given in (b"", b"traceparent: nonsense\r\nTracestate: a=1\r\n"):
+            for _ in range(2):
+                asked = self.ask(GET.replace(b"\r\n\r\n", b"\r\n%b\r\n" % given))
+                seen.update(re.findall(rb"Traceparent: 00-([0-9a-f]{32})-[0-9a-f]{16}-01\r\n", asked))
+                self.assertEqual((asked.lower().count(b"traceparent: "), asked.count(b"Tracestate")), (1, 0), asked)
+                self.answer(OK)
+        self.assertEqual(len(seen), 4)
+        given = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\nTracestate: a=1\r\n"
+        for _ in range(2):
+            asked = self.ask(GET.replace(b"\r\n\r\n", b"\r\n%b\r\n" % given))
+            self.assertEqual(asked.lower().count(b"traceparent: "), 1)
+            for line in given.splitlines(keepends=True):
+                self.assertIn(line, asked)
+            self.answer(OK)
+
     def test_dates(self) -> None:
         """A node that says none is given ours, each time anew."""
         for _ in range(2):
