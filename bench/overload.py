@@ -1,9 +1,11 @@
 """What is carried of small calls when far more come than can be: ``python -m bench.overload``.
 
-wrk asks on few connections, which finds the best, and then on 4,000, each with a call under way at any time: what is
-refused comes again at once, so that this is many times of what can be carried. A row shows good answers a second and
-their share of the best, refusals a second, how long calls took, and the longest that ``/health`` took, asked by a
-process of its own, beside how late an idle process woke as control.
+wrk asks on few connections, which finds the best, and then on 4,000: with pauses between, so that twice and four times
+of the best are asked for, and without, so that what is refused comes again at once. Both in turn, since other work may
+take the cores meanwhile. A row shows good answers a second and their share of the best, refusals a second, how long
+calls took, the longest that ``/health`` took, asked by a process of its own, beside how late an idle process woke as
+control, and the sidecar's CPU for each answer. ``--quota=0.4`` gives it no more than so much of a core, at its best
+likewise.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import time
 import urllib.request
 
 from bench.programs import Program, find, nginx_backend, sidecar
+from bench.quota import limited
 
 _SCRIPT = """
 wrk.method = "POST"
@@ -43,13 +46,16 @@ end
 """
 
 
-def load(program: Program, connections: int, seconds: int) -> tuple[list[int], dict[str, float]]:
-    """:returns: wrk's numbers, times in microseconds, and the prober's."""
+def load(program: Program, connections: int, seconds: int, pause: float) -> tuple[list[int], dict[str, float]]:
+    """:param pause: milliseconds that each connection waits before it asks again, by and large.
+    :returns: wrk's numbers, times in microseconds, and the prober's."""
     command = [sys.executable, "-m", "bench.siege", "--probe", str(program.port)]
     prober = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     time.sleep(0.5)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_SCRIPT)
+        if pause:
+            script.write(f"function delay() return math.floor({2 * pause:.0f} * math.random()) end\n")
         script.flush()
         command = [find("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script.name]
         said = subprocess.run(
@@ -61,10 +67,37 @@ def load(program: Program, connections: int, seconds: int) -> tuple[list[int], d
     return [int(number) for number in found[1].split()], probed
 
 
+class Round:
+    """Asks on few connections and on many in turn, and keeps what was best on few."""
+
+    def __init__(self, program: Program, seconds: int) -> None:
+        self._program = program
+        self._seconds = seconds
+        self._best = 0.0
+
+    def row(self, connections: int, times: float) -> str:
+        """:param times: of the best, that are asked for; 0 for as much as the connections carry, or on few."""
+        pause = 1000 * connections / (times * self._best) if times and self._best else 0.0
+        used = self._program.cpu()
+        (good, refused, other, took, p50, p99, most), probed = load(self._program, connections, self._seconds, pause)
+        used = self._program.cpu() - used
+        seconds = took / 1e6
+        rate = good / seconds
+        if not times:
+            self._best = rate
+        numbers = (rate, 100 * rate / self._best, refused / seconds, other, p50 / 1e3, p99 / 1e3, most / 1e3)
+        numbers += (probed["longest"] * 1e3, probed["control"] * 1e3, 1e6 * used / max(1, good + refused))
+        return f"{connections:>12}{times:>12g}" + "".join(f"{number:>10.0f}" for number in numbers)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.overload", description=__doc__)
     parser.add_argument("--seconds", type=int, default=8, help="of each load (8)")
-    parser.add_argument("--connections", type=int, nargs="*", default=[64, 256, 1000, 4000])
+    parser.add_argument("--few", type=int, default=64, help="connections that find the best (64)")
+    parser.add_argument("--connections", type=int, default=4000)
+    parser.add_argument("--times", type=float, nargs="*", default=[2, 4, 1000], help="of the best that are asked for")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--quota", type=float, default=0, help="cores that the sidecar may use, of a control group's")
     parser.add_argument("--micro", default="", help="the command of another build")
     parser.add_argument("--flag", action="append", default=[], help="of the sidecar")
     given = parser.parse_args()
@@ -77,35 +110,15 @@ def main() -> None:
         urllib.request.urlopen(  # our own, on loopback
             urllib.request.Request(f"{url}/registry", body, {"Content-Type": "application/json"})
         ).close()
-        names = (
-            "connections",
-            "good/s",
-            "of best",
-            "503/s",
-            "errors",
-            "p50 ms",
-            "p99 ms",
-            "most ms",
-            "/health",
-            "idle",
-        )
-        print("".join(f"{name:>12}" for name in names))
-        best = 0.0
-        for connections in given.connections:
-            (good, refused, other, took, p50, p99, most), probed = load(program, connections, given.seconds)
-            seconds = took / 1e6
-            best = max(best, good / seconds)
-            numbers = (
-                good / seconds,
-                100 * good / seconds / best,
-                refused / seconds,
-                other,
-                p50 / 1e3,
-                p99 / 1e3,
-                most / 1e3,
-            )
-            row = "".join(f"{number:>12.0f}" for number in numbers)
-            print(f"{connections:>12}{row}{probed['longest'] * 1e3:>12.0f}{probed['control'] * 1e3:>12.0f}", flush=True)
+        names = ("good/s", "of best", "503/s", "errors", "p50 ms", "p99 ms", "most ms", "/health", "idle", "us each")
+        print(f"{'connections':>12}{'times':>12}" + "".join(f"{name:>10}" for name in names))
+        with limited(program, given.quota):
+            of_rounds = Round(program, given.seconds)
+            load(program, given.few, 2, 0.0)  # which makes the connections to the node
+            for _ in range(given.rounds):
+                for times in given.times:
+                    print(of_rounds.row(given.few, 0), flush=True)
+                    print(of_rounds.row(given.connections, times), flush=True)
     finally:
         program.stop()
         backend.stop()

@@ -1,12 +1,13 @@
-"""Four sieges of clients that do not read or do not finish: what they take of memory, and what of everybody's time.
+"""Sieges of clients that do not read or do not finish: what they take of memory, and what of everybody's time.
 
 ``python -m bench.siege [SIEGE...]`` tries each against a sidecar of its own: ``frames`` (300 WebSockets, each with half
 a frame of 4 MiB), ``answers`` (300 answers of 4 MiB that nobody reads), ``subscribers`` (1,000 subscribers that do not
-read messages of four bytes), ``http2`` (ten connections of HTTP/2 that take no answer). ``--flag`` gives the sidecar a
-flag.
+read messages of four bytes), ``http2`` (ten connections of HTTP/2 that take no answer), ``requests`` (300 calls of
+4 MiB to a node that does not read), ``watchers`` and ``sockets`` (1,000 that watch the registry by events, or by
+WebSockets, and do not read). ``--flag`` gives the sidecar a flag.
 
 A row shows resident memory before, at most and half a minute after, and the longest that ``/health`` took meanwhile,
-asked by a process of its own, beside how late an idle process woke as control.
+asked by a process of its own, beside how late an idle process woke as control; then what was given up, by kind.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import base64
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,6 +35,8 @@ import h2.settings
 from bench.programs import Program, free_port, sidecar
 
 MIB = 1024 * 1024
+#: What a subscriber asks for.
+SUBSCRIBE = "/broker?topic=siege"
 #: Bytes of an answer of the app: as much as an answer may have, nearly.
 ANSWER = 4 * MIB - 1024
 
@@ -45,12 +50,10 @@ def _connect(port: int, small: bool = False) -> socket.socket:
     return sock
 
 
-def _websocket(port: int, topic: str, small: bool = False) -> socket.socket:
+def _websocket(port: int, path: str, small: bool = False) -> socket.socket:
     sock = _connect(port, small)
     key = base64.b64encode(os.urandom(16)).decode()
-    head = (
-        f"GET /broker?topic={topic} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    )
+    head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     sock.sendall(f"{head}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode())
     said = b""
     while b"\r\n\r\n" not in said:
@@ -66,7 +69,7 @@ def _websocket(port: int, topic: str, small: bool = False) -> socket.socket:
 def frames(program: Program, inbound: int) -> Iterator[socket.socket]:
     half = b"\x82\xff" + (4 * MIB).to_bytes(8, "big") + b"\0\0\0\0" + bytes(4 * MIB - 1)
     for _ in range(300):
-        sock = _websocket(program.port, "siege")
+        sock = _websocket(program.port, SUBSCRIBE)
         with contextlib.suppress(OSError):  # it may be shed meanwhile
             sock.sendall(half)
         yield sock
@@ -85,8 +88,8 @@ def answers(program: Program, inbound: int) -> Iterator[socket.socket]:
 
 def subscribers(program: Program, inbound: int) -> Iterator[socket.socket]:
     for _ in range(1000):
-        yield _websocket(program.port, "siege", small=True)
-    sender = _websocket(program.port, "siege")
+        yield _websocket(program.port, SUBSCRIBE, small=True)
+    sender = _websocket(program.port, SUBSCRIBE)
     sender.setblocking(False)
     message = b"\x82\x84\0\0\0\0abcd" * 1000
     end = time.monotonic() + 60
@@ -121,11 +124,57 @@ def http2(program: Program, inbound: int) -> Iterator[socket.socket]:
         time.sleep(2)
 
 
+def requests(program: Program, inbound: int) -> Iterator[socket.socket]:
+    node = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    yield node
+    register(program, "deaf", {}, node.getsockname()[1])
+    body = b'{"service":"deaf","method":"Deaf.Tell","request":{"text":"%b"}}' % (b"x" * (ANSWER - 1024))
+    head = b"POST /rpc HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    for _ in range(300):
+        sock = _connect(program.port)
+        with contextlib.suppress(OSError):
+            sock.sendall(head % (program.port, len(body)) + body)
+        yield sock
+
+
+def watchers(program: Program, inbound: int) -> Iterator[socket.socket]:
+    head = b"GET /registry/watch HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: text/event-stream\r\n\r\n" % program.port
+    for _ in range(1000):
+        sock = _connect(program.port, small=True)
+        sock.sendall(head)
+        yield sock
+    _change(program)
+
+
+def sockets(program: Program, inbound: int) -> Iterator[socket.socket]:
+    for _ in range(1000):
+        yield _websocket(program.port, "/registry", small=True)
+    _change(program)
+
+
+def _change(program: Program) -> None:
+    """Change a registration often."""
+    for number in range(1500):
+        register(program, "changing", {"number": str(number), "text": "x" * 2000})
+
+
+def register(program: Program, name: str, metadata: dict[str, str], port: int = 9) -> None:
+    """Register a node."""
+    node = {"id": f"{name}-1", "address": f"127.0.0.1:{port}", "metadata": metadata}
+    body = json.dumps({"name": name, "nodes": [node]}).encode()
+    url = f"http://127.0.0.1:{program.port}/registry"
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # our own, on loopback
+    urllib.request.urlopen(request, timeout=60).close()
+
+
 SIEGES: dict[str, Callable[[Program, int], Iterator[socket.socket]]] = {
     "frames": frames,
     "answers": answers,
     "subscribers": subscribers,
     "http2": http2,
+    "requests": requests,
+    "watchers": watchers,
+    "sockets": sockets,
 }
 
 
@@ -205,6 +254,9 @@ def besiege(name: str, flags: list[str], micro: str) -> str:
         said = json.loads(prober.communicate("")[0])
         watching.set()
         watcher.join()
+        with urllib.request.urlopen(f"http://127.0.0.1:{program.port}/metrics", timeout=30) as answer:
+            told = re.findall(r'\nmicrosidecar_memory_shed_total\{kind="(\w+)"\} (\d+)', answer.read().decode())
+        shed = ", ".join(" ".join(pair) for pair in told)
         peak = seen[0]
         for sock in kept:
             sock.close()
@@ -216,7 +268,7 @@ def besiege(name: str, flags: list[str], micro: str) -> str:
         program.stop()
         big.stop()
     times = f"{said['longest'] * 1000:>10.0f}{said['control'] * 1000:>10.0f}"
-    return f"{name:<14}{before / MIB:>10.0f}{peak / MIB:>10.0f}{after / MIB:>10.0f}{times}"
+    return f"{name:<14}{before / MIB:>10.0f}{peak / MIB:>10.0f}{after / MIB:>10.0f}{times}  {shed}"
 
 
 def main() -> None:
@@ -232,7 +284,7 @@ def main() -> None:
     elif given.probe:
         probe(given.probe)
     else:
-        print(f"{'siege':<14}{'MiB before':>10}{'at most':>10}{'after':>10}{'/health ms':>10}{'control':>10}")
+        print(f"{'siege':<14}{'MiB before':>10}{'at most':>10}{'after':>10}{'/health ms':>10}{'control':>10}  given up")
         for name in given.sieges or SIEGES:
             print(besiege(name, given.flag, given.micro), flush=True)
 

@@ -150,7 +150,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
     chance = chance or Random()
     bounds, budget = limits.http(settings), limits.memory(settings, reactor)
     listener.budget = budget
-    calling = nodes.transports(settings, _credentials(settings.client.tls), reactor)
+    calling = nodes.transports(settings, _credentials(settings.client.tls), reactor, budget)
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
     calls, memory = CallMetrics(date), NodeMemory(date)
     failures = RecentFailures(settings.client.selector, date)
@@ -159,7 +159,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
     client = Client(selector, calling.nodes, reactor, chance, any_address, observers, retries, (memory, failures))
     streams = Streams(selector, reactor, calling.streams, {"grpc": calling.grpc_streams}, any_address)
 
-    lasting = LongAnswers(reactor, settings.broker.max_connections, lambda: sockets.connections)
+    lasting = LongAnswers(reactor, settings.broker.max_connections, lambda: sockets.connections, budget=budget)
     sockets = limits.websockets(settings, reactor, budget, lambda: lasting.open)
     pubsub = PubSubSessions(messages, reactor, sockets, limits.outbox(settings))
     cors = CorsPolicy(settings.cors)

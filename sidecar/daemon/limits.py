@@ -7,6 +7,7 @@ from typing import Any
 
 from sidecar.daemon.cmdline.settings import Settings, TcpPort
 from sidecar.model import CallPolicy
+from sidecar.net.allocator import TrimAfterwards
 from sidecar.net.http.hosts import machine_names
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.memory import MemoryBudget, usual_limit
@@ -56,7 +57,7 @@ def outbox(settings: Settings) -> OutboxLimits:
 
 def memory(settings: Settings, reactor: Any) -> MemoryBudget:
     """Of what is kept for all peers together."""
-    return MemoryBudget(settings.http.max_memory or usual_limit(), reactor.seconds)
+    return MemoryBudget(settings.http.max_memory or usual_limit(), reactor.seconds, TrimAfterwards(reactor))
 
 
 def websockets(settings: Settings, reactor: Any, budget: MemoryBudget, others: Callable[[], int]) -> WebSockets:

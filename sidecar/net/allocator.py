@@ -27,6 +27,9 @@ SETTINGS: Final = (
 #: Seconds between two looks at how much memory is resident, and how many bytes more than at the start are worth it.
 LOOK: Final = 5.0
 WORTH_IT: Final = 48 * 1024 * 1024
+#: Seconds from giving up to trimming, and between two trimmings for that.
+A_TURN: Final = 0.01
+PAUSE: Final = 0.5
 #: Looks that are left out, at most, after some that gave nothing back: what is resident is in use then.
 LONGEST_WAIT: Final = 5
 
@@ -57,6 +60,33 @@ class Trim:
             self._wait = 0 if useful else min(LONGEST_WAIT, 2 * self._wait + 1)
             self._left_out = 0
         return succeed(None)
+
+
+class TrimAfterwards:
+    """Has the heap trimmed a moment after somebody gave up what it kept, and not again at once.
+
+    What was given up in many small blocks would stay ours else while what comes next is large.
+    """
+
+    def __init__(self, reactor: Any, trim: Callable[[], object] | None = None) -> None:
+        """:param trim: gives back what is free, None for the C library's own."""
+        self._reactor = reactor
+        self._trim = trim or _malloc_trim
+        self._waits = False
+        self._last = float("-inf")
+
+    def __call__(self) -> None:
+        """Something was given up."""
+        if not self._waits:
+            self._waits = True
+            passed = self._reactor.seconds() - self._last
+            # A turn later what was closed is gone.
+            self._reactor.callLater(max(A_TURN, PAUSE - passed), self._now)
+
+    def _now(self) -> None:
+        self._waits = False
+        self._last = self._reactor.seconds()
+        self._trim()
 
 
 def trimmer(reactor: Any) -> PeriodicService:

@@ -56,6 +56,10 @@ class PoolExhausted(QueueFull):
     """Every connection to one place is busy, and as many wait for one as may."""
 
 
+class BudgetSpent(QueueFull):
+    """What is kept for all peers together is too much, and this was among the largest and oldest."""
+
+
 class NotPermitted(NetError):
     """The peer does not permit it with our credentials."""
 

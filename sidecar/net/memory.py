@@ -13,15 +13,19 @@ from typing import Final, Literal, Protocol
 from attrs import define, field
 from twisted.logger import Logger
 
-#: What is kept: requests that have not come whole or wait for their turn or their answer, answers that nobody takes,
-#: messages of WebSockets that have not come whole, messages that a subscriber does not take.
-Kind = Literal["requests", "answers", "frames", "messages"]
+#: What is kept: requests that have not come whole or wait for their turn or their answer, replies of nodes that have
+#: not come whole, answers that nobody takes, messages of WebSockets that have not come whole, messages that a
+#: subscriber does not take, events that a watcher does not take.
+Kind = Literal["requests", "replies", "answers", "frames", "messages", "events"]
 
 #: Once the budget is spent, this share of it is made free at once: who looks for the largest looks at all.
 MADE_FREE: Final = 0.1
 
 #: Bytes that are worth an entry in the budget; fewer are not counted.
 WORTH_COUNTING: Final = 1024
+
+#: How often the body of a request is there while it is being answered: as it came, as a call, as it goes out.
+COPIES: Final = 3
 
 #: The default: a share of what there is, within bounds.
 SHARE, LEAST, MOST = 8, 64 * 1024 * 1024, 512 * 1024 * 1024
@@ -48,7 +52,7 @@ class _Share:
 class MemoryBudget:
     """Counts what is kept, and has the largest and oldest given up when it is too much.
 
-    :ivar limit: bytes of all together.
+    :ivar limit: bytes of all together. :ivar given_up: called after something was, None for nobody.
     :ivar total: bytes now. :ivar shed: how often something was given up, by what it was.
     """
 
@@ -56,9 +60,12 @@ class MemoryBudget:
 
     limit: int
     _seconds: Callable[[], float]
+    given_up: Callable[[], object] | None = None
     total: int = field(default=0, init=False)
     shed: dict[Kind, int] = field(factory=dict, init=False)
     _shares: dict[BufferOwner, _Share] = field(factory=dict, init=False)
+    #: Those that are being given up, and were not told yet: what one gives up may end another.
+    _leaving: dict[BufferOwner, None] = field(factory=dict, init=False)
 
     def changed(self, owner: BufferOwner, size: int, kind: Kind) -> bool:
         """Note what ``owner`` keeps now.
@@ -81,6 +88,8 @@ class MemoryBudget:
         elif size:
             self.total += size
             self._shares[owner] = _Share(size, self._seconds(), kind)
+        elif self._leaving:
+            self._leaving.pop(owner, None)
         return self.total <= self.limit or self._shed_largest(owner)
 
     def stats(self) -> dict[str, object]:
@@ -113,10 +122,20 @@ class MemoryBudget:
             limit=self.limit,
             count=len(going),
         )
+        self._leaving.update(dict.fromkeys(owner for owner in going if owner is not asking))
         for owner in going:
-            if owner is not asking:
+            if owner in self._leaving:
+                del self._leaving[owner]
                 owner.shed()
+        if self.given_up is not None:
+            self.given_up()
         return asking not in going
+
+
+def copies(size: int, limit: int) -> int:
+    """What a body of ``size`` bytes takes while it is being answered. :param limit: of all together: it alone is never
+    more than fits."""
+    return max(size, min(COPIES * size, limit // 4))
 
 
 def usual_limit(root: str = "/") -> int:

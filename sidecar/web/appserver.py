@@ -19,6 +19,7 @@ from sidecar.model import Call, Fault, Reply
 from sidecar.net.http.server import Host
 from sidecar.net.http2.pieces import Http2Answer, PieceReceiver, PieceSender
 from sidecar.net.http2.server import Http2ServerConnection
+from sidecar.net.http2.stream import Headers
 from sidecar.net.http2.switch import hand_over
 from sidecar.web.app.app import App
 from sidecar.web.app.grpcstream import GrpcStream
@@ -102,7 +103,21 @@ class AppServerResource(MethodResource):
 
     def grpc(self, site: Host) -> Http2ServerConnection:
         """A connection that serves the same app over gRPC. :param site: whose limits it keeps."""
-        return Http2ServerConnection(site, self._serve_grpc, self._max_body + 5, self._refuse_stream)
+        return Http2ServerConnection(
+            site,
+            self._serve_grpc,
+            self._max_body + 5,
+            self._refuse_stream,
+            partial(self._overloaded, site.limits.queue_timeout),
+        )
+
+    def _overloaded(self, patience: float, fields: Mapping[str, str]) -> Http2Answer:
+        """:param patience: seconds for which a call waited."""
+        detail = (
+            f"more is asked than can be answered: this waited for {patience:g} s (--queue_timeout): try again later"
+        )
+        fault = Fault(self._app.name, 503, detail, faults.reason(503))
+        return Http2Answer(_opening(fields), b"", grpc.status_trailers(fault))
 
     def _refuse_stream(self, fields: dict[str, str], raw: bytes | bytearray, idle: bool) -> _Refused:
         """A call is one message and the end of the request. Whoever sends a second one, or lets us wait for the end,
@@ -137,8 +152,7 @@ class AppServerResource(MethodResource):
         return Deferred.fromCoroutine(self._answer_grpc(fields, raw))
 
     async def _answer_grpc(self, fields: dict[str, str], raw: bytes) -> Http2Answer:
-        kind = fields.get("content-type", "application/grpc")
-        opening = [(":status", "200"), ("content-type", kind)]
+        opening = _opening(fields)
         deframer = grpc.Deframer(self._max_body)
         try:
             messages = deframer.feed(raw)
@@ -154,10 +168,13 @@ class AppServerResource(MethodResource):
         return Http2Answer(opening, grpc.frame(result.body), grpc.status_trailers(None))
 
 
+def _opening(fields: Mapping[str, str]) -> Headers:
+    return [(":status", "200"), ("content-type", fields.get("content-type", "application/grpc"))]
+
+
 def _unimplemented(fields: Mapping[str, str], name: str) -> Http2Answer:
     detail = f"{fields.get(':path', '')}: {name} speaks plain HTTP behind a sidecar, which has no streams: call it"
-    opening = [(":status", "200"), ("content-type", fields.get("content-type", "application/grpc"))]
-    return Http2Answer(opening, b"", grpc.status_trailers(Fault(name, 501, detail, faults.reason(501))))
+    return Http2Answer(_opening(fields), b"", grpc.status_trailers(Fault(name, 501, detail, faults.reason(501))))
 
 
 def _refused(detail: str) -> Answer:

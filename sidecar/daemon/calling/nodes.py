@@ -11,6 +11,7 @@ from twisted.application import service
 
 from sidecar.daemon.cmdline.settings import Settings
 from sidecar.net.client.connector import connect
+from sidecar.net.memory import MemoryBudget
 from sidecar.rpc.dialects.bynode import Dialects
 from sidecar.rpc.dialects.grpc import CONNECT, GrpcTransport
 from sidecar.rpc.dialects.grpcstream import GrpcStreams
@@ -49,8 +50,11 @@ class Transports:
         return (self.nodes, self.app, self.probe, *forward)
 
 
-def transports(settings: Settings, credentials: ClientCredentials | None, reactor: Any) -> Transports:
-    """:param credentials: what nodes are called with by TLS, None for what the system has."""
+def transports(
+    settings: Settings, credentials: ClientCredentials | None, reactor: Any, budget: MemoryBudget
+) -> Transports:
+    """:param credentials: what nodes are called with by TLS, None for what the system has.
+    :param budget: what may be kept for all peers together."""
     client, max_body = settings.client, settings.http.max_body
     # A call that meets a black hole has to have time left to go elsewhere.
     connect_timeout = min(CONNECT, client.request_timeout / 2)
@@ -58,18 +62,18 @@ def transports(settings: Settings, credentials: ClientCredentials | None, reacto
     tls = NodeTls(client.tls.mode, credentials)
     pooled = (max_body, client.pool_size, client.pool_ttl, client.max_waiting, connect_timeout, dial)
     most = max([max_body, *(app.max_body for app in settings.apps)])
-    grpc = GrpcTransport(reactor, max_body, None, connect_timeout, dial, tls)
-    plain = PlainHttpTransport(reactor, *pooled, tls)
+    grpc = GrpcTransport(reactor, max_body, None, connect_timeout, dial, tls, budget)
+    plain = PlainHttpTransport(reactor, *pooled, tls, budget)
     forward = None
     if settings.gateway.mode != "rpc":
         forward = ForwardTransport(reactor, settings.http.idle_timeout, *pooled[1:], tls)
     return Transports(
         tls,
-        Dialects(MucpTransport(reactor, *pooled, tls), {"grpc": grpc, "http": plain}),
+        Dialects(MucpTransport(reactor, *pooled, tls, budget), {"grpc": grpc, "http": plain}),
         MucpStreams(reactor, max_body, secrets.token_hex(6), client.request_timeout, dial, tls),
         GrpcStreams(grpc),
         # Apps beside us are asked in the clear, whatever is asked of nodes.
-        PlainHttpTransport(reactor, most, *pooled[1:], WITHOUT_TLS),
+        PlainHttpTransport(reactor, most, *pooled[1:], WITHOUT_TLS, budget),
         GrpcTransport(reactor, max_body, None, connect_timeout, dial, WITHOUT_TLS),
         forward,
     )

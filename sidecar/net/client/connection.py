@@ -32,11 +32,18 @@ from sidecar.net.client.states import (
     WAITING,
     WHOLE,
 )
-from sidecar.net.errors import MalformedAnswer
+from sidecar.net.errors import BudgetSpent, MalformedAnswer, NetError
+from sidecar.net.memory import MemoryBudget
 
 #: Bytes that the head of an answer may take.
 _MAX_HEAD: Final = 64 * 1024
 _BLANK_LINE: Final = b"\r\n\r\n"
+
+#: Pieces of an answer that are kept as they came. More of them become one: what many small blocks take of the heap is
+#: not the machine's again when they are freed, that of a large one is.
+_FEW: Final = 8
+#: The share of a growing block that it has to spare.
+_SPARE: Final = 8
 
 
 class ResponseWaiter(Protocol):
@@ -70,9 +77,12 @@ class ClientConnection(TwistedProtocol):
     :ivar reusable: whether the last answer left the connection fit for another call.
     :ivar idle_since: when its owner found it put aside, in the owner's seconds.
     :ivar connecting: seconds that it took to be made, 0 once somebody waited for that.
+    :ivar budget: told of answers that come in several pieces, None for nobody.
     """
 
     transport: ITCPTransport
+    budget: MemoryBudget | None = None
+    _counted = False
 
     def __init__(self, owner: ConnectionOwner, max_body: int) -> None:
         """:param max_body: bytes of the largest answer to take."""
@@ -83,7 +93,7 @@ class ClientConnection(TwistedProtocol):
         self._state = CONNECTING
         self._keep = False
         self._body = b""
-        self._parts: list[bytes] | None = None
+        self._parts: list[bytes | bytearray] | None = None
         self._size = 0
         self._head = b""
         self._status = 0
@@ -107,6 +117,8 @@ class ClientConnection(TwistedProtocol):
         self._state = TABLE[self._state][DROPPED]
         self._waiter = None
         self.reusable = False
+        if self._counted:
+            self._forget()
         self.transport.abortConnection()
 
     def close(self) -> None:
@@ -159,6 +171,9 @@ class ClientConnection(TwistedProtocol):
         elif state is HEAD and len(self._head) > _MAX_HEAD and _BLANK_LINE not in self._head:
             self._broken(MalformedAnswer(f"sent an answer whose headers are larger than {_MAX_HEAD} bytes"))
         else:
+            if self._parts is not None and not self._may_keep():
+                self.shed()
+                return
             acknowledge(self.transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -172,6 +187,8 @@ class ClientConnection(TwistedProtocol):
                 waiter.answered(self, self._parser.get_status_code(), self._joined())
             else:
                 error = reason.value
+                if self._counted:
+                    self._forget()
                 waiter.lost(error if isinstance(error, Exception) else ConnectionDone())
         self._owner.closed(self)
         # The parser holds our methods: let go, so that no collector has to.
@@ -188,10 +205,13 @@ class ClientConnection(TwistedProtocol):
             self._state = TABLE[state][BODY_BEGUN]
             self._body = data
         elif state is BODY:
-            if self._parts is None:
-                self._parts = [self._body]
+            parts = self._parts
+            if parts is None:
+                parts = self._parts = [self._body]
             if self._size <= self._max_body:
-                self._parts.append(data)
+                parts.append(data)
+                if len(parts) > _FEW:
+                    self._join_parts(parts)
         else:
             return  # that of a second answer, which nobody asked for
         self._size += len(data)
@@ -213,7 +233,34 @@ class ClientConnection(TwistedProtocol):
     # --- Within -----------------------------------------------------------------------------------------------------
 
     def _joined(self) -> bytes:
+        if self._counted:
+            self._forget()
         return self._body if self._parts is None else b"".join(self._parts)
+
+    @staticmethod
+    def _join_parts(parts: list[bytes | bytearray]) -> None:
+        whole = parts[0]
+        if not isinstance(whole, bytearray):
+            whole = bytearray(whole)
+        whole += b"".join(parts[1:])
+        parts[:] = [whole]
+
+    def _may_keep(self) -> bool:
+        """Tell the budget of all what has come of an answer. :returns: whether it may be kept."""
+        if self.budget is None:
+            return True
+        self._counted = True
+        return self.budget.changed(self, self._size + self._size // _SPARE, "replies")
+
+    def _forget(self) -> None:
+        self._counted = False
+        if self.budget is not None:
+            self.budget.changed(self, 0, "replies")
+
+    def shed(self) -> None:
+        """Called by the budget: what is kept for all is too much, and of this answer it is most."""
+        assert self.budget is not None
+        self._broken(BudgetSpent(f"what had come of its answer was given up: {self.budget.spent}"))
 
     def _ends_here(self) -> bool:
         """Whether the end of the connection is the end of an answer that did not tell its length (RFC 9112 6.3)."""
@@ -226,7 +273,7 @@ class ClientConnection(TwistedProtocol):
     def _too_large(self) -> MalformedAnswer:
         return MalformedAnswer(f"sent an answer of more than {self._max_body} bytes, which --max_body allows")
 
-    def _broken(self, error: MalformedAnswer) -> None:
+    def _broken(self, error: NetError) -> None:
         waiter, self._waiter = self._waiter, None
         self.drop()
         if waiter is not None:

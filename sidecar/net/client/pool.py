@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from sidecar.net.client.connection import ClientConnection
 from sidecar.net.errors import PoolExhausted
+from sidecar.net.memory import MemoryBudget
 
 
 class PoolWaiter(Protocol):
@@ -64,6 +65,8 @@ class Pool:
     emptied: Callable[[], None] | None = None
     #: Makes connections, for this pool as their owner.
     make: Callable[[Pool, int], ClientConnection] = ClientConnection
+    #: Told of what its connections keep of answers, None for nobody.
+    budget: MemoryBudget | None = None
 
     _idle: list[ClientConnection] = field(factory=list, init=False)
     _all: set[ClientConnection] = field(factory=set, init=False)
@@ -238,6 +241,7 @@ class _Opening(ClientFactory):
         self._pool._arrived(self.connector)
         connection = self._pool.make(self._pool, self._pool._max_body)
         connection.connecting = self._pool._seconds() - self._began
+        connection.budget = self._pool.budget
         return connection
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:

@@ -9,6 +9,7 @@ from httptools import HttpRequestParser
 from sidecar.net.errors import RequestRefused
 from sidecar.net.http.events import Fields, Head
 from sidecar.net.http.server import Host
+from sidecar.net.memory import copies
 
 _EMPTY_LINE = b"\r\n\r\n"
 
@@ -99,6 +100,13 @@ class BodyCollector:
         self._pieces: list[bytes] = []
         self._joined: bytearray | None = None
         self._since = 0.0
+
+    @property
+    def kept(self) -> int:
+        """Bytes that it takes of us: of one that was taken, and is being answered, all copies."""
+        if self._pieces or self._joined is not None:
+            return self.size
+        return copies(self.size, self._site.budget.limit)
 
     def start(self, head: Head) -> None:
         """:raises RequestRefused: the body is announced too large."""

@@ -165,16 +165,16 @@ class HTTPChannel(ServerConnection):
 
     def _ended(self, end: End) -> None:
         """A request is whole."""
-        request = self.request
+        request, streaming = self.request, self._state == states.STREAMING
         assert request is not None
-        streaming = self._state == states.STREAMING
         self._state = TABLE[self._state][states.ENDED]
-        self.deadline = NEVER
-        self._word_due = False
+        self.deadline, self._word_due = NEVER, False
         if streaming:
             request.body_ended(end)
             return
         request.body = self._collector.take()
+        if self._kept:
+            self._see_what_is_kept()
         request.trailers = end.trailers
         self._begin(request)
 

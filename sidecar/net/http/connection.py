@@ -93,7 +93,7 @@ class ServerConnection(Protocol):
 
     def _keeps_too_much(self) -> bool:
         """Tell the budget what is kept. :returns: whether we are the one that has to go."""
-        size = len(self._held) + self._collector.size + self._parser.kept
+        size = len(self._held) + self._collector.kept + self._parser.kept
         if size < WORTH_COUNTING and not self._kept:
             return False
         self._kept = size if size >= WORTH_COUNTING else 0

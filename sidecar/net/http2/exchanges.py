@@ -13,17 +13,16 @@ import h2.errors
 import h2.events
 import h2.exceptions
 from attrs import define, field
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sidecar.net.http.server import Host
+from sidecar.net.http2.exchange import Exchange, QueuedExchange
 from sidecar.net.http2.floods import FloodMeter
 from sidecar.net.http2.pieces import ENOUGH, Http2Answer, PieceReceiver, PieceSender, Refuse, Serve
 from sidecar.net.http2.state import ServerState
 from sidecar.net.http2.stream import Headers
-from sidecar.net.memory import WORTH_COUNTING
+from sidecar.net.memory import WORTH_COUNTING, copies
 
 #: Seconds without a byte after which a request that has not ended is asked about: without any body yet, and with some.
 UNBEGUN, UNENDED = 1.0, 0.25
@@ -33,31 +32,12 @@ _CANCEL: Final = h2.errors.ErrorCodes.CANCEL
 
 
 @define(eq=False)
-class _Exchange:
-    """:ivar since: when it began, or its answer last got on. :ivar shed: has it given up.
-    :ivar counted: whether the budget of all knows of it."""
-
-    headers: dict[str, str]
-    since: float
-    shed: Callable[[], None]
-    body: bytearray = field(factory=bytearray)
-    serving: Deferred[Any] | None = None
-    waiting: IDelayedCall | None = None
-    unsent: memoryview = field(factory=lambda: memoryview(b""))
-    trailers: Headers = ()
-    counted: bool = False
-    receiver: PieceReceiver | None = None
-    finished: bool = True
-    full: bool = False
-
-
-@define(eq=False)
 class Exchanges:
     """Those that are open, by the number of their stream. The site counts them, and the bytes that they keep.
 
     :ivar max_body: bytes of the largest request.
     :ivar refuse: asked about requests that have not ended, None where all are waited for.
-    :ivar ended: called when one is over.
+    :ivar ended: called when one is over. :ivar overloaded: answers one that waited for too long; None resets it.
     """
 
     log = Logger()
@@ -70,7 +50,8 @@ class Exchanges:
     _refuse: Refuse | None
     _flush: Callable[[], None]
     _ended: Callable[[], None]
-    _open: dict[int, _Exchange] = field(factory=dict, init=False)
+    _overloaded: Callable[[dict[str, str]], Http2Answer] | None = None
+    _open: dict[int, Exchange] = field(factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -80,7 +61,7 @@ class Exchanges:
     def begin(self, event: h2.events.RequestReceived) -> None:
         """The header of a request is here."""
         headers = {str(name): str(value) for name, value in event.headers}
-        begun = self._open[event.stream_id] = _Exchange(headers, self._site.now, partial(self._shed, event.stream_id))
+        begun = self._open[event.stream_id] = Exchange(headers, self._site.now, partial(self._shed, event.stream_id))
         self._site.in_flight += 1
         self._wait(event.stream_id, begun, UNBEGUN)
 
@@ -109,8 +90,27 @@ class Exchanges:
             exchange.receiver.ended()
         if exchange.receiver or self._open.get(id) is not exchange:
             return
+        if self._site.admission.admits():
+            self._begin_to_serve(id, exchange)
+            return
+        exchange.queued = True
+        begin, turn_away = partial(self._begin_to_serve, id, exchange), partial(self._turn_away, id, exchange)
+        still = lambda: self._open.get(id) is exchange  # noqa: E731
+        self._site.admission.wait(QueuedExchange(still, begin, turn_away, self._flush))
+
+    def _turn_away(self, id: int, exchange: Exchange) -> None:
+        """It waited for too long."""
+        if self._overloaded is not None:
+            self._answer(self._overloaded(exchange.headers), id)
+        else:
+            self._reset(id, _CALM)
+
+    def _begin_to_serve(self, id: int, exchange: Exchange) -> None:
         body = bytes(exchange.body)
         exchange.body.clear()
+        if exchange.counted and not self._count(exchange, copies(len(body), self._site.budget.limit)):
+            self._reset(id, _CALM)
+            return
         exchange.serving = self._serve(exchange.headers, body)
         exchange.serving.addCallbacks(self._answer, self._failed, callbackArgs=(id,), errbackArgs=(id,))
 
@@ -155,7 +155,7 @@ class Exchanges:
             elif exchange.unsent and passed > limits.idle_timeout:
                 self._reset(id, _CANCEL)
 
-    def _count(self, exchange: _Exchange, size: int) -> bool:
+    def _count(self, exchange: Exchange, size: int) -> bool:
         """Tell the budget of all what an exchange keeps. :returns: whether it may."""
         if size < WORTH_COUNTING and not exchange.counted:
             return True
@@ -183,26 +183,26 @@ class Exchanges:
         """Ask about those of which something came."""
         if self._refuse is not None:
             for id, exchange in list(self._open.items()):
-                if exchange.serving is None and exchange.body:
+                if exchange.serving is None and exchange.body and not exchange.queued:
                     self._judge(id, exchange, False)
 
-    def _wait(self, id: int, exchange: _Exchange, seconds: float) -> None:
+    def _wait(self, id: int, exchange: Exchange, seconds: float) -> None:
         if self._refuse is None:
             return
         self._stop_waiting(exchange)
         clock: Any = self._site.clock
         exchange.waiting = clock.callLater(seconds, self._waited, id, exchange)
 
-    def _stop_waiting(self, exchange: _Exchange) -> None:
+    def _stop_waiting(self, exchange: Exchange) -> None:
         if exchange.waiting is not None and exchange.waiting.active():
             exchange.waiting.cancel()
         exchange.waiting = None
 
-    def _waited(self, id: int, exchange: _Exchange) -> None:
+    def _waited(self, id: int, exchange: Exchange) -> None:
         self._judge(id, exchange, True)
         self._flush()
 
-    def _judge(self, id: int, exchange: _Exchange, idle: bool) -> None:
+    def _judge(self, id: int, exchange: Exchange, idle: bool) -> None:
         """Answer a request that is never to be served before it ends, and ask its sender to send no more."""
         if self._refuse is None or exchange.receiver is not None:
             return
@@ -217,7 +217,7 @@ class Exchanges:
             self._h2.reset_stream(id, h2.errors.ErrorCodes.NO_ERROR)
         self.end(id, answered=True)
 
-    def _hand_over(self, id: int, exchange: _Exchange, take: Callable[[PieceSender], PieceReceiver]) -> None:
+    def _hand_over(self, id: int, exchange: Exchange, take: Callable[[PieceSender], PieceReceiver]) -> None:
         """Have who answers it take it as it comes."""
         self._stop_waiting(exchange)
         exchange.finished, body = False, bytes(exchange.body)
@@ -255,7 +255,7 @@ class Exchanges:
             self._reset(id, h2.errors.ErrorCodes.INTERNAL_ERROR)
             self._flush()
 
-    def _pump(self, id: int, exchange: _Exchange) -> None:
+    def _pump(self, id: int, exchange: Exchange) -> None:
         while exchange.unsent:
             window = min(self._h2.local_flow_control_window(id), self._h2.max_outbound_frame_size)
             if window <= 0:
@@ -273,7 +273,7 @@ class Exchanges:
         else:
             self._flow_on(exchange)
 
-    def _piece(self, id: int, exchange: _Exchange, data: bytes, headers: Headers, trailers: Headers) -> None:
+    def _piece(self, id: int, exchange: Exchange, data: bytes, headers: Headers, trailers: Headers) -> None:
         """What comes next of an answer in pieces."""
         if self._open.get(id) is not exchange:
             return
@@ -292,7 +292,7 @@ class Exchanges:
         if id in self._open and not self._count(exchange, len(exchange.unsent)):
             self._reset(id, _CALM)
 
-    def _flow_on(self, exchange: _Exchange) -> None:
+    def _flow_on(self, exchange: Exchange) -> None:
         """Have who answers in pieces wait for a peer that does not take them, or go on."""
         full = len(exchange.unsent) > ENOUGH
         if exchange.receiver and full != exchange.full and (full or not exchange.unsent):

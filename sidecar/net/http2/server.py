@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import h2.errors
@@ -18,7 +19,7 @@ from sidecar.net.http.server import Host
 from sidecar.net.http.states import CLIENT_SLOW, NEXT_TURN
 from sidecar.net.http2.exchanges import Exchanges
 from sidecar.net.http2.floods import FloodMeter, Kind
-from sidecar.net.http2.pieces import Refuse, Serve
+from sidecar.net.http2.pieces import Http2Answer, Refuse, Serve
 from sidecar.net.http2.state import ServerState
 
 #: Bytes that are looked at in one go: the smallest frames there are, five hundred, take ten milliseconds.
@@ -55,13 +56,23 @@ class Http2ServerConnection(Protocol):
     transport: Any
     deadline = NEVER
 
-    def __init__(self, site: Host, serve: Serve, max_body: int, refuse: Refuse | None = None) -> None:
+    def __init__(
+        self,
+        site: Host,
+        serve: Serve,
+        max_body: int,
+        refuse: Refuse | None = None,
+        overloaded: Callable[[dict[str, str]], Http2Answer] | None = None,
+    ) -> None:
         """:param max_body: bytes of the largest request.
-        :param refuse: asked about requests that have not ended, None where all are waited for."""
+        :param refuse: asked about requests that have not ended, None where all are waited for.
+        :param overloaded: answers a request that waited for too long to be served; None resets it."""
         self._site = site
         self._h2 = ServerState(max(64 * 1024, site.limits.max_header))
         self._meter = FloodMeter(site.now)
-        self._exchanges = Exchanges(site, self._h2, self._meter, serve, max_body, refuse, self._flush, self._ended)
+        self._exchanges = Exchanges(
+            site, self._h2, self._meter, serve, max_body, refuse, self._flush, self._ended, overloaded
+        )
         self._state = "open"  # then "leaving", when no new exchange is taken, then "closed"
         self._last = 0  # the last stream that is taken, once it is leaving
         self._flow = 0  # why what comes is not looked at: bits of net.http.states

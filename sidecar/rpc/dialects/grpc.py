@@ -6,23 +6,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from attrs import define, field
 from twisted.application import service
-from twisted.internet.error import TimeoutError
 from twisted.internet.interfaces import IConnector
-from twisted.internet.protocol import ClientFactory
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sidecar.errors import BadAnswer, CallError, ServiceFault, TooLarge
+from sidecar.errors import BadAnswer, CallError, Overloaded, ServiceFault, TooLarge
 from sidecar.interfaces import IExchange, IExchangeListener, ITransport
 from sidecar.model import Call, Node, Reply
 from sidecar.net.client.connector import connect
-from sidecar.net.errors import NetError, QueueFull, Unavailable
+from sidecar.net.errors import NetError
 from sidecar.net.http2.client import Http2Connection
 from sidecar.net.http2.stream import Headers, Http2Limits, Stream, StreamReceiver
-from sidecar.rpc.dialects.connecterror import call_error, why_not
+from sidecar.net.memory import WORTH_COUNTING, MemoryBudget
+from sidecar.rpc.dialects.connecterror import call_error
 from sidecar.rpc.dialects.connecttimes import ConnectTimes
+from sidecar.rpc.dialects.grpcdestination import GrpcDestination
 from sidecar.rpc.dialects.nodetls import NodeTls
 from sidecar.wire import grpc
 
@@ -42,10 +40,13 @@ class GrpcTransport(service.Service):
         connect_timeout: float = CONNECT,
         connect: Callable[..., IConnector] = connect,
         tls: NodeTls | None = None,
+        budget: MemoryBudget | None = None,
     ) -> None:
         """:param reactor: connects and keeps time. :param max_body: bytes of the largest message either way.
         :param connect_timeout: seconds at most; shorter than a call's, so that another node can be tried.
-        :param tls: says which nodes speak TLS; None for those whose metadata says so."""
+        :param tls: says which nodes speak TLS; None for those whose metadata says so.
+        :param budget: told of what is kept of answers that have not come whole, None for nobody."""
+        self.budget = budget
         self._tls = tls or NodeTls()
         self._reactor = reactor
         self.max_body = max_body
@@ -53,7 +54,7 @@ class GrpcTransport(service.Service):
         self._limits = limits or Http2Limits()
         self._times = ConnectTimes(connect_timeout)
         self._connect = connect
-        self._destinations: dict[tuple[str, int, str | None], _Destination] = {}
+        self._destinations: dict[tuple[str, int, str | None], GrpcDestination] = {}
         self._connections: set[Http2Connection] = set()
 
     def stopService(self) -> None:
@@ -80,107 +81,14 @@ class GrpcTransport(service.Service):
         destination = self._destinations.get(key)
         if destination is None:
             dial = partial(self._tls.connect, self._connect, name=key[2], protocol=b"h2")
-            destination = self._destinations[key] = _Destination(
+            destination = self._destinations[key] = GrpcDestination(
                 self._reactor, node, self._limits, partial(self._forget, key), self._connections, self._times, dial
             )
         destination.open(headers, receiver, began)
 
-    def _forget(self, key: tuple[str, int, str | None], destination: _Destination) -> None:
+    def _forget(self, key: tuple[str, int, str | None], destination: GrpcDestination) -> None:
         if self._destinations.get(key) is destination:
             del self._destinations[key]
-
-
-@define(eq=False)
-class _Destination:
-    """The way to one node: its connection, or the calls that wait for one to be made."""
-
-    reactor: Any
-    node: Node
-    limits: Http2Limits
-    forget: Any
-    connections: set[Http2Connection]
-    times: ConnectTimes
-    dial: Callable[..., IConnector]
-    began: float = 0.0
-    connection: Http2Connection | None = None
-    connector: IConnector | None = None
-    waiting: list[tuple[Headers, StreamReceiver, Any]] = field(factory=list)
-
-    def open(self, headers: Headers, receiver: StreamReceiver, began: Any) -> None:
-        if self.connection is not None and self.connection.usable:
-            try:
-                began(self.connection.open(headers, receiver))
-            except NetError as error:
-                receiver.failed(error)
-            return
-        if len(self.waiting) >= self.limits.waiting:
-            receiver.failed(QueueFull(f"{len(self.waiting)} calls wait for a connection to {self.node.hostport}"))
-            return
-        self.waiting.append((headers, receiver, began))
-        if self.connector is None:
-            key = (self.node.address, self.node.port)
-            self.began = self.reactor.seconds()
-            self.connector = self.dial(self.reactor, *key, _Factory(self), self.times.most)
-
-    def connected(self, connection: Http2Connection) -> None:
-        self.times.connected((self.node.address, self.node.port), self.reactor.seconds() - self.began)
-        self.connector = None
-        self.connection = connection
-        self.connections.add(connection)
-        waiting, self.waiting = self.waiting, []
-        for headers, receiver, began in waiting:
-            self.open(headers, receiver, began)
-
-    def failed(self, reason: Failure) -> None:
-        self.connector = None
-        self.forget(self)
-        if reason.check(TimeoutError):
-            self.times.waited((self.node.address, self.node.port), self.reactor.seconds() - self.began)
-        waiting, self.waiting = self.waiting, []
-        for _, receiver, _began in waiting:
-            receiver.failed(Unavailable(why_not(reason.value or reason)))
-
-    def retired(self, connection: Http2Connection) -> None:
-        if self.connection is connection:
-            self.connection = None
-            if self.connector is None:
-                self.forget(self)
-
-    def close(self) -> None:
-        if self.connector is not None:
-            self.connector.disconnect()
-
-
-class _Factory(ClientFactory):
-    noisy = False
-
-    def __init__(self, destination: _Destination) -> None:
-        self._destination = destination
-
-    def buildProtocol(self, addr: Any) -> Http2Connection:
-        destination = self._destination
-        made = _Announced(
-            destination.reactor,
-            destination.node.hostport,
-            destination.limits,
-            destination.retired,
-            destination.connections.discard,
-        )
-        made.announce = destination.connected
-        return made
-
-    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        self._destination.failed(reason)
-
-
-class _Announced(Http2Connection):
-    """A connection that says when it can be used."""
-
-    announce: Any = None
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        self.announce(self)
 
 
 @implementer(IExchange)
@@ -189,6 +97,7 @@ class GrpcExchange:
 
     __slots__ = (
         "_call",
+        "_counted",
         "_deframer",
         "_fields",
         "_headers",
@@ -213,6 +122,7 @@ class GrpcExchange:
         self._fields = fields
         self._listener: IExchangeListener | None = listener
         self._deframer = grpc.Deframer(transport.max_body)
+        self._counted = False
         self._stream: Stream | None = None
         self._started = 0.0
         self._waited = False
@@ -238,6 +148,7 @@ class GrpcExchange:
 
     def cancel(self) -> None:
         self._listener = None
+        self._forget()
         if self._stream is not None:
             self._stream.cancel()
 
@@ -269,11 +180,32 @@ class GrpcExchange:
             if self._stream is not None:
                 self._stream.cancel()
             self._fail(BadAnswer(str(error)))
+            return
+        kept, budget = self._deframer.rest, self._transport.budget
+        if budget is not None and (kept >= WORTH_COUNTING or self._counted):
+            self._counted = True
+            if not budget.changed(self, kept + sum(map(len, self._messages)), "replies"):
+                self.shed()
+
+    def shed(self) -> None:
+        """Called by the budget: what is kept for all is too much, and of this answer it is most."""
+        budget = self._transport.budget
+        assert budget is not None
+        if self._stream is not None:
+            self._stream.cancel()
+        self._messages.clear()
+        self._fail(Overloaded(f"what had come of its answer was given up: {budget.spent}"))
+
+    def _forget(self) -> None:
+        if self._counted and self._transport.budget is not None:
+            self._counted = False
+            self._transport.budget.changed(self, 0, "replies")
 
     def trailers_received(self, headers: list[tuple[str, str]]) -> None:
         self._trailers.update(headers)
 
     def ended(self) -> None:
+        self._forget()
         # "Trailers-only" answers carry the status among the headers.
         trailers = self._trailers or self._headers
         status = self._headers.get(":status", "")
@@ -295,6 +227,7 @@ class GrpcExchange:
         self._fail(call_error(error))
 
     def _fail(self, error: CallError) -> None:
+        self._forget()
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.attempt_failed(error)

@@ -19,7 +19,8 @@ from sidecar.model import Node
 from sidecar.net.client.connection import ClientConnection
 from sidecar.net.client.connector import connect as connect_to
 from sidecar.net.client.pool import Pool, PoolOccupancy
-from sidecar.net.errors import MalformedAnswer, NotTaken, PoolExhausted
+from sidecar.net.errors import BudgetSpent, MalformedAnswer, NotTaken, PoolExhausted
+from sidecar.net.memory import MemoryBudget
 from sidecar.rpc.dialects.connecterror import why_not
 from sidecar.rpc.dialects.connecttimes import ConnectTimes
 from sidecar.rpc.dialects.nodetls import NodeTls
@@ -132,6 +133,8 @@ class PooledExchange(Generic[D]):
             self._end(BadAnswer(str(error)))
         elif isinstance(error, NotTaken):
             self._end(NotSent(str(error)))
+        elif isinstance(error, BudgetSpent):
+            self._end(Overloaded(str(error)))
         else:
             self._end(ConnectionLost("the connection was closed before the answer came"))
 
@@ -165,6 +168,7 @@ class PooledTransport(service.Service, Generic[D]):
         connect_timeout: float = 2.0,
         connect: Callable[..., IConnector] = connect_to,
         tls: NodeTls | None = None,
+        budget: MemoryBudget | None = None,
     ) -> None:
         """:param reactor: connects and keeps time. :param max_body: bytes of the largest answer to take.
 
@@ -172,7 +176,9 @@ class PooledTransport(service.Service, Generic[D]):
         :param max_waiting: calls that may wait for a connection to one node.
         :param connect_timeout: seconds at most; shorter than a call's, so that another node can be tried.
         :param tls: says which nodes speak TLS; None for those whose metadata says so.
+        :param budget: told of what is kept of answers that have not come whole, None for nobody.
         """
+        self._budget = budget
         self._reactor = reactor
         self._tls = tls or NodeTls()
         self._max_body = max_body
@@ -227,6 +233,7 @@ class PooledTransport(service.Service, Generic[D]):
             self._pool_ttl,
             emptied=partial(self._forget, key),
             make=self.connection,
+            budget=self._budget,
         )
         made = self._destinations[key] = self._make(node.hostport.encode("utf-8"), pool, (node.address, node.port))
         if self._sweeping is None:

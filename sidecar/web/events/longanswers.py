@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from sidecar.errors import Overloaded, ShuttingDown
+from sidecar.net.memory import MemoryBudget
 from sidecar.net.reactor.turns import Turns
 from sidecar.web.events.stream import EventStream
 from sidecar.web.requests import requestids
@@ -46,9 +47,12 @@ class LongAnswers(service.Service):
         most: int = 10_000,
         others: Callable[[], int] = lambda: 0,
         heartbeat: float = HEARTBEAT,
+        budget: MemoryBudget | None = None,
     ) -> None:
         """:param most: how many there may be, others included. :param others: how many of those there are.
-        :param heartbeat: seconds between two signs of life."""
+        :param heartbeat: seconds between two signs of life.
+        :param budget: told of what waits for readers, None for nobody."""
+        self.budget = budget
         self._clock = clock
         self._most = most
         self._others = others

@@ -9,16 +9,25 @@ from typing import Any, Final, Protocol
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from sidecar.net.memory import MemoryBudget
+
 #: Bytes that are written at a time: what is larger goes out in pieces, as the reader takes them.
 PIECE: Final = 64 * 1024
 #: Bytes of events that may wait for a reader, besides the one that is going out; with more it is closed.
 OUTBOX: Final = 1024 * 1024
+#: Bytes that one event takes of us besides its own, which others may share.
+OVERHEAD: Final = 56
 #: Pieces that are written to one reader in a turn of the reactor.
 _AT_ONCE: Final = 4
 
 
 class StreamOwner(Protocol):
-    """What a stream needs of whoever opened it."""
+    """What a stream needs of whoever opened it.
+
+    :ivar budget: told of what waits for readers, None for nobody.
+    """
+
+    budget: MemoryBudget | None
 
     def stream_gone(self, stream: EventStream, slow: bool) -> None:
         """It is over. Called once. :param slow: since its reader was too slow."""
@@ -34,7 +43,19 @@ class EventStream:
     :ivar open: whether there is still somebody to write to.
     """
 
-    __slots__ = ("_going", "_owner", "_paused", "_request", "_sent", "_size", "_source", "_turn", "_waiting", "open")
+    __slots__ = (
+        "_counted",
+        "_going",
+        "_owner",
+        "_paused",
+        "_request",
+        "_sent",
+        "_size",
+        "_source",
+        "_turn",
+        "_waiting",
+        "open",
+    )
 
     def __init__(self, request: Any, owner: StreamOwner) -> None:
         """:param request: whose answer has begun."""
@@ -47,6 +68,7 @@ class EventStream:
         self._going: bytes | None = None  # what is going out in pieces
         self._sent = 0  # bytes of it that are out
         self._turn = False  # we have asked for another turn
+        self._counted = False  # the budget knows of us
         self.open = True
         request.on_lost = self._lost
         request.registerProducer(self, True)
@@ -66,7 +88,20 @@ class EventStream:
         self._waiting.append(event)
         self._size += len(event)
         self._pump()
-        if self._size > OUTBOX and self.open:
+        if self.open and (self._size > OUTBOX or not self._may_keep()):
+            self.shed()
+
+    def _may_keep(self) -> bool:
+        """Tell the budget of all what waits. :returns: whether it may."""
+        waiting, budget = self._waiting, self._owner.budget
+        if budget is None or (waiting is None and not self._counted):
+            return True
+        self._counted = waiting is not None
+        return budget.changed(self, self._size + OVERHEAD * (len(waiting) + 1) if waiting is not None else 0, "events")
+
+    def shed(self) -> None:
+        """Too much waits, here or, as the budget says, for all together: cut the reader off."""
+        if self.open:
             channel = self._request.channel
             self._over(slow=True)
             if channel is not None:
@@ -106,6 +141,8 @@ class EventStream:
     def resumeProducing(self) -> None:
         self._paused = False
         self._pump()
+        if self.open and not self._may_keep():
+            self.shed()
 
     def stopProducing(self) -> None:
         self._paused = True
@@ -146,6 +183,7 @@ class EventStream:
             self._size -= len(self._going)
         else:
             self._waiting = None
+            self._may_keep()
 
     # --- Its end ----------------------------------------------------------------------------------------------------
 
@@ -156,5 +194,6 @@ class EventStream:
     def _over(self, slow: bool) -> None:
         self.open = False
         self._waiting = self._source = self._going = None
+        self._may_keep()
         self._request = None
         self._owner.stream_gone(self, slow)

@@ -37,6 +37,7 @@ class WatchSessions:
     def __init__(self, fanout: JournalFanout, sockets: WebSockets) -> None:
         self._fanout = fanout
         self._sockets = sockets
+        self.budget = sockets.budget
         self.slow = 0
 
     def admit(self) -> None:
@@ -77,7 +78,8 @@ class WatchSession:
 
     def ended(self) -> None:
         self._fanout.remove(self._follower)
-        self._connection = self._outbox = None
+        self._clear()
+        self._connection = None
 
     def refusal(self, error: BaseException) -> tuple[int, bytes]:
         found = problem(error)
@@ -94,10 +96,26 @@ class WatchSession:
             return
         if self._outbox is None:
             self._outbox = Outbox(LIMITS)
-        if not self._outbox.put((changes,)):
-            self._sessions.slow += 1
-            self._connection = None
+        if not self._outbox.put((changes,)) or not self._may_keep():
+            self.shed()
+
+    def _may_keep(self) -> bool:
+        """Tell the budget of all what waits. :returns: whether it may."""
+        outbox = self._outbox
+        return outbox is None or self._sessions.budget.changed(self, outbox.kept, "events")
+
+    def _clear(self) -> None:
+        if self._outbox is not None:
             self._outbox.clear()
+            self._may_keep()
+            self._outbox = None
+
+    def shed(self) -> None:
+        """Too much waits, here or, as the budget says, for all together."""
+        connection, self._connection = self._connection, None
+        self._clear()
+        if connection is not None:
+            self._sessions.slow += 1
             connection.close(POLICY, "too slow: more changes wait than may")
 
     def pauseProducing(self) -> None:
@@ -107,6 +125,8 @@ class WatchSession:
         self._paused = False
         while self._outbox and not self._paused and self._connection is not None:
             self._connection.send(self._outbox.take(WRITE))
+        if not self._may_keep():
+            self.shed()
 
     def stopProducing(self) -> None:
         self._connection = None

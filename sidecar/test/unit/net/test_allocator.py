@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.net.allocator import LONGEST_WAIT, SETTINGS, WORTH_IT, Trim, tune
+from sidecar.net.allocator import LONGEST_WAIT, PAUSE, SETTINGS, WORTH_IT, Trim, TrimAfterwards, tune
 
 NAMES = [name for name, _, _ in SETTINGS]
 
@@ -22,6 +23,22 @@ class Tuned(SynchronousTestCase):
         """What the environment says stays."""
         self.assertEqual(tune({NAMES[0]: "1"}), len(SETTINGS) - 1)
         self.assertEqual(tune(dict.fromkeys(NAMES, "1")), 0)
+
+
+class Afterwards(SynchronousTestCase):
+    def test_soon(self) -> None:
+        """The heap is trimmed soon after something was given up, once for all of a moment."""
+        clock, times = Clock(), list[float]()
+        trim = TrimAfterwards(clock, lambda: times.append(clock.seconds()))
+        for _ in range(100):
+            trim()
+        self.assertEqual(times, [])
+        clock.pump([0.01] * 300)
+        self.assertEqual(len(times), 1)
+        for _ in range(300):
+            trim()
+            clock.advance(0.01)
+        self.assertLessEqual(len(times), 3 / PAUSE + 2)
 
 
 class Trimmed(SynchronousTestCase):

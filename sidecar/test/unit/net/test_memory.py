@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.net.memory import LEAST, MOST, MemoryBudget, usual_limit
+from sidecar.net.memory import LEAST, MOST, MemoryBudget, copies, usual_limit
 
 MIB = 1024 * 1024
 
@@ -61,6 +61,35 @@ class Budget(SynchronousTestCase):
         one = Buffer()
         self.assertFalse(self.budget.changed(one, 1001, "requests"))
         self.assertEqual((one.gone, self.budget.total, self.budget.shed), (0, 0, {"requests": 1}))
+
+    def test_ends_another(self) -> None:
+        """Where giving one up ends another that was to go too, that one is not told to go any more."""
+        first, second, third = Buffer(), Buffer(), Buffer()
+        shed = first.shed
+
+        def end_both() -> None:
+            shed()
+            self.budget.changed(second, 0, "requests")
+
+        first.shed = end_both  # type: ignore[method-assign]
+        self.budget.changed(first, 500, "replies")
+        self.clock.advance(10)
+        self.budget.changed(second, 450, "requests")
+        self.assertTrue(self.budget.changed(third, 5000, "frames") is False)
+        self.assertEqual((first.gone, second.gone, self.budget.total), (1, 0, 0))
+
+    def test_told_afterwards(self) -> None:
+        """Somebody may be told after something was given up, to give it back to the machine."""
+        told: list[int] = []
+        budget = MemoryBudget(1000, self.clock.seconds, lambda: told.append(budget.total))
+        budget.changed(Buffer(), 900, "frames")
+        self.assertEqual(told, [])
+        budget.changed(Buffer(), 200, "frames")
+        self.assertEqual(told, [200])
+
+    def test_copies(self) -> None:
+        """A request that is being answered counts as what it takes then, but is never alone more than there may be."""
+        self.assertEqual([copies(size, 1000) for size in (10, 80, 100, 600, 1000)], [30, 240, 250, 600, 1000])
 
     def test_let_go(self) -> None:
         """What is not kept any more is not counted; to say so twice is no error."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from attrs import define, field
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.net.client.connection import ClientConnection
-from sidecar.net.errors import MalformedAnswer
+from sidecar.net.errors import BudgetSpent, MalformedAnswer
+from sidecar.net.memory import MemoryBudget
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nX-Odd:  a b \r\n\r\nhello"
 
@@ -65,6 +67,61 @@ class Story:
     @property
     def outcome(self) -> tuple[list[tuple[int, bytes]], list[str], bool]:
         return self.answers, [str(error) for error in self.errors], self.connection.reusable
+
+
+class Counted(SynchronousTestCase):
+    """What of answers is counted in the budget of all."""
+
+    BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"
+
+    def setUp(self) -> None:
+        self.budget = MemoryBudget(1100, Clock().seconds)
+
+    def story(self) -> Story:
+        story = Story()
+        story.connection.budget = self.budget
+        return story
+
+    def test_at_once(self) -> None:
+        """One that comes in one piece, or of which only the first is here, costs the budget nothing."""
+        self.story().ask(GOOD)
+        self.story().ask(self.BEGUN + b"x" * 500)
+        self.assertEqual(self.budget.total, 0)
+
+    def test_in_pieces(self) -> None:
+        """One in several is counted until it is whole, is given up, or cannot come any more."""
+        whole, given_up, broken = self.story(), self.story(), self.story()
+        for story in (whole, given_up, broken):
+            story.ask(self.BEGUN + b"x" * 100, b"x" * 150)
+        self.assertEqual(self.budget.total, 3 * (250 + 31))
+        whole.connection.dataReceived(b"x" * 650)
+        self.assertEqual((len(whole.answers[0][1]), self.budget.total), (900, 2 * (250 + 31)))
+        given_up.connection.drop()
+        self.assertEqual(self.budget.total, 250 + 31)
+        broken.end(ConnectionLost())
+        self.assertEqual(self.budget.total, 0)
+
+    def test_many_pieces(self) -> None:
+        """Of many pieces none is lost."""
+        story = self.story().ask(self.BEGUN, *(b"%03d" % number for number in range(300)))
+        self.assertEqual(story.answers[0][1], b"".join(b"%03d" % number for number in range(300)))
+        self.assertEqual(self.budget.total, 0)
+
+    def test_too_much(self) -> None:
+        """The largest goes where all together are too many, and whoever waits for it is told why."""
+        small, large = self.story(), self.story()
+        large.ask(self.BEGUN + b"x", b"x" * 700)
+        small.ask(self.BEGUN + b"x", b"x" * 350)
+        self.assertEqual((large.transport.aborted, small.transport.aborted), (True, False))
+        self.assertIsInstance(large.errors[0], BudgetSpent)
+        self.assertIn("--max_memory", str(large.errors[0]))
+        self.assertEqual((self.budget.total, self.budget.shed), (351 + 43, {"replies": 1}))
+
+    def test_itself(self) -> None:
+        """The one that makes it too many may be the one that goes."""
+        self.budget = MemoryBudget(500, Clock().seconds)
+        story = self.story().ask(self.BEGUN + b"x", b"x" * 600)
+        self.assertEqual((story.transport.aborted, len(story.errors), self.budget.total), (True, 1, 0))
 
 
 class Answers(SynchronousTestCase):

@@ -9,9 +9,11 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
@@ -22,6 +24,8 @@ from sidecar.net.http2.server import SLICE, Http2ServerConnection
 from sidecar.net.http2.state import ClientState
 from sidecar.net.http2.switch import PREFACE, SwitchFactory
 from sidecar.net.memory import MemoryBudget
+from sidecar.net.reactor.admission import AT_ONCE
+from sidecar.test.unit.net.reactor.test_admission import CountedClock
 from sidecar.web.site import SidecarSite
 
 FIELDS = [(":method", "POST"), (":scheme", "http"), (":path", "/a"), (":authority", "a")]
@@ -94,6 +98,73 @@ class Case(SynchronousTestCase):
 
     def wait(self, seconds: float) -> None:
         self.clock.pump([0.25] * int(seconds * 4))
+
+
+class Turns(SynchronousTestCase):
+    """Where more is asked than one turn has time for."""
+
+    def setUp(self) -> None:
+        self.clock = CountedClock()
+        self.site: Any = SidecarSite(Resource(), self.clock, LIMITS)
+        self.served: list[bytes] = []
+        self.overloaded: Any = lambda fields: Http2Answer([(":status", "200")], b"", [("grpc-status", "14")])
+
+    def serve(self, headers: dict[str, str], body: bytes) -> Deferred[Http2Answer]:
+        self.served.append(body)
+        return succeed(Http2Answer([(":status", "200")], b"", [("grpc-status", "0")]))
+
+    def peer(self) -> Peer:
+        return Peer(self.site, Http2ServerConnection(self.site, self.serve, LIMITS.max_body, None, self.overloaded))
+
+    def statuses(self, peer: Peer) -> list[str]:
+        peer.hear()
+        return [dict(event.headers).get("grpc-status", "") for event in peer.of(h2.events.ResponseReceived)]
+
+    def test_share(self) -> None:
+        """As many are served at once as a turn has time for, by all connections together, and the rest in order."""
+        peers = [self.peer(), self.peer()]
+        self.clock.next_turn()
+        for number in range(2 * AT_ONCE):
+            peers[number % 2].ask(b"%d" % number)
+        self.assertEqual(len(self.served), AT_ONCE)
+        self.clock.next_turn()
+        self.assertEqual(self.served, [b"%d" % number for number in range(2 * AT_ONCE)])
+        self.assertEqual([self.statuses(peer) for peer in peers], 2 * [AT_ONCE * ["0"]])
+        self.assertEqual(self.site.in_flight, 0)
+
+    def test_too_long(self) -> None:
+        """Who waited for too long is told in the words of those who serve, or by a reset."""
+        for overloaded in (self.overloaded, None):
+            self.overloaded = overloaded
+            peer = self.peer()
+            self.clock.next_turn()
+            for _ in range(AT_ONCE + 1):
+                peer.ask(b"x")
+            self.clock.next_turn(LIMITS.queue_timeout + 1)
+            told = self.statuses(peer)
+            resets = [event.error_code for event in peer.of(h2.events.StreamReset)]
+            if self.overloaded is not None:
+                self.assertEqual((told[-1], resets), ("14", []))
+            else:
+                self.assertEqual((len(told), resets), (AT_ONCE, [h2.errors.ErrorCodes.ENHANCE_YOUR_CALM]))
+        self.assertEqual((len(self.served), self.site.in_flight), (2 * AT_ONCE, 0))
+
+    def test_left(self) -> None:
+        """One whose peer left, or took it back, while it waited is never served."""
+        for leave in ("reset", "hang up"):
+            peer = self.peer()
+            self.clock.next_turn()
+            for _ in range(AT_ONCE):
+                peer.ask()
+            last = peer.ask(b"late")
+            if leave == "reset":
+                peer.h2.reset_stream(last)
+                peer.flush()
+            else:
+                peer.connection.connectionLost(Failure(ConnectionDone()))
+            self.clock.next_turn()
+        self.assertNotIn(b"late", self.served)
+        self.assertEqual((len(self.site.admission), self.site.in_flight), (0, 0))
 
 
 class Leaving(Case):

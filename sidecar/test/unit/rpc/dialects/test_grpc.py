@@ -12,10 +12,11 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from sidecar.errors import BadAnswer, CallTimeout, ConnectFailed, ConnectionLost, NotSent, ServiceFault
+from sidecar.errors import BadAnswer, CallTimeout, ConnectFailed, ConnectionLost, NotSent, Overloaded, ServiceFault
 from sidecar.interfaces import ITransport
 from sidecar.model import Call, Node, Reply
 from sidecar.net.http2.stream import Http2Limits
+from sidecar.net.memory import MemoryBudget
 from sidecar.rpc.dialects.bynode import DeferredTransport
 from sidecar.rpc.dialects.grpc import GrpcTransport
 from sidecar.test.contracts.transport import TransportContract
@@ -75,6 +76,17 @@ class Grpc(TestCase):
         """An opaque payload is announced as protobuf and comes back as such."""
         reply = await self.send(Call("srv.say", "Say.Hello", b"\x0a\x00\xff", content_type="application/protobuf"))
         self.assertEqual(reply, Reply(b"\x0a\x00\xff", "application/protobuf"))
+
+    async def test_counted(self) -> None:
+        """What has come of an answer counts in the budget of all; what is too much is given up, and that is said."""
+        clock: Any = reactor
+        budget = self.transport.budget = MemoryBudget(300_000, clock.seconds)
+        reply = await self.send(Call("srv.say", "Say.Hello", b"1" * 250_000))
+        self.assertEqual((len(reply.body), budget.total, budget.shed), (250_000, 0, {}))
+        with self.assertRaises(Overloaded) as raised:
+            await self.send(Call("srv.say", "Say.Hello", b"1" * 350_000))
+        self.assertIn("--max_memory", str(raised.exception))
+        self.assertEqual((budget.total, budget.shed), (0, {"replies": 1}))
 
     async def test_multiplexed(self) -> None:
         """A hundred calls at once share one connection, and each gets its own answer."""

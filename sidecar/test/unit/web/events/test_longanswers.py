@@ -10,6 +10,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from sidecar.errors import Overloaded, ShuttingDown
 from sidecar.net.http.limits import HTTPLimits
+from sidecar.net.memory import MemoryBudget
 from sidecar.test.doubles.clients.http import Client, Noted, Rendered, read_answers
 from sidecar.web.events.longanswers import LongAnswers
 from sidecar.web.events.stream import OUTBOX, PIECE, EventStream
@@ -141,6 +142,29 @@ class SlowReading(LongAnswersCase):
         self.assertEqual((stream.open, other.open, self.answers.slow, self.gone), (False, True, 1, [0]))
         self.assertTrue(slow.wire.disconnected or slow.wire.aborting)
         self.assertEqual(len(self.body(fast)), (OUTBOX // len(event) + 2) * len(event))
+
+    def test_bound_of_all(self) -> None:
+        """What waits for all readers counts in the budget of all, and the one for whom most waits is cut off."""
+        budget = self.answers.budget = MemoryBudget(100_000, self.clock.seconds)
+        (slow, stream), (other, less) = self.connect(), self.connect()
+        for client in (slow, other):
+            client.channel.pauseProducing()
+        event = events.encode("a", b"x" * 1000)
+        for _ in range(20):
+            less.send(event)
+        self.assertGreaterEqual(budget.total, 20 * len(event))
+        for _ in range(90):
+            stream.send(event)
+        self.assertEqual((stream.open, less.open, self.answers.slow), (False, True, 1))
+        self.assertEqual(budget.shed, {"events": 1})
+        self.assertTrue(slow.wire.disconnected or slow.wire.aborting)
+        other.channel.resumeProducing()
+        self.clock.pump([0.0] * 20)
+        self.assertEqual((len(self.body(other)), budget.total), (20 * len(event), 0))
+        other.channel.pauseProducing()
+        less.send(event)
+        other.hang_up()
+        self.assertEqual(budget.total, 0)
 
     def test_large(self) -> None:
         """An event larger than the bound goes out in pieces as it is taken, and cuts nobody off."""

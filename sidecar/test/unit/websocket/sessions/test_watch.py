@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sidecar.model import Action, Change, Node, Service
 from sidecar.net.http.limits import HTTPLimits
+from sidecar.net.memory import MemoryBudget
 from sidecar.registry.journal import Journal
 from sidecar.registry.journalfanout import JournalFanout
 from sidecar.registry.memory import MemoryRegistry
@@ -119,3 +120,20 @@ class SlowWatching(WatchCase):
         self.assertEqual(self.sessions.slow, 1)
         self.assertEqual(client.read().closed, 1008)
         self.assertEqual(len(self.told(other)), LIMITS.size // 10_000 + 1)
+
+    def test_bound_of_all(self) -> None:
+        """What waits for all of them counts in the budget of all, and the one for whom most waits is closed."""
+        budget = self.sockets.budget = self.sessions.budget = MemoryBudget(100_000, self.clock.seconds)
+        client, other = self.watch(), self.watch("/registry?service=bar")
+        for each in (client, other):
+            producer: Any = each.transport.producer
+            producer.pauseProducing()
+        for _ in range(2):
+            self.happen("create", "n" * 10_000, "bar")
+        self.assertGreater(budget.total, 40_000)
+        for _ in range(8):
+            self.happen("create", "n" * 10_000)
+        self.assertEqual((self.sessions.slow, client.read().closed, other.read().closed), (1, 1008, None))
+        self.assertEqual(budget.shed, {"events": 1})
+        producer.resumeProducing()
+        self.assertEqual((len(self.told(other)), budget.total), (2, 0))
