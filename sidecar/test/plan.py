@@ -51,6 +51,7 @@ PARTS = (
     Part("acceptance", "the metrics, read by Prometheus' own tool", 2, ("promtool",)),
     Part("acceptance", "the dashboard in a browser", 140, ("chromium", "chromedriver")),
     Part("faults", "a wall clock that is set", 10, ("faketime",)),
+    Part("model", "a model that hypothesis drives beside the code", 15),
     Part("interop", "go-micro services that are called", 10, (*GENERATIONS, "curl")),
     Part("interop", "go-micro over TLS", 5, ("secure-v5.30.0",)),
     Part("interop", "the matrix: go-micro programs through Consul", 30, (*GENERATIONS, "consul", "nats-server")),
