@@ -35,6 +35,20 @@ class Network:
         self.ports: dict[int, tuple[Machine, Any]] = {}
         self.cut: set[frozenset[str]] = set()
         self.wires: list[Wire] = []
+        self._taken: list[socket.socket] = []
+
+    def take(self, descriptor: int) -> int:
+        """Keep a port of the real machine for as long as this network is there: none of its numbers is given twice.
+
+        :param descriptor: of the socket that is bound to it. :returns: its number."""
+        self._taken.append(bound := socket.socket(fileno=os.dup(descriptor)))
+        number: int = bound.getsockname()[1]
+        return number
+
+    def close(self) -> None:
+        """Give the real machine its ports back."""
+        while self._taken:
+            self._taken.pop().close()
 
     def is_cut(self, one: Machine, other: Machine) -> bool:
         """Whether nothing passes between the two."""
@@ -176,9 +190,7 @@ class Machine:
     # --- Connections ------------------------------------------------------------------------------------------------
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
-        with socket.socket(fileno=os.dup(fileDescriptor)) as bound:
-            number = bound.getsockname()[1]
-        return self.listen(number, factory)
+        return self.listen(self.network.take(fileDescriptor), factory)
 
     def adoptStreamConnection(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> None:
         raise NotImplementedError("there are no connections from outside")

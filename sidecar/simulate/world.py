@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from random import Random
 from typing import Any
 
@@ -273,7 +274,10 @@ class World:
             if isinstance(stopping, Deferred):
                 stopping.addErrback(_ignore)
             daemon.listener.close()
-        self._pass(30.0)
+        try:
+            self._pass(30.0)
+        finally:
+            self.network.close()
 
 
 def _ignore(failure: Failure) -> None:
@@ -281,5 +285,8 @@ def _ignore(failure: Failure) -> None:
 
 
 def simulate(seed: int, scenario: tuple[Action, ...]) -> list[str]:
-    """Run a scenario. :returns: the promises that were broken, in words."""
-    return World(seed).run(scenario)
+    """Run a scenario. :returns: the promises that were broken, in words; what was raised is one."""
+    try:
+        return World(seed).run(scenario)
+    except Exception:
+        return [traceback.format_exc()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from random import Random
 from typing import Any
 
@@ -153,3 +154,15 @@ class NetworkTests(SynchronousTestCase):
         self.here.set_by += 3600
         self.assertEqual(self.here.wall() - before, 3600)
         self.assertEqual(self.here.seconds(), self.there.seconds())
+
+    def test_ports(self) -> None:
+        """A port of the real machine is nobody else's until the network is closed, also when who had it is gone."""
+        self.addCleanup(self.network.close)
+        bound = socket.socket()
+        bound.bind(("127.0.0.1", 0))
+        number = bound.getsockname()[1]
+        port = Machine(self.network, "c").adoptStreamPort(bound.fileno(), socket.AF_INET, Factory())
+        bound.close()
+        self.successResultOf(port.stopListening())
+        with socket.socket() as other:
+            self.assertRaises(OSError, other.bind, ("127.0.0.1", number))
