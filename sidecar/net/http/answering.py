@@ -49,7 +49,7 @@ class AnsweringRequest(LazyRequest):
         if not channel.persistent or channel.site.draining or self.clientproto != b"HTTP/1.1":
             parts.append(self._persistence())
         parts.append(headers if type(headers) is bytes else header_block(headers))
-        if self._dressed:
+        if self.dressed:
             self.responseHeaders.removeHeader(b"Content-Length")  # it is counted here
             parts.append(self._set_before())
         if status in BODILESS:
@@ -85,7 +85,7 @@ class AnsweringRequest(LazyRequest):
         self.code = status
         self.startedWriting = 1
         block = header_block(headers)
-        if self._dressed:
+        if self.dressed:
             block += self._set_before()
         if status not in BODILESS and self.method != b"HEAD":
             self._promised = announced_length(block) if length is None else length
@@ -115,7 +115,7 @@ class AnsweringRequest(LazyRequest):
         self.sentLength = len(body)
         if not channel.persistent or channel.site.draining or self.clientproto != b"HTTP/1.1":
             head += self._persistence()
-        if self._dressed:
+        if self.dressed:
             head += self._set_before()
         channel.transport.write(b"%b\r\n%b" % (head, body))
         self._done()

@@ -42,6 +42,7 @@ class LazyRequest(server.Request):
     :ivar id_line: the header line of its id, by which logs and receipts know it.
     :ivar body: all of it, unless the resource takes it as it comes.
     :ivar trailers: the fields that followed a body in chunks.
+    :ivar dressed: header fields or cookies for the answer were set.
     """
 
     channel: RequestChannel | None  # type: ignore[assignment]  # the base class says otherwise
@@ -52,7 +53,7 @@ class LazyRequest(server.Request):
     upgrade = False
     id_line: bytes | None = None  # made when somebody asks for it
     queued = False
-    _dressed = False  # header fields or cookies for the answer were set
+    dressed = False
     _watched = False  # somebody waits for the end
 
     def __init__(self, channel: RequestChannel, head: Head) -> None:
@@ -67,11 +68,6 @@ class LazyRequest(server.Request):
         self.fields_raw = head.fields_raw
         if head.upgrade:
             self.upgrade = True
-
-    @property
-    def dressed(self) -> bool:
-        """Whether header fields or cookies for the answer were set."""
-        return self._dressed
 
     @_lazy
     def prepath(self) -> list[bytes]:
@@ -91,12 +87,12 @@ class LazyRequest(server.Request):
 
     @_lazy
     def responseHeaders(self) -> Headers:
-        self._dressed = True
+        self.dressed = True
         return Headers()
 
     @_lazy
     def cookies(self) -> list[bytes]:
-        self._dressed = True
+        self.dressed = True
         return []
 
     @_lazy

@@ -64,11 +64,16 @@ class ForwardExchange(PooledExchange[Destination]):
 
     def start(self) -> None:
         self._transport.open.add(self)
-        connection = self._destination.pool.take_idle()
-        if connection is not None:
-            self._send(connection)
-        else:
+        connection: Any = self._destination.pool.take_idle()
+        if connection is None:
             self._connect()
+            return
+        source = self._source
+        if source.whole and not source.has_body:  # as below, for what is asked most
+            self._connection = connection
+            connection.ask(self._data, self, self._request.method == "HEAD", source.upgrade)
+        else:
+            self._send(connection)
 
     def cancel(self) -> None:
         self._listener = None
@@ -161,7 +166,7 @@ class ForwardExchange(PooledExchange[Destination]):
         self._answering = outcome
         if not ended:
             self._watch()
-            told.attempt_replied(ForwardedReply(data, "", head=head, ended=False, exchange=self))
+            told.attempt_replied(ForwardedReply(data, head, False, self))
             return
         if connection.reusable:
             self._connection = None
@@ -171,7 +176,7 @@ class ForwardExchange(PooledExchange[Destination]):
         self._transport.open.discard(self)
         if self.slot is not None:
             TimerWheel.remove(self)
-        told.attempt_replied(ForwardedReply(data, "", head=head, ended=True, exchange=self))
+        told.attempt_replied(ForwardedReply(data, head, True, self))
         told.attempt_over(outcome)
 
     def informed(self, head: ResponseHead) -> None:
@@ -180,7 +185,7 @@ class ForwardExchange(PooledExchange[Destination]):
     def switched(self, connection: Any, head: ResponseHead, data: bytes) -> None:
         self._answering = _ANSWERED
         self._watch()
-        self._told.attempt_replied(ForwardedReply(data, "", head=head, ended=False, exchange=self))
+        self._told.attempt_replied(ForwardedReply(data, head, False, self))
 
     def data(self, data: bytes) -> None:
         self._moved = self._destination.seconds()

@@ -71,22 +71,20 @@ class Forwarding:
         """Find a node and go on. :param noted: is told of the attempts."""
         request, prepared = self._request, self._prepared
         identity = request.id_line
-        if identity is None:
+        if identity is not None:
+            pass
+        elif prepared.has_id:
             identity = requestids.line(request)
+        else:
+            identity = request.id_line = request.site.request_ids.line()
         traces, trace, lines = request.site.traces, prepared.trace, prepared.trace_lines
         if trace is None:
             lines = traces.begun()
         elif (taken := traces.taken(trace)) is not trace:
             lines = b"Traceparent: %b\r\n" % str(taken).encode("ascii")
         self._lines = lines if prepared.has_id else identity + lines
-        call = self._call = ForwardedRequest(
-            prepared.target.service,
-            prepared.method,
-            b"",
-            lines=identity + lines,
-            source=self,
-            transport=self._transport,
-        )
+        target, lines = prepared.target, identity + lines
+        call = self._call = ForwardedRequest(target.service, prepared.method, lines, self, self._transport)
         self._pending = client.start(call, policy, caller, self._done, None, noted, ForwardedCall)
         if not request.finished:
             request.on_lost = self._lost

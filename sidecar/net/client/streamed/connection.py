@@ -157,9 +157,12 @@ class StreamingConnection(ClientConnection):
         if known and data.startswith(known) and self._left is None and not (self._seen or self._is_head or self._raw):
             head = self._known_head
             if len(data) == len(known) + head.length:  # nearly always: a head as before, and all of its body
-                self.answered_any = True
+                self.answered_any = self.used = True
+                self._receiver = None
                 self._keep = head.persistent
-                self._complete()
+                self.reusable = self._keep and self._request_whole
+                if self._produces or not self._reading:
+                    self._complete()
                 receiver.began(self, head, data[len(known) :], True)
                 return
         if self._raw:
