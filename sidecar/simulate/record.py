@@ -31,12 +31,14 @@ class RegistrationRecord:
 
     :ivar until: it is surely there until then; infinite for one without a TTL is not made here.
     :ivar gone: it is surely gone after that. :ivar busy: requests about it that are under way.
+    :ivar overlapped: some that are under way began before others were over: in which order they are done is open.
     :ivar sure: nothing that overlapped leaves a doubt.
     """
 
     until: float = 0.0
     gone: float = 0.0
     busy: int = 0
+    overlapped: bool = False
     sure: bool = False
     ever: bool = False
 
@@ -76,13 +78,12 @@ class Observations:
         found = self.registrations.setdefault(name, RegistrationRecord())
         found.busy += 1
         if found.busy > 1:
-            found.sure = False
+            found.overlapped, found.sure = True, False
         return found
 
     def registered(self, name: str, asked: float, now: float, ttl: float, good: bool) -> None:
         """The answer to one that registers is here."""
-        found = self._over(name)
-        alone = found.busy == 0
+        found, alone = self._over(name)
         if good:
             found.until, found.gone = asked + ttl, now + 1.5 * ttl + min(30.0, max(1.0, ttl / 2)) + _LATE
             found.ever = True
@@ -90,15 +91,15 @@ class Observations:
 
     def deregistered(self, name: str, now: float, good: bool) -> None:
         """The answer to one that takes it out is here."""
-        found = self._over(name)
+        found, alone = self._over(name)
         if good:
             found.until = found.gone = now
-        found.sure = good and found.busy == 0
+        found.sure = good and alone
 
     def looked(self, name: str, asked: float, now: float, there: bool) -> None:
         """The answer to one who looks is here; it is judged at once."""
-        found = self._over(name)
-        if not found.sure or found.busy:
+        found, alone = self._over(name)
+        if not found.sure or not alone:
             return
         if not there and found.until > now:
             self.broken.append(f"{now:.3f} s: {name} is acknowledged until {found.until:.3f} s and is not there")
@@ -113,10 +114,13 @@ class Observations:
         for found in self.registrations.values():
             found.gone += seconds + 30.0
 
-    def _over(self, name: str) -> RegistrationRecord:
+    def _over(self, name: str) -> tuple[RegistrationRecord, bool]:
+        """A request is answered. :returns: what is known, and whether no other one overlapped with it."""
         found = self.registrations[name]
         found.busy -= 1
-        return found
+        alone = not found.overlapped
+        found.overlapped = found.overlapped and found.busy > 0
+        return found, alone
 
     def judged(self) -> list[str]:
         """:returns: the promises that were broken, in words; empty where all were kept."""

@@ -67,6 +67,17 @@ class Registrations(SynchronousTestCase):
         self.record.began("app")
         self.assertEqual(self.look(5.0, False), [])
 
+    def test_order(self) -> None:
+        """Of registrations that overlapped nobody knows which one was done last, so no TTL is sure until the next one."""
+        self.record.began("app")
+        self.record.began("app")
+        for ttl in (100.0, 1.0):
+            self.record.registered("app", 1.0, 2.0, ttl, True)
+        for at, there in ((1.5, False), (60.0, True)):
+            self.assertEqual(self.look(at, there), [])
+        self.register(61.0, 1.0)
+        self.assertIn("still there", self.look(100.0, True)[0])
+
     def test_pause(self) -> None:
         """A sidecar that stood still gives owners time to renew."""
         self.register(1.0, 10.0)
