@@ -68,7 +68,7 @@ class Registrations(SynchronousTestCase):
         self.assertEqual(self.look(5.0, False), [])
 
     def test_order(self) -> None:
-        """Of registrations that overlapped nobody knows which one was done last, so no TTL is sure until the next one."""
+        """Of registrations that overlapped nobody knows which was done last, so no TTL is sure before the next."""
         self.record.began("app")
         self.record.began("app")
         for ttl in (100.0, 1.0):
