@@ -4,8 +4,8 @@ wrk asks on few connections, which finds the best, and then on 4,000: with pause
 of the best are asked for, and without, so that what is refused comes again at once. Both in turn, since other work may
 take the cores meanwhile. A row shows good answers a second and their share of the best, refusals a second, how long
 calls took, the longest that ``/health`` took, asked by a process of its own, beside how late an idle process woke as
-control, and the sidecar's CPU for each answer. ``--quota=0.4`` gives it no more than so much of a core, at its best
-likewise.
+control, and how much of a core the sidecar had. ``--quota=0.4`` gives it no more than so much of one, at its best
+likewise. Where it had less, other work took it: good answers for each second that it ran are compared too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from statistics import median
 
 from bench.programs import Program, find, nginx_backend, sidecar
 from bench.quota import limited
@@ -73,26 +74,29 @@ class Round:
     def __init__(self, program: Program, seconds: int) -> None:
         self._program = program
         self._seconds = seconds
-        self._best = 0.0
+        self._best = self._best_of_cpu = 0.0
+        self.shares: dict[float, list[float]] = {}
 
     def row(self, connections: int, times: float) -> str:
         """:param times: of the best, that are asked for; 0 for as much as the connections carry, or on few."""
         pause = 1000 * connections / (times * self._best) if times and self._best else 0.0
-        used = self._program.cpu()
+        ran = self._program.ran()
         (good, refused, other, took, p50, p99, most), probed = load(self._program, connections, self._seconds, pause)
-        used = self._program.cpu() - used
+        ran = self._program.ran() - ran
         seconds = took / 1e6
-        rate = good / seconds
+        rate, of_cpu = good / seconds, good / ran
         if not times:
-            self._best = rate
-        numbers = (rate, 100 * rate / self._best, refused / seconds, other, p50 / 1e3, p99 / 1e3, most / 1e3)
-        numbers += (probed["longest"] * 1e3, probed["control"] * 1e3, 1e6 * used / max(1, good + refused))
-        return f"{connections:>12}{times:>12g}" + "".join(f"{number:>10.0f}" for number in numbers)
+            self._best, self._best_of_cpu = rate, of_cpu
+        share = 100 * of_cpu / self._best_of_cpu
+        self.shares.setdefault(times, []).append(share)
+        numbers = (rate, 100 * rate / self._best, share, refused / seconds, other, p50 / 1e3, p99 / 1e3, most / 1e3)
+        numbers += (probed["longest"] * 1e3, probed["control"] * 1e3, 100 * ran / seconds)
+        return f"{connections:>12}{times:>8g}" + "".join(f"{number:>9.0f}" for number in numbers)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.overload", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=8, help="of each load (8)")
+    parser.add_argument("--seconds", type=int, default=15, help="of each load (15)")
     parser.add_argument("--few", type=int, default=64, help="connections that find the best (64)")
     parser.add_argument("--connections", type=int, default=4000)
     parser.add_argument("--times", type=float, nargs="*", default=[2, 4, 1000], help="of the best that are asked for")
@@ -110,8 +114,20 @@ def main() -> None:
         urllib.request.urlopen(  # our own, on loopback
             urllib.request.Request(f"{url}/registry", body, {"Content-Type": "application/json"})
         ).close()
-        names = ("good/s", "of best", "503/s", "errors", "p50 ms", "p99 ms", "most ms", "/health", "idle", "us each")
-        print(f"{'connections':>12}{'times':>12}" + "".join(f"{name:>10}" for name in names))
+        names = (
+            "good/s",
+            "of best",
+            "of CPU",
+            "503/s",
+            "errors",
+            "p50 ms",
+            "p99 ms",
+            "most ms",
+            "/health",
+            "idle",
+            "core %",
+        )
+        print(f"{'connections':>12}{'times':>8}" + "".join(f"{name:>9}" for name in [*names, "core %"]))
         with limited(program, given.quota):
             of_rounds = Round(program, given.seconds)
             load(program, given.few, 2, 0.0)  # which makes the connections to the node
@@ -119,6 +135,10 @@ def main() -> None:
                 for times in given.times:
                     print(of_rounds.row(given.few, 0), flush=True)
                     print(of_rounds.row(given.connections, times), flush=True)
+            for times in given.times:
+                print(
+                    f"{times:g} times: {median(of_rounds.shares[times]):.0f} % of the best a second of CPU, the median"
+                )
     finally:
         program.stop()
         backend.stop()

@@ -73,6 +73,11 @@ class Program:
             total += int(fields[11]) + int(fields[12])
         return total / TICK
 
+    def ran(self) -> float:
+        """Seconds that the process itself has run so far, to the nanosecond where the kernel counts so."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(each.read_text().split()[0]) for each in tasks) / 1e9
+
     def memory(self) -> int:
         """Bytes resident."""
         return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE for pid in self.pids())

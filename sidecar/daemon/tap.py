@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sys
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 #: Exit codes: of a flag that is wrong, and of a setting that turned out not to work.
 WRONG_USAGE = 2
 CANNOT_START = 1
+
+#: How many new objects the garbage collector waits for, and how many of its runs on these for one on older ones.
+COLLECT = 5000, 10, 10
 #: More descriptors than any sidecar needs.
 _MANY_FILES = 1_048_576
 
@@ -105,6 +109,10 @@ def make(parsed: options.Options, reactor: Any) -> Root:
     root.daemon.service.setServiceParent(root)
     root.notifier.setServiceParent(root)
     allocator.trimmer(reactor).setServiceParent(root)
+    # What is here now stays. Where thousands of requests wait they are many new objects, and the collector would look
+    # through everything each time, for tens of milliseconds.
+    gc.set_threshold(*COLLECT)
+    reactor.callWhenRunning(gc.freeze)
     return root
 
 

@@ -101,16 +101,20 @@ class SlimRequest(AnsweringRequest):
             except BaseException:
                 self.processingFailed(Failure())
 
-    def begin_late(self) -> None:
-        """Called when it waited for its turn."""
-        if self.channel is not None:
-            self.process()
+    def begin_late(self) -> bool:
+        """Called when it waited for its turn. :returns: whether its client is still there."""
+        if self.channel is None:
+            return False
+        self.process()
+        return True
 
-    def refuse(self, seconds: float) -> None:
-        """Called when it waited for too long."""
-        if self.channel is not None:
-            self.started = self.site.clock.seconds() - seconds
-            self.answer(503, *self.site.overloaded)
+    def refuse(self, seconds: float) -> bool:
+        """Called when it waited for too long. :returns: as :meth:`begin_late`."""
+        if self.channel is None:
+            return False
+        self.started = self.site.clock.seconds() - seconds
+        self.answer(503, *self.site.overloaded)
+        return True
 
     def render(self, resrc: Any) -> None:
         try:

@@ -45,12 +45,16 @@ class QueuedExchange:
     _turn_away: Callable[[], None]
     _flush: Callable[[], None]
 
-    def begin_late(self) -> None:
-        if self._open():
-            self._begin()
-            self._flush()
+    def begin_late(self) -> bool:
+        return self._do(self._begin)
 
-    def refuse(self, seconds: float) -> None:
-        if self._open():
-            self._turn_away()
-            self._flush()
+    def refuse(self, seconds: float) -> bool:
+        return self._do(self._turn_away)
+
+    def _do(self, what: Callable[[], None]) -> bool:
+        """:returns: whether the peer is still there."""
+        if not self._open():
+            return False
+        what()
+        self._flush()
+        return True

@@ -67,7 +67,7 @@ class Overloaded(SynchronousTestCase):
         (answer,) = clients[-1].answers()
         self.assertEqual((answer.status, answer.headers[b"retry-after"]), (503, b"1"))
         self.assertIn(b"--queue_timeout", answer.body)
-        self.assertEqual(self.site.admission.stats(), {"waiting": 0, "refused": 1})
+        self.assertEqual(self.site.admission.stats(), {"waiting": 0, "refused": 1, "left": 0})
         self.turns.next_turn()
         clients[-1].send(GET)
         self.assertEqual([each.status for each in clients[-1].answers()], [503, 200])

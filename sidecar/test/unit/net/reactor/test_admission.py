@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sidecar.net.reactor.admission import AT_ONCE, PATIENCE, STANDING, Admission
+from sidecar.net.reactor.admission import AT_ONCE, LOOKED_AT, PATIENCE, STANDING, Admission
 
 
 class CountedClock(Clock):
@@ -33,17 +33,22 @@ class CountedClock(Clock):
 
 
 class Waiting:
-    """A request. :ivar outcome: what became of it."""
+    """A request. :ivar outcome: what became of it. :ivar there: its client did not leave."""
 
     def __init__(self, name: int) -> None:
         self.name = name
         self.outcome = ""
+        self.there = True
 
-    def begin_late(self) -> None:
-        self.outcome = "begun"
+    def begin_late(self) -> bool:
+        if self.there:
+            self.outcome = "begun"
+        return self.there
 
-    def refuse(self, seconds: float) -> None:
-        self.outcome = f"refused after {seconds:.2f}"
+    def refuse(self, seconds: float) -> bool:
+        if self.there:
+            self.outcome = f"refused after {seconds:.2f}"
+        return self.there
 
 
 class Turns(SynchronousTestCase):
@@ -87,11 +92,42 @@ class Turns(SynchronousTestCase):
         self.assertEqual(self.ask(AT_ONCE), AT_ONCE)
 
     def test_standing(self) -> None:
-        """A queue that stands is served from its end: those callers still wait for an answer."""
+        """A queue that stands is served in order as well where its callers wait: whoever waits asks nothing else."""
         self.clock.next_turn()
         self.ask(4 * AT_ONCE)
         self.clock.next_turn(STANDING + 0.01)
+        self.assertEqual(self.outcomes("begun"), list(range(AT_ONCE, 2 * AT_ONCE)))
+
+    def test_impatient(self) -> None:
+        """Where callers leave before it is their turn, whoever came last is begun first as long as the queue stands;
+        who has left costs nobody a place."""
+        self.clock.next_turn()
+        self.ask(5 * AT_ONCE)
+        for request in self.requests[: 2 * AT_ONCE]:
+            request.there = False
+        self.clock.next_turn(STANDING + 0.01)
         self.assertEqual(self.outcomes("begun"), list(range(3 * AT_ONCE, 4 * AT_ONCE)))
+        self.ask(3 * AT_ONCE)
+        self.clock.next_turn(STANDING + 0.01)
+        newest = self.requests[-AT_ONCE:]
+        self.assertEqual({request.outcome for request in newest}, {"begun"})
+        self.assertEqual((self.admission.left, self.admission.refused), (2 * AT_ONCE, 0))
+
+    def test_patient_again(self) -> None:
+        """That is over when those at the front of the queue stay again."""
+        self.clock.next_turn()
+        self.ask(3 * AT_ONCE)
+        for request in self.requests:
+            request.there = False
+        self.clock.next_turn()
+        for _ in range(2 * LOOKED_AT // AT_ONCE):
+            self.clock.next_turn()
+            self.ask(2 * AT_ONCE)
+            self.clock.next_turn()
+        before = len(self.requests)
+        self.ask(3 * AT_ONCE)
+        self.clock.next_turn(STANDING + 0.01)
+        self.assertEqual({request.outcome for request in self.requests[before : before + AT_ONCE]}, {"begun"})
 
     def test_refused(self) -> None:
         """Who has waited for as long as may be is still begun; a moment later it is refused, and counted."""
