@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sidecar.web.openapi.route import NAME, SERVICE, VERSION, Parameter, Route, ref
+from sidecar.web.openapi.route import NAME, SERVICE, TIMEOUT, VERSION, Parameter, Route, ref
 
 _ANY: Final[Mapping[str, Any]] = {}
 _SEGMENT: Final = {"type": "string", "pattern": "^[a-zA-Z0-9-]+$"}
 _TIMEOUT = Parameter(
     "Timeout",
     "how long the call may take: with a unit, or a bare number of seconds (of nanoseconds from 1,000,000 on)",
+    schema=TIMEOUT,
     place="header",
     example="300ms",
 )

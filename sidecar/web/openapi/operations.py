@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Final, get_args
 
 from sidecar.model import Reason
-from sidecar.web.openapi.route import Parameter, Route
+from sidecar.web.openapi.route import DATE, DURATION, Parameter, Route
 
 _OBJECT: Final[dict[str, Any]] = {"application/json": {"type": "object"}}
 _APP: Final = Parameter("app", "the app, where there are several")
+_COUNT: Final = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
 _UNKNOWN: Final = {404: "no app of that name is beside this sidecar"}
 
 OPERATIONS: Final[tuple[Route, ...]] = (
@@ -19,7 +20,10 @@ OPERATIONS: Final[tuple[Route, ...]] = (
         "Take apps out of the registry, and tell when it is safe to stop",
         "Waits --drain_delay for the news to spread, then for requests under way.",
         role="admin",
-        parameters=(_APP, Parameter("timeout", "how long to wait for requests under way", example="30s")),
+        parameters=(
+            _APP,
+            Parameter("timeout", "how long to wait for requests under way", schema=DURATION, example="30s"),
+        ),
         answers=_OBJECT,
         errors={504: "requests are still under way", **_UNKNOWN},
     ),
@@ -74,10 +78,18 @@ OPERATIONS: Final[tuple[Route, ...]] = (
         role="read",
         parameters=(
             Parameter("service", "of one service alone", example="greeter"),
-            Parameter("since", "only what is newer: a duration such as 1h, or a date of RFC 3339", example="1h"),
+            Parameter(
+                "since",
+                "only what is newer: a duration such as 1h, or a date of RFC 3339",
+                schema={"anyOf": [DURATION, DATE]},
+                example="1h",
+            ),
             Parameter("reason", "only what happened for this reason", schema={"enum": list(get_args(Reason))}),
             Parameter(
-                "limit", "how many at most; 100 unless given", schema={"type": "integer", "minimum": 1}, example="10"
+                "limit",
+                "how many at most; 100 unless given",
+                schema=_COUNT,
+                example="10",
             ),
         ),
         answers={"application/json": {"type": "array", "items": {"type": "object"}}},
@@ -125,7 +137,7 @@ OPERATIONS: Final[tuple[Route, ...]] = (
         role="read",
         parameters=(
             Parameter("service", "of one service alone", example="greeter"),
-            Parameter("limit", "how many at most", schema={"type": "integer", "minimum": 1}, example="10"),
+            Parameter("limit", "how many at most", schema=_COUNT, example="10"),
         ),
         answers={"application/json": {"type": "array", "items": {"type": "object"}}},
     ),

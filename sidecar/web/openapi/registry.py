@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.web.openapi.route import SERVICE, VERSION, Parameter, Route, ref
+from sidecar.web.openapi.route import DATE, DURATION, SERVICE, TEXT, VERSION, Parameter, Route, ref
 
 _TTL = Parameter(
     "ttl",
@@ -29,7 +29,12 @@ REGISTRY: Final[tuple[Route, ...]] = (
         'frame `{"Action":"create|update|delete","Service":{...}}`, of all services or of one.',
         role="read",
         parameters=(
-            SERVICE,
+            Parameter(
+                "service",
+                "the name of a service; all of them where it is empty",
+                schema={**TEXT, "maxLength": 512},
+                example="greeter",
+            ),
             VERSION,
             Parameter("format", "one object, or one a version", schema={"enum": ["object", "array"]}),
             _INDEX,
@@ -37,9 +42,12 @@ REGISTRY: Final[tuple[Route, ...]] = (
                 "wait",
                 "with index: answer after this time though nothing changed, up to a sixteenth later; 5m unless given, "
                 "10m at most",
+                schema=DURATION,
                 example="30s",
             ),
-            Parameter("at", "tell how it was at this time, a date of RFC 3339", example="2026-11-25T03:00:00Z"),
+            Parameter(
+                "at", "tell how it was at this time, a date of RFC 3339", schema=DATE, example="2026-11-25T03:00:00Z"
+            ),
         ),
         answers={"application/json": {"oneOf": [ref("Service"), ref("Services")]}},
         errors={

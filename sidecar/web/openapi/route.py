@@ -11,6 +11,16 @@ Role = Literal["", "read", "register", "call", "publish", "subscribe", "admin"]
 Place = Literal["query", "header", "path"]
 
 
+#: What a name in a query may hold: anything but control characters.
+TEXT: Final = {"type": "string", "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]*$"}
+NAME: Final = {**TEXT, "minLength": 1, "maxLength": 512}
+_UNITS: Final = "(?:[0-9]{1,6}(?:[.][0-9]{1,6})?(?:ns|us|ms|s|m|h)){1,4}"
+#: A length of time, such as 30s or 1m30s; a caller's timeout, which may be a bare number; a point in time.
+DURATION: Final = {"type": "string", "pattern": f"^(?:0|{_UNITS})$"}
+TIMEOUT: Final = {"type": "string", "pattern": f"^(?=.*[1-9])(?:{_UNITS}|[0-9]{{1,15}})$"}
+DATE: Final = {"type": "string", "format": "date-time"}
+
+
 @frozen
 class Parameter:
     """A parameter of a route. :ivar schema: JSON Schema of its value."""
@@ -18,7 +28,7 @@ class Parameter:
     name: str
     description: str
     required: bool = False
-    schema: Mapping[str, Any] = field(factory=lambda: {"type": "string"})
+    schema: Mapping[str, Any] = field(factory=lambda: TEXT)
     place: Place = "query"
     example: str = ""
 
@@ -52,10 +62,6 @@ class Route:
     status: int = 200
     needs_body: bool = True
 
-
-#: What a name in a query may hold: anything but control characters.
-TEXT: Final = {"type": "string", "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]*$"}
-NAME: Final = {**TEXT, "minLength": 1, "maxLength": 512}
 
 SERVICE = Parameter("service", "the name of a service", schema=NAME, example="greeter")
 VERSION = Parameter("version", "only nodes of this version", schema=TEXT)

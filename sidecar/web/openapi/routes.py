@@ -8,10 +8,10 @@ from typing import Any, Final
 from sidecar.web.openapi.calls import CALLS
 from sidecar.web.openapi.operations import OPERATIONS
 from sidecar.web.openapi.registry import REGISTRY, UNAVAILABLE
-from sidecar.web.openapi.route import NAME, VERSION, Parameter, Route, ref
+from sidecar.web.openapi.route import NAME, TEXT, VERSION, Parameter, Route, ref
 
 _ANY: Final[Mapping[str, Any]] = {}
-_TOPIC = Parameter("topic", "the topic", required=True, schema=NAME, example="news")
+_TOPIC = Parameter("topic", "the topic", required=True, schema={**TEXT, "minLength": 1}, example="news")
 #: What any route can answer.
 COMMON_ERRORS: Final[Mapping[int, str]] = {
     400: "the request is malformed: the detail names the field",

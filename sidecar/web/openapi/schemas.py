@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-_NAME: Final = {"type": "string", "minLength": 1, "maxLength": 512}
+#: Without control characters, and without space around it.
+_ENDS: Final = "[^\\x00-\\x20\\x7f-\\xa0\\u2028\\u2029]"
+_WITHIN: Final = "[^\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]"
+_NAME: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 512,
+    "pattern": f"^{_ENDS}(?:{_WITHIN}*{_ENDS})?$",
+}
+_NAME_OR_NONE: Final = {
+    "type": ["string", "null"],
+    "maxLength": 512,
+    "pattern": f"^(?:{_ENDS}(?:{_WITHIN}*{_ENDS})?)?$",
+}
 _METADATA: Final = {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
 
 SCHEMAS: Final[dict[str, Any]] = {
@@ -77,8 +90,8 @@ SCHEMAS: Final[dict[str, Any]] = {
         "required": ["name", "nodes"],
         "properties": {
             "name": _NAME,
-            "version": {"type": "string", "maxLength": 256},
-            "metadata": _METADATA,
+            "version": {"type": ["string", "null"], "maxLength": 512},
+            "metadata": {"anyOf": [_METADATA, {"type": "null"}]},
             "nodes": {
                 "type": "array",
                 "minItems": 1,
@@ -86,7 +99,7 @@ SCHEMAS: Final[dict[str, Any]] = {
                     "type": "object",
                     "required": ["address", "port"],
                     "properties": {
-                        "id": _NAME,
+                        "id": _NAME_OR_NONE,
                         "address": {
                             "type": "string",
                             "minLength": 1,
@@ -123,7 +136,12 @@ SCHEMAS: Final[dict[str, Any]] = {
             "request": {"description": "the payload: a JSON value, or a string that holds JSON"},
             "address": {"type": "string", "description": "host:port of the only node to call"},
             "version": {"type": "string"},
-            "timeout": {"type": "string"},
+            "timeout": {
+                "type": "string",
+                "minLength": 1,
+                "description": "as the header Timeout",
+                "examples": ["300ms"],
+            },
             "verb": {
                 "enum": ["GET", "POST", "PUT", "PATCH", "DELETE"],
                 "description": "for services called by path (method=/user/login): by which method of HTTP",
