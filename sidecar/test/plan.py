@@ -46,6 +46,8 @@ PARTS = (
     Part("faults", "a daemon that is killed, stopped, starved and flooded", 120),
     Part("acceptance", "the README's commands", 10, ("curl",)),
     Part("acceptance", "the proxy's journey", 5, ("curl",)),
+    Part("acceptance", "the proxy before nginx", 5, ("nginx", "curl")),
+    Part("acceptance", "the proxy behind a browser", 10, ("chromium", "chromedriver")),
     Part("acceptance", "the README's app in Express", 5, ("node", "npm")),
     Part("acceptance", "the README's certificate", 2, ("openssl",)),
     Part("acceptance", "the metrics, read by Prometheus' own tool", 2, ("promtool",)),
