@@ -364,6 +364,8 @@ class BackendOptions:
     :ivar kind: the name of the backend's entry point, as in ``--registry=``.
     :ivar rules: judge the addresses that peers are registered with, given to brokers only; None for any.
     :ivar hosts: names by which a listener of the backend's own may be asked, besides those of this machine.
+    :ivar budget: of memory, told of what is kept for peers; given to brokers only, None for nobody.
+    :ivar queue_timeout: seconds that what comes to a listener of the backend's own may wait for its turn.
     :ivar events_create: whether a stream that events need is made where it is missing.
     """
 
@@ -385,4 +387,6 @@ class BackendOptions:
     kind: str = "memory"
     hosts: tuple[str, ...] = ()
     rules: Any = None
+    budget: Any = None
+    queue_timeout: float = 0.75
     events_create: bool = False

@@ -143,12 +143,12 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
     settings = kept.with_ids(settings)
     registry = backends.registries(settings, reactor, kept.store)
     registry.watch(kept.journal)
-    broker, date = backends.broker(settings, reactor, registry), partial(wall, reactor)
+    bounds, budget = limits.http(settings), limits.memory(settings, reactor)
+    broker, date = backends.broker(settings, reactor, registry, budget), partial(wall, reactor)
     traced = tracing.build(settings.log.otlp_endpoint, os.environ, reactor, date)
     messages = traced.broker(broker)
 
     chance = chance or Random()
-    bounds, budget = limits.http(settings), limits.memory(settings, reactor)
     listener.budget = budget
     calling = nodes.transports(settings, _credentials(settings.client.tls), reactor, budget)
     selector = Selector(registry, settings.client.selector, chance, reactor, settings.client.ejection)
@@ -177,7 +177,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
         registry.watch(watcher)
     known = facts(registry, broker, selector, client, calls, calling.nodes, streams, pubsub, apps)
     known["buffers"], known["traces"], known["reactor"] = budget.stats, traced.stats, sampled.stats
-    known["overload"] = lambda: site.admission.stats()
+    known["overload"] = lambda: limits.queued(site, *(app.site for app in apps.apps))
     if policy is not None:
         known["access"] = policy.stats
 

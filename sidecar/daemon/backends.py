@@ -41,15 +41,15 @@ def registries(settings: Settings, reactor: Any, store: Any = None) -> IRegistry
     return together
 
 
-def broker(settings: Settings, reactor: Any, registry: IRegistry) -> IBroker:
+def broker(settings: Settings, reactor: Any, registry: IRegistry, budget: Any = None) -> IBroker:
     """The broker of ``--broker=``.
 
-    :param registry: what the HTTP broker finds its peers in.
+    :param registry: what the HTTP broker finds its peers in. :param budget: what may be kept for all peers together.
     :raises ConfigError: there is no such kind, or it cannot be made from these settings.
     """
     engine = settings.broker.engine
     options = evolve(engine, reactor=reactor, registry=registry, max_body=settings.http.max_body, hosts=settings.hosts)
-    options = evolve(options, rules=settings.client.rules)
+    options = evolve(options, rules=settings.client.rules, budget=budget, queue_timeout=settings.http.queue_timeout)
     built: IBroker = _build(BROKERS, "broker", options)
     return built
 

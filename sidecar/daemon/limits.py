@@ -12,6 +12,7 @@ from sidecar.net.http.hosts import machine_names
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.memory import MemoryBudget, usual_limit
 from sidecar.pubsub.outbox import OutboxLimits
+from sidecar.web.site import SidecarSite
 from sidecar.websocket.sockets import WebSockets
 from sidecar.wire.fields import RegistrationLimits
 
@@ -73,3 +74,9 @@ def websockets(settings: Settings, reactor: Any, budget: MemoryBudget, others: C
         others=others,
         budget=budget,
     )
+
+
+def queued(*sites: SidecarSite | None) -> dict[str, int]:
+    """What waits for its turn on all our ports, and what was refused. :param sites: None where an app has no port."""
+    found = [site.admission.stats() for site in sites if site is not None]
+    return {name: sum(each[name] for each in found) for name in found[0]}

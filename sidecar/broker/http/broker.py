@@ -29,6 +29,8 @@ from sidecar.lifecycle import PeriodicService
 from sidecar.model import BackendOptions, BackendState, Caller, Change, Message, Service
 from sidecar.net.client.fetcher import Fetcher
 from sidecar.net.client.tls import TrustOptions
+from sidecar.net.memory import MemoryBudget
+from sidecar.net.reactor.admission import PATIENCE, Admission
 from sidecar.waiting import Freshness
 from sidecar.wire.broker import http as wire
 
@@ -57,8 +59,12 @@ class HttpBroker(service.MultiService):
         listen: str,
         max_body: int,
         hosts: tuple[str, ...] = (),
+        budget: MemoryBudget | None = None,
+        queue_timeout: float = PATIENCE,
     ) -> None:
         """:param listen: ``host:port`` to take messages on. :param max_body: bytes of the largest message.
+        :param budget: told of what waits and of what has not come whole, None for nobody.
+        :param queue_timeout: seconds that a message may wait for its turn.
 
         :raises ConfigError: one cannot listen there.
         """
@@ -66,10 +72,12 @@ class HttpBroker(service.MultiService):
         self._clock = reactor
         self._registry = registry
         self._agent = agent
-        self._deliveries = DeliveryQueues(agent, reactor)
+        self._deliveries = DeliveryQueues(agent, reactor, budget)
         self._max_body = max_body
         # Base64 makes a body a third longer; the header comes on top.
-        self._receiver = Receiver(reactor, listen, self._received, max_body * 4 // 3 + 64 * 1024, hosts)
+        most = max_body * 4 // 3 + 64 * 1024
+        admission = Admission(reactor, queue_timeout)
+        self._receiver = Receiver(reactor, listen, self._received, most, hosts, budget, admission)
         self._subscriptions = Subscriptions(registry, self._receiver.address)
         self._registered: dict[LocalSubscriber, Subscription] = {}
         self._known: OrderedDict[str, tuple[float, wire.Subscribers]] = OrderedDict()
@@ -280,5 +288,6 @@ def build(options: BackendOptions) -> IBroker:
     listen = options.listen or next(iter(options.addresses), "127.0.0.1:0")
     trust = TrustOptions(options.ca_file, options.cert_file, options.key_file)
     agent = Fetcher(options.reactor, max_body=64 * 1024, tls=trust, rules=options.rules)
-    broker: IBroker = HttpBroker(options.reactor, options.registry, agent, listen, options.max_body, options.hosts)
+    bounds = (options.max_body, options.hosts, options.budget, options.queue_timeout)
+    broker: IBroker = HttpBroker(options.reactor, options.registry, agent, listen, *bounds)
     return broker

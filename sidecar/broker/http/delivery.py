@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, fail
@@ -11,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from sidecar.errors import EngineUnavailable
 from sidecar.net.client.fetcher import Fetcher, excerpt
 from sidecar.net.errors import RequestFailed
+from sidecar.net.memory import MemoryBudget
 from sidecar.wire.broker.http import Target
 
 #: What may wait for one subscriber.
@@ -29,19 +31,31 @@ class Delivery:
 
 @define(eq=False)
 class _Queue:
-    """The deliveries that wait for one subscriber, the first of them under way. :ivar size: bytes of their bodies."""
+    """The deliveries that wait for one subscriber, the first of them under way.
+
+    :ivar give_up: has those that wait fail. :ivar size: bytes of their bodies.
+    """
 
     target: Target
+    give_up: Callable[[_Queue], None]
     deliveries: deque[Delivery] = field(factory=deque)
     size: int = 0
+
+    def shed(self) -> None:
+        """Called by the budget of memory."""
+        self.give_up(self)
 
 
 @define(eq=False)
 class DeliveryQueues:
-    """One queue a subscriber, for as long as there is something to send."""
+    """One queue a subscriber, for as long as there is something to send.
+
+    :ivar budget: told of what waits, None for nobody.
+    """
 
     _agent: Fetcher
     _clock: IReactorTime
+    _budget: MemoryBudget | None = None
     _queues: dict[str, _Queue] = field(factory=dict)
     _resting: dict[str, float] = field(factory=dict)
     _stopped: bool = False
@@ -63,9 +77,11 @@ class DeliveryQueues:
         delivery = Delivery(body, Deferred())
         idle = queue is None
         if queue is None:
-            queue = self._queues[target.url] = _Queue(target)
+            queue = self._queues[target.url] = _Queue(target, self._give_up)
         queue.deliveries.append(delivery)
         queue.size += len(body)
+        if not self._may_keep(queue):
+            self._give_up(queue)
         if idle:
             Deferred.fromCoroutine(self._work_off(queue))
         return delivery.done
@@ -84,6 +100,7 @@ class DeliveryQueues:
                 break  # stopped meanwhile
             queue.deliveries.popleft()
             queue.size -= len(delivery.body)
+            self._may_keep(queue)
             _resolve(delivery, error)
             if error is not None and self._rests(queue.target):
                 self._fail(queue, error)
@@ -112,11 +129,25 @@ class DeliveryQueues:
         del self._resting[target.url]
         return False
 
-    @staticmethod
-    def _fail(queue: _Queue, error: EngineUnavailable) -> None:
+    def _may_keep(self, queue: _Queue) -> bool:
+        """Tell the budget of all what waits. :returns: whether it may."""
+        return self._budget is None or self._budget.changed(queue, queue.size, "messages")
+
+    def _give_up(self, queue: _Queue) -> None:
+        """What waits for all peers is too much, and here it is most. The first delivery is under way, and goes on."""
+        assert self._budget is not None
+        error = EngineUnavailable(f"{queue.target.url} does not keep up: {self._budget.spent}")
+        first, *waiting = queue.deliveries
+        queue.deliveries = deque((first,))
+        queue.size = len(first.body)
+        for delivery in waiting:
+            _resolve(delivery, error)
+
+    def _fail(self, queue: _Queue, error: EngineUnavailable) -> None:
         waiting = list(queue.deliveries)
         queue.deliveries.clear()
         queue.size = 0
+        self._may_keep(queue)
         for delivery in waiting:
             _resolve(delivery, error)
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
+from io import BytesIO
 from typing import Any
 
+from attrs import define
 from twisted.internet.defer import Deferred, succeed
 from twisted.protocols.policies import WrappingFactory
+from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.resource import Resource
 
 from sidecar.errors import BadRequest, ConfigError
 from sidecar.model import Message
 from sidecar.net.http.hosts import AllowedHosts, machine_names, same_host
+from sidecar.net.memory import MemoryBudget
+from sidecar.net.reactor.admission import Admission
 from sidecar.wire.broker import http as httpbroker
 
 #: Seconds that a connection may be quiet.
@@ -32,6 +37,7 @@ class _Post(server.Request):
     too_large = False
     channel: Any
     content: Any
+    _counted = False
 
     def gotLength(self, length: int | None) -> None:
         super().gotLength(length)
@@ -42,14 +48,43 @@ class _Post(server.Request):
             self.too_large = True  # read on and thrown away, so that the sender gets its answer
         else:
             super().handleContentChunk(data)
+            self._count()
+
+    def _count(self) -> None:
+        """Tell the budget of all what has come: what is not in a file, as Twisted keeps larger bodies."""
+        budget = self.channel.site.budget
+        if budget is not None and isinstance(self.content, BytesIO):
+            self._counted = True
+            if not budget.changed(self, self.content.tell(), "requests"):
+                self.shed()
+
+    def shed(self) -> None:
+        """Called by the budget."""
+        self._counted = False
+        if self.channel is not None:
+            self.channel.loseConnection()
+
+    def finish(self) -> None:
+        self._forget()
+        super().finish()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._forget()
+        super().connectionLost(reason)
+
+    def _forget(self) -> None:
+        if self._counted:
+            self._counted = False
+            self.channel.site.budget.changed(self, 0, "requests")
 
 
 class _Site(server.Site):
     noisy = False
 
-    def __init__(self, resource: Resource, reactor: Any, max_body: int) -> None:
+    def __init__(self, resource: Resource, reactor: Any, max_body: int, budget: MemoryBudget | None) -> None:
         super().__init__(resource, _Post, reactor=reactor, timeout=IDLE)
         self.max_body = max_body
+        self.budget = budget
 
     def log(self, request: Any) -> None:
         """Every message would be a line: none is written."""
@@ -68,18 +103,43 @@ class _Capped(WrappingFactory):
             connection.loseConnection()
 
 
+@define(eq=False)
+class _LatePost:
+    """A message that waits for its turn."""
+
+    _request: Any
+    _take: Callable[[Any], bytes]
+    _refuse: Callable[[Any, int, str], bytes]
+
+    def begin_late(self) -> bool:
+        return self._answer(self._take)
+
+    def refuse(self, seconds: float) -> bool:
+        detail = f"more comes than can be taken: this waited for {seconds:.3g} s (--queue_timeout): try again later"
+        return self._answer(lambda request: self._refuse(request, 503, detail))
+
+    def _answer(self, by: Callable[[Any], bytes]) -> bool:
+        request = self._request
+        if request.channel is None:
+            return False
+        request.write(by(request))
+        request.finish()
+        return True
+
+
 class _PostResource(Resource):
     """Takes messages on every path: some dialects post to ``/_sub``, some to ``/``."""
 
     isLeaf = True
 
-    def __init__(self, receive: Receive, max_body: int, hosts: AllowedHosts) -> None:
+    def __init__(self, receive: Receive, max_body: int, hosts: AllowedHosts, admission: Admission) -> None:
         super().__init__()
+        self._admission = admission
         self._receive = receive
         self._max_body = max_body
         self._hosts = hosts
 
-    def render(self, request: Any) -> bytes:
+    def render(self, request: Any) -> Any:
         problem = self._problem(request)
         if problem is not None:
             return self._refuse(request, *problem)
@@ -88,6 +148,12 @@ class _PostResource(Resource):
             return self._refuse(request, 405, "Method not allowed")
         if request.too_large:
             return self._refuse(request, 413, f"the message has more than {self._max_body} bytes")
+        if self._admission.admits():
+            return self._take(request)
+        self._admission.wait(_LatePost(request, self._take, self._refuse))
+        return server.NOT_DONE_YET
+
+    def _take(self, request: Any) -> bytes:
         # The body is read raw whatever its type says: some clients claim that it is a form.
         request.content.seek(0)
         try:
@@ -121,12 +187,22 @@ class _PostResource(Resource):
 class Receiver:
     """The listener. Its port is taken when this is made, so that one that is busy stops the daemon at once.
 
-    :ivar address: the host and port that others reach it by.
+    :ivar address: the host and port that others reach it by. :ivar factory: makes what serves a connection.
     """
 
-    def __init__(self, reactor: Any, listen: str, receive: Receive, max_body: int, hosts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        listen: str,
+        receive: Receive,
+        max_body: int,
+        hosts: tuple[str, ...],
+        budget: MemoryBudget | None,
+        admission: Admission,
+    ) -> None:
         """:param listen: ``host:port``; port 0 is any. :param max_body: bytes of the largest post.
         :param hosts: names by which it may be asked, besides its address and those of this machine.
+        :param budget: told of what has not come whole, None for nobody. :param admission: says which are taken at once.
 
         :raises ConfigError: one cannot listen there.
         """
@@ -135,19 +211,21 @@ class Receiver:
         host, port = self._socket.getsockname()[:2]
         self.address: tuple[str, int] = (_advertised(host), port)
         allowed = AllowedHosts((*hosts, *machine_names(), listen.rpartition(":")[0], self.address[0]))
-        self._factory = _Capped(_Site(_PostResource(receive, max_body, allowed), reactor, max_body))
+        resource = _PostResource(receive, max_body, allowed, admission)
+        self.factory = _Capped(_Site(resource, reactor, max_body, budget))
         self._port: Any = None
 
     def start(self) -> None:
-        self._port = self._reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, self._factory)
+        self._port = self._reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, self.factory)
         self._socket.close()  # the port has a copy
 
     def stop(self) -> Deferred[Any]:
         """:returns: fires when nobody can post any more."""
         port, self._port = self._port, None
         if port is None:
+            self._socket.close()
             return succeed(None)
-        self._factory.end()
+        self.factory.end()
         stopping: Deferred[Any] = port.stopListening()
         return stopping
 

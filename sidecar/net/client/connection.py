@@ -42,8 +42,8 @@ _BLANK_LINE: Final = b"\r\n\r\n"
 #: Pieces of an answer that are kept as they came. More of them become one: what many small blocks take of the heap is
 #: not the machine's again when they are freed, that of a large one is.
 _FEW: Final = 8
-#: The share of a growing block that it has to spare.
-_SPARE: Final = 8
+#: The share of an answer that it takes besides: a growing block has some to spare, and is copied when it is whole.
+_BESIDES: Final = 4
 
 
 class ResponseWaiter(Protocol):
@@ -250,7 +250,7 @@ class ClientConnection(TwistedProtocol):
         if self.budget is None:
             return True
         self._counted = True
-        return self.budget.changed(self, self._size + self._size // _SPARE, "replies")
+        return self.budget.changed(self, self._size + self._size // _BESIDES, "replies")
 
     def _forget(self) -> None:
         self._counted = False

@@ -75,7 +75,7 @@ class Counted(SynchronousTestCase):
     BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"
 
     def setUp(self) -> None:
-        self.budget = MemoryBudget(1100, Clock().seconds)
+        self.budget = MemoryBudget(1200, Clock().seconds)
 
     def story(self) -> Story:
         story = Story()
@@ -93,11 +93,11 @@ class Counted(SynchronousTestCase):
         whole, given_up, broken = self.story(), self.story(), self.story()
         for story in (whole, given_up, broken):
             story.ask(self.BEGUN + b"x" * 100, b"x" * 150)
-        self.assertEqual(self.budget.total, 3 * (250 + 31))
+        self.assertEqual(self.budget.total, 3 * (250 + 62))
         whole.connection.dataReceived(b"x" * 650)
-        self.assertEqual((len(whole.answers[0][1]), self.budget.total), (900, 2 * (250 + 31)))
+        self.assertEqual((len(whole.answers[0][1]), self.budget.total), (900, 2 * (250 + 62)))
         given_up.connection.drop()
-        self.assertEqual(self.budget.total, 250 + 31)
+        self.assertEqual(self.budget.total, 250 + 62)
         broken.end(ConnectionLost())
         self.assertEqual(self.budget.total, 0)
 
@@ -115,7 +115,7 @@ class Counted(SynchronousTestCase):
         self.assertEqual((large.transport.aborted, small.transport.aborted), (True, False))
         self.assertIsInstance(large.errors[0], BudgetSpent)
         self.assertIn("--max_memory", str(large.errors[0]))
-        self.assertEqual((self.budget.total, self.budget.shed), (351 + 43, {"replies": 1}))
+        self.assertEqual((self.budget.total, self.budget.shed), (351 + 87, {"replies": 1}))
 
     def test_itself(self) -> None:
         """The one that makes it too many may be the one that goes."""
