@@ -140,7 +140,7 @@ class HTTPChannel(ServerConnection):
                 request.streaming = False
             request.body, rest = self._parser.whole_body(rest)  # nearly always: no need to make events of it
             self._state = states.ANSWERING
-            if head.length >= WORTH_COUNTING:
+            if head.length > WORTH_COUNTING:  # a body of just 1 KiB, as many are, is not worth it
                 self._collector.size = head.length
                 self._see_what_is_kept()
             self._begin(request)

@@ -147,10 +147,12 @@ class ForwardExchange(PooledExchange[Destination]):
         self._connection = connection
         source, is_head = self._source, self._request.method == "HEAD"
         if source.whole:
+            data = self._data
             if source.has_body:
                 self._begun = True
+                self._data = b""  # it goes nowhere else
                 self._told.attempt_begun()
-            connection.ask(self._data, self, is_head, source.upgrade)
+            connection.ask(data, self, is_head, source.upgrade)
             return
         connection.begin(self._data, self, source.chunked, is_head, source.upgrade)
         if not source.connected(self) and self._connection is connection:
