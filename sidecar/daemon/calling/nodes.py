@@ -70,7 +70,7 @@ def transports(
     return Transports(
         tls,
         Dialects(MucpTransport(reactor, *pooled, tls, budget), {"grpc": grpc, "http": plain}),
-        MucpStreams(reactor, max_body, secrets.token_hex(6), client.request_timeout, dial, tls),
+        MucpStreams(reactor, max_body, secrets.token_hex(6), client.request_timeout, dial, tls, budget),
         GrpcStreams(grpc),
         # Apps beside us are asked in the clear, whatever is asked of nodes.
         PlainHttpTransport(reactor, most, *pooled[1:], WITHOUT_TLS, budget),

@@ -18,6 +18,8 @@ from zope.interface import implementer
 
 from sidecar.net.client.quickack import acknowledge
 from sidecar.net.errors import ConnectionBroken, MalformedAnswer, NetError, QueueFull, TlsRefused
+from sidecar.net.memory import MemoryBudget
+from sidecar.net.reactor.unsent import CountsUnsent
 
 #: Bytes that may wait for a peer that does not read.
 UNSENT = 16 * 1024 * 1024
@@ -36,10 +38,16 @@ class DuplexConnection(Protocol):
     transport: Any  # Twisted's interfaces do not tell a TCP transport's abilities
 
     def __init__(
-        self, received: Callable[[RawResponse], None], lost: Callable[[NetError | None], None], max_body: int
+        self,
+        received: Callable[[RawResponse], None],
+        lost: Callable[[NetError | None], None],
+        max_body: int,
+        budget: MemoryBudget | None = None,
     ) -> None:
         """:param lost: called once at the end: None when the peer closed between messages.
-        :param max_body: bytes of the largest body to take."""
+        :param max_body: bytes of the largest body to take.
+        :param budget: told of what waits for the peer, None for nobody."""
+        self._budget = budget
         self._received = received
         self._lost = lost
         self._max_body = max_body
@@ -66,6 +74,24 @@ class DuplexConnection(Protocol):
         else:
             self._unsent.append(message)
             self._unsent_bytes += len(message)
+            if not self._may_keep():
+                self._forget()
+                assert self._budget is not None
+                raise QueueFull(f"the peer does not read: {self._budget.spent}")
+
+    def _may_keep(self) -> bool:
+        """Tell the budget of all what waits. :returns: whether it may."""
+        return self._budget is None or self._budget.changed(self, self._unsent_bytes, "messages")
+
+    def _forget(self) -> None:
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        self._may_keep()
+
+    def shed(self) -> None:
+        """Called by the budget: what waits for all is too much, and here it is most."""
+        assert self._budget is not None
+        self._end(QueueFull(f"the peer does not read: {self._budget.spent}"))
 
     def pause(self) -> None:
         """Read no further, so that the peer has to wait."""
@@ -80,6 +106,7 @@ class DuplexConnection(Protocol):
     def close(self) -> None:
         """Stop listening and close. ``lost`` is not called any more."""
         self._over = True
+        self._forget()
         if self.transport is not None:
             self.transport.unregisterProducer()
             self.transport.loseConnection()
@@ -88,6 +115,8 @@ class DuplexConnection(Protocol):
 
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
+        if isinstance(self.transport, CountsUnsent):
+            self.transport.budget = self._budget
         self.transport.registerProducer(self, True)
         if self._over:
             self.transport.loseConnection()
@@ -111,9 +140,11 @@ class DuplexConnection(Protocol):
             message = self._unsent.popleft()
             self._unsent_bytes -= len(message)
             self.transport.write(message)
+        if not self._may_keep():
+            self.shed()
 
     def stopProducing(self) -> None:
-        self._unsent.clear()
+        self._forget()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if isinstance(reason.value, TlsRefused):

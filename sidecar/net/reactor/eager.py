@@ -114,8 +114,8 @@ class EagerServer(_EagerWrites, CountsUnsent, tcp.Server):
         super().__init__(sock, *args)
 
 
-class EagerClient(_EagerWrites, tcp.Client):
-    """The client's side of a connection. Nagle's delay is off."""
+class EagerClient(_EagerWrites, CountsUnsent, tcp.Client):
+    """The client's side of a connection. Nagle's delay is off. Who is on it may set a ``budget``."""
 
     def createInternetSocket(self) -> socket.socket:
         sock: socket.socket = super().createInternetSocket()

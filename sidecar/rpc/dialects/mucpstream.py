@@ -20,6 +20,7 @@ from sidecar.model import Call, Node
 from sidecar.net.client.connector import connect
 from sidecar.net.client.duplex import DuplexConnection, RawResponse
 from sidecar.net.errors import NetError
+from sidecar.net.memory import MemoryBudget
 from sidecar.rpc.dialects.connecterror import call_error, why_not
 from sidecar.rpc.dialects.nodetls import NodeTls
 from sidecar.wire.mucp import streams
@@ -40,12 +41,15 @@ class MucpStreams:
         patience: float = 5.0,
         connect: Callable[..., IConnector] = connect,
         tls: NodeTls | None = None,
+        budget: MemoryBudget | None = None,
     ) -> None:
         """:param max_body: bytes of the largest message from a node.
         :param prefix: makes our stream ids unlike those of any other process.
         :param patience: seconds of silence after our end that end the stream: no server of this protocol tells its own
             end then, and all of them still answer.
-        :param tls: says which nodes speak TLS; None for those whose metadata says so."""
+        :param tls: says which nodes speak TLS; None for those whose metadata says so.
+        :param budget: told of what waits for nodes, None for nobody."""
+        self._budget = budget
         self._reactor = reactor
         self._connect = connect
         self._tls = tls or NodeTls()
@@ -56,7 +60,7 @@ class MucpStreams:
     def open(self, node: Node, call: Call, listener: IStreamListener) -> Deferred[IStream]:
         writer = streams.Writer(node.hostport, call, next(self._ids))
         dial = partial(self._tls.connect, self._connect, name=self._tls.name(node))
-        stream = _MucpStream(self._reactor, dial, self._patience, writer, listener)
+        stream = _MucpStream(self._reactor, dial, self._patience, writer, listener, self._budget)
         return stream.connect(node, self._max_body)
 
 
@@ -70,12 +74,13 @@ class _MucpStream:
     _patience: float
     _writer: streams.Writer
     _listener: IStreamListener
+    _budget: MemoryBudget | None = None
     _connection: DuplexConnection | None = field(default=None, init=False)
     _ended: bool = field(default=False, init=False)
     _silence: IDelayedCall | None = field(default=None, init=False)
 
     def connect(self, node: Node, max_body: int) -> Deferred[IStream]:
-        connection = DuplexConnection(self._received, self._lost, max_body)
+        connection = DuplexConnection(self._received, self._lost, max_body, self._budget)
         connecting = _Connecting(connection, self._connected)
         connecting.connector = self._dial(self._reactor, node.address, node.port, connecting, CONNECT)
         return connecting.connected
