@@ -4,8 +4,9 @@ wrk asks on few connections, which finds the best, and then on 4,000: with pause
 of the best are asked for, and without, so that what is refused comes again at once. Both in turn, since other work may
 take the cores meanwhile. A row shows good answers a second and their share of the best, refusals a second, how long
 calls took, the longest that ``/health`` took, asked by a process of its own, beside how late an idle process woke as
-control, and how much of a core the sidecar had. ``--quota=0.4`` gives it no more than so much of one, at its best
-likewise. Where it had less, other work took it: good answers for each second that it ran are compared too.
+control, how much of a core the sidecar had, and how soon after the load one call took less than 50 ms. ``--quota=0.4``
+gives it no more than so much of one, at its best likewise. Where it had less, other work took it: good answers for
+each second that it ran are compared too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -68,6 +70,19 @@ def load(program: Program, connections: int, seconds: int, pause: float) -> tupl
     return [int(number) for number in found[1].split()], probed
 
 
+def again(program: Program) -> float:
+    """:returns: seconds until a call is answered well and within 50 ms, from now on."""
+    body = b'{"service":"bench","method":"Say.Hello","request":{"name":"John"}}'
+    head = b"POST /rpc HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    since = time.monotonic()
+    with socket.create_connection(("127.0.0.1", program.port), timeout=30) as sock:
+        while True:
+            begin = time.monotonic()
+            sock.sendall(head % len(body) + body)
+            if sock.recv(65536).startswith(b"HTTP/1.1 200") and time.monotonic() - begin < 0.05:
+                return begin - since
+
+
 class Round:
     """Asks on few connections and on many in turn, and keeps what was best on few."""
 
@@ -83,6 +98,7 @@ class Round:
         ran = self._program.ran()
         (good, refused, other, took, p50, p99, most), probed = load(self._program, connections, self._seconds, pause)
         ran = self._program.ran() - ran
+        itself = again(self._program)
         seconds = took / 1e6
         rate, of_cpu = good / seconds, good / ran
         if not times:
@@ -90,7 +106,7 @@ class Round:
         share = 100 * of_cpu / self._best_of_cpu
         self.shares.setdefault(times, []).append(share)
         numbers = (rate, 100 * rate / self._best, share, refused / seconds, other, p50 / 1e3, p99 / 1e3, most / 1e3)
-        numbers += (probed["longest"] * 1e3, probed["control"] * 1e3, 100 * ran / seconds)
+        numbers += (probed["longest"] * 1e3, probed["control"] * 1e3, 100 * ran / seconds, 1e3 * itself)
         return f"{connections:>12}{times:>8g}" + "".join(f"{number:>9.0f}" for number in numbers)
 
 
@@ -126,8 +142,9 @@ def main() -> None:
             "/health",
             "idle",
             "core %",
+            "again ms",
         )
-        print(f"{'connections':>12}{'times':>8}" + "".join(f"{name:>9}" for name in [*names, "core %"]))
+        print(f"{'connections':>12}{'times':>8}" + "".join(f"{name:>9}" for name in names))
         with limited(program, given.quota):
             of_rounds = Round(program, given.seconds)
             load(program, given.few, 2, 0.0)  # which makes the connections to the node
