@@ -37,6 +37,7 @@ class Request(Protocol):
     channel: Any
     on_lost: Any
     id_line: bytes | None
+    head: Any
     why: Any
     call: Any
     attempts: Any
@@ -51,7 +52,6 @@ class StreamedRequest(Request, Protocol):
     """What a resource uses besides that takes bodies as they come: our own channel's requests have it."""
 
     site: Any
-    head: Any
     code: int
     upgrade: bool
     streaming: bool

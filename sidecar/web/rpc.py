@@ -11,13 +11,14 @@ from twisted.web.server import NOT_DONE_YET
 
 from sidecar.errors import NoNodes, NotFound
 from sidecar.interfaces import IAppHealth, IClient
-from sidecar.model import Call, CallPolicy, Reply
+from sidecar.model import Call, Caller, CallPolicy, Reply
 from sidecar.problems import RPC, AppUnhealthy
 from sidecar.rpc.receipts import Receipt
 from sidecar.web.access.grants import check_service
 from sidecar.web.auth import caller_of
 from sidecar.web.params import body, query
 from sidecar.web.requests import requestids, traces
+from sidecar.web.requests.callheaders import prepare, prepared
 from sidecar.web.requests.requestids import request_id
 from sidecar.web.resource import MethodResource, Renderer
 from sidecar.web.response import JSON, Request, fail, tell
@@ -81,12 +82,16 @@ class CallingResource(MethodResource):
         receipt = None
         if b"micro-explain" in fields or b"explain=" in request.uri:
             receipt = self._receipt(request, request_id(request), policy.timeout)
-        asked, noted = (request, call, receipt, context), receipt
+        noted = receipt
         if self._told_of_all:
             # The access log says of good answers too how many attempts they took.
             noted = noted or Receipt(request_id(request), self._strategy, policy.timeout, self._seconds)
             request.attempts = noted.attempts
-        pending = self._client.start(call, policy, caller, self._done, asked, noted)
+        return self._begin((request, call, receipt, context), policy, caller, noted)
+
+    def _begin(self, asked: Asked, policy: CallPolicy, caller: Caller, noted: Receipt | None) -> int:
+        request = asked[0]
+        pending = self._client.start(asked[1], policy, caller, self._done, asked, noted)
         if not request.finished:
             # The caller hangs up: the attempt is cancelled and its connection closed.
             request.on_lost = pending.cancel
@@ -100,7 +105,7 @@ class CallingResource(MethodResource):
     def replied(self, asked: Asked, reply: Reply) -> None:
         """Answer with what the service said."""
         request, _, receipt, _ = asked
-        told = requestids.line(request)
+        told = request.id_line or requestids.line(request)
         if receipt is not None:
             told += b"Micro-Receipt: %b\r\n" % receipt.line().encode("ascii")
         if reply.content_type == rpc.JSON:
@@ -146,8 +151,17 @@ class RpcResource(CallingResource):
         super().__init__({"POST": self._call}, RPC, client, policy, max_body, *more, **named)
 
     def _call(self, request: Request) -> int:
+        header = prepared(request)
+        if header is not None and len(request.body) <= self.max_body:
+            request.id_line = line = header.ids.line()
+            call = header.calls.read(request.body, header.metadata, line + header.traces.begun())
+            caller = caller_of(request)
+            if call is not None and caller.services is None:
+                return self._begin((request, call, None, None), self._policy, caller, None)
         content, fields = body(request, self.max_body), request.fields
         forwarded = headers.metadata(fields, request.fields_raw)
+        if header is None and not self._told_of_all:
+            prepare(request, forwarded)
         line = b"" if requestids.HEADER in forwarded else requestids.line(request)
         forwarded, trace = traces.lines(request, forwarded)
         call, timeout = rpc.read(content, fields, forwarded, request.uri.partition(b"?")[2], line + trace)

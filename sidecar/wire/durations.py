@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from sidecar.errors import BadRequest
+
 #: Seconds in each unit. Both spellings of micro are Go's.
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)")
@@ -106,3 +108,29 @@ def _decimal(count: int, size: int) -> str:
         return str(whole)
     digits = str(part).rjust(len(str(size)) - 1, "0").rstrip("0")
     return f"{whole}.{digits}"
+
+
+def shortest(field: str | bytes | None, header: bytes | None) -> float | None:
+    """Seconds that a caller gives its call; the shorter one where both the field and the header give some.
+
+    :raises BadRequest: naming which of the two is wrong.
+    """
+    shortest: float | None = None
+    texts = [] if field is None else [("timeout", field if isinstance(field, str) else field.decode("utf-8"))]
+    if header is not None:
+        texts.append(("Timeout header", header.decode("latin-1")))
+    for where, text in texts:
+        seconds = _seconds(where, text.strip())
+        if shortest is None or seconds < shortest:
+            shortest = seconds
+    return shortest
+
+
+def _seconds(where: str, text: str) -> float:
+    try:
+        seconds = timeout(text)
+    except ValueError as error:
+        raise BadRequest(f"invalid {where}: {error}") from None
+    if not seconds > 0:
+        raise BadRequest(f"invalid {where}: {text[:64]!r} leaves no time; write one like 300ms or 5s")
+    return seconds

@@ -56,7 +56,7 @@ def is_plain(text: bytes) -> bool:
         _skim(text)
     except _Refused:
         return False
-    return _is_utf8(text)
+    return text.isascii() or _is_utf8(text)
 
 
 def _is_utf8(text: bytes) -> bool:

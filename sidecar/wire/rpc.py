@@ -11,11 +11,12 @@ from typing import Final
 
 from sidecar.errors import BadRequest, UnsupportedMedia
 from sidecar.model import EMPTY, Call
-from sidecar.wire import calltimeout, rawjson
+from sidecar.wire import durations, rawjson, usualcalls
 from sidecar.wire import fields as near
 from sidecar.wire.bypath import operation
+from sidecar.wire.usualcalls import RepeatedCalls
 
-JSON: Final = "application/json"
+JSON: Final = usualcalls.JSON
 PROTOBUF: Final = "application/protobuf"
 
 #: Media types by what they mean here; what is not listed is looked at by :func:`media_kind`.
@@ -32,22 +33,11 @@ _KINDS: Final[Mapping[bytes, str]] = {
     b"": "",
 }
 
-#: A name as nearly all are written, which needs no decoding in JSON or in a form.
-_PLAIN: Final = rb"([\w.:/@-]{1,256})"
-
-#: A JSON body as nearly all callers write it, up to the payload.
-_USUAL_JSON = re.compile(rb'\{"service": ?"%b", ?"method": ?"%b", ?"request": ?(?=[^" \t\r\n])' % (_PLAIN, _PLAIN))
-#: The same of a form, all of it.
-_USUAL_FORM = re.compile(rb'service=%b&method=%b&request=([^&%%+" ][^&%%+]*)' % (_PLAIN, _PLAIN))
-
-_USUAL: Final = {"json": _USUAL_JSON.match, "form": _USUAL_FORM.fullmatch}
-
 #: Fields of one form; nothing of ours takes more than five.
 _MAX_FIELDS: Final = 64
 _LONGEST_NAME: Final = 1024
 #: Bytes of a body from which on it is read in C where it can be.
 _LARGE: Final = 64 * 1024
-_CLOSING_BRACE: Final = ord("}")
 
 
 def read(
@@ -73,13 +63,10 @@ def read(
     if not kind:
         kind = media_kind(content_type, body)
     timeout = headers.get(b"timeout")
-    usual = _USUAL[kind](body) if timeout is None and not query and kind in _USUAL else None
-    if usual is not None and (kind == "form" or body[-1] == _CLOSING_BRACE):
-        # Nearly all come this way: nothing has to be unquoted, and the payload is one slice.
-        request = usual[3] if kind == "form" else body[usual.end() : -1]
-        if rawjson.is_plain(request):  # one value, so it ends where it seems to end
-            service, method = usual[1].decode("ascii"), usual[2].decode("ascii")
-            return Call(service, method, request, JSON, metadata, None, None, lines), None
+    if timeout is None and not query and kind != "protobuf":
+        call = usualcalls.read(kind, body, metadata, lines)
+        if call is not None:
+            return call, None
     asked = form_fields(query) if query else {}
     if kind == "protobuf":
         return _read_protobuf(body, headers, metadata, asked, lines)
@@ -94,6 +81,15 @@ def read(
     else:
         fields = _json_fields(body)
     return _call({**asked, **fields}, kind == "json", metadata, timeout, lines)
+
+
+def repeated(headers: Mapping[bytes, bytes], query: bytes) -> RepeatedCalls | None:
+    """What reads call after call that comes with the same header; None where each takes a closer look.
+
+    :param headers: lower-case names. :param query: the text behind the question mark.
+    """
+    kind = _KINDS.get(headers.get(b"content-type", b""))
+    return RepeatedCalls(kind) if kind in ("json", "form") and not query and b"timeout" not in headers else None
 
 
 def media_kind(content_type: bytes, body: bytes) -> str:
@@ -238,7 +234,7 @@ def _call(
         except ValueError as error:  # a lone surrogate is one too
             raise BadRequest(f"error decoding request string: {_why(error)}") from None
     version = text_field(fields, "version") or None
-    timeout = calltimeout.shortest(fields.get("timeout"), timeout_header)
+    timeout = durations.shortest(fields.get("timeout"), timeout_header)
     verb = _verb(fields, method)
     return Call(service, method, request, JSON, metadata, address, version, lines, verb), timeout
 
@@ -294,7 +290,7 @@ def _read_protobuf(
                 fields[name] = value.decode("utf-8", "replace")
     service, method = _name(fields, "service"), _name(fields, "method")
     address = text_field(fields, "address") or None
-    timeout = calltimeout.shortest(fields.get("timeout"), headers.get(b"timeout"))
+    timeout = durations.shortest(fields.get("timeout"), headers.get(b"timeout"))
     version = text_field(fields, "version") or None
     verb = _verb(fields, method)
     return Call(service, method, body, PROTOBUF, metadata, address, version, lines, verb), timeout

@@ -22,6 +22,7 @@ class TwistedWebRequest(server.Request):
     on_lost: Callable[[], None] | None = None
     started: float = 0.0
     id_line: bytes | None = None
+    head = None  # which would be known again
     _counted = False
     _too_large = False
 

@@ -12,7 +12,7 @@ import orjson
 
 from sidecar.errors import BadRequest
 from sidecar.model import EMPTY, Call
-from sidecar.wire import calltimeout, rawjson, rpc
+from sidecar.wire import durations, rawjson, rpc
 from sidecar.wire import fields as near
 from sidecar.wire.gateway.mapping import PathTarget
 
@@ -57,7 +57,7 @@ def read(
         rpc.text_field(asked, "address") or None,
         rpc.text_field(asked, "version") or None,
     )
-    return call, calltimeout.shortest(asked.get("timeout"), headers.get(b"timeout")), answer
+    return call, durations.shortest(asked.get("timeout"), headers.get(b"timeout")), answer
 
 
 def of_form(body: bytes) -> bytes:

@@ -354,7 +354,7 @@ class InTime(Calls):
 
     async def test_one_of_two_hangs(self) -> None:
         """One of two hangs: the calls that it got end with 504 in time and say where; the others do not notice."""
-        self.make(timeout=0.5)
+        self.make(timeout=3.0)
         good = self.start()
         hanging = self.start(handlers={"Say.Hello": MicroService().handlers["Say.Hang"]})
         waiting = [self.begin(b"service=foo&method=Say.Hello&request={}", FORM) for _ in range(60)]
