@@ -169,7 +169,7 @@ class PendingCall:
                     observer.attempted(self._call, attempt)
         observers = environment.observers
         if observers:
-            taken = self._taken()
+            taken = environment.seconds() - self._deadline + self._policy.timeout
             for observer in observers:
                 observer.ended(self._call, _ANSWERED, None, taken, reply)
         done(self._context, reply, None)

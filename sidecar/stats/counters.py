@@ -52,8 +52,10 @@ class Counters:
     _index: int = field(default=0, init=False)
     _latest: _Window = field(factory=_Window, init=False)
     _windows: dict[int, _Window] = field(init=False)
+    _ends: float = field(init=False)  # of the latest window, by the same seconds
 
     def __attrs_post_init__(self) -> None:
+        self._ends = self.started + WIDTH
         self._windows = {0: self._latest}
 
     def record(self, now: float, status: int, seconds: float) -> None:
@@ -64,9 +66,8 @@ class Counters:
         """
         if not 200 <= status <= 599:
             return
-        index = int((now - self.started) / WIDTH)
-        if index > self._index:
-            self._roll(index)
+        if now >= self._ends:
+            self._roll(int((now - self.started) / WIDTH))
         self._latest.classes[status // 100] += 1
         self._latest.latencies[bisect_left(BOUNDS, seconds)] += 1
 
@@ -96,6 +97,7 @@ class Counters:
         if index == self._index:
             return
         self._index = index
+        self._ends = self.started + (index + 1) * WIDTH
         self._latest = self._windows[index] = _Window()
         for old in [old for old in self._windows if old <= index - KEPT]:
             del self._windows[old]
