@@ -44,6 +44,7 @@ def facts(
         },
         "pools": lambda: asdict(dialects.occupancy),
         "ejected": lambda: [asdict(each) for each in selector.ejected()],
+        "ejections": lambda: selector.ejections,
         "websockets": pubsub.stats,
         "app": apps.stats,
     }

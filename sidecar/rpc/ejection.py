@@ -92,13 +92,14 @@ class Ejection:
     """Remembers how calls to each address ended.
 
     :ivar noted: the addresses that are ejected or on their way back: nothing needs a look while it is empty.
-    :ivar generation: changes when an address is ejected or returns.
+    :ivar generation: changes when an address is ejected or returns. :ivar ejections: since the start.
     """
 
     _limits: EjectionLimits
     _random: Random
     noted: dict[Address, _Record] = field(factory=dict, init=False)
     generation: int = field(default=0, init=False)
+    ejections: int = field(default=0, init=False)
     _records: dict[Address, _Record] = field(factory=dict, init=False)
     _window: float = field(default=0.0, init=False)
     _tidied: float = field(default=0.0, init=False)
@@ -230,6 +231,7 @@ class Ejection:
         record.probing, record.returned, record.why = None, None, why
         self.noted[address] = record
         self.generation += 1
+        self.ejections += 1
 
     def _is_far_below(self, address: Address, record: _Record, peers: Iterable[Address]) -> bool:
         if record.good + record.bad < _ENOUGH:

@@ -133,6 +133,11 @@ class Selector(service.Service):
         """The addresses that get no calls now."""
         return self._ejection.ejected(self._seconds())
 
+    @property
+    def ejections(self) -> int:
+        """How often an address was ejected since the start."""
+        return self._ejection.ejections
+
     # --- Within -----------------------------------------------------------------------------------------------------
 
     def _first_of(self, entry: ServiceNodes, name: str, version: str | None) -> Node:

@@ -33,6 +33,7 @@ FAMILIES: Final = (
     Family("microsidecar_calls_in_flight", "gauge", "Calls under way."),
     Family("microsidecar_streams_open", "gauge", "Streams of services that are open."),
     Family("microsidecar_ejected_nodes", "gauge", "Addresses that get no calls."),
+    Family("microsidecar_ejections_total", "counter", "How often an address was taken out of the calls."),
     Family("microsidecar_pool_connections", "gauge", "Connections to nodes over HTTP/1.1.", ("state",)),
     Family("microsidecar_pool_waiting", "gauge", "Calls that wait for a connection that others use."),
     Family("microsidecar_registry_changes_total", "counter", "Nodes that came, altered or went.", ("action", "reason")),

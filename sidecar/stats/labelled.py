@@ -123,19 +123,6 @@ class CallMetrics:
         else:
             self.failed += 1
 
-    def quantile(self, service: str, share: float) -> float | None:
-        """:returns: seconds within which this share of the calls were over, by bucket; None without any call."""
-        found = self._services.get(service)
-        total = sum(found.buckets) if found is not None else 0
-        if found is None or not total:
-            return None
-        seen = 0
-        for index, count in enumerate(found.buckets):
-            seen += count
-            if seen >= share * total:
-                return BUCKETS[min(index, len(BUCKETS) - 1)]
-        return BUCKETS[-1]
-
 
 @implementer(IWatcher)
 @define(eq=False)

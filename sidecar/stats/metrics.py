@@ -93,6 +93,7 @@ class SidecarCollector(Collector):
             "microsidecar_calls_in_flight": [((), calls["in_flight"])],
             "microsidecar_streams_open": [((), calls["streams"])],
             "microsidecar_ejected_nodes": [((), len(self._facts["ejected"]()))],
+            "microsidecar_ejections_total": [((), self._facts["ejections"]() if "ejections" in self._facts else 0)],
             "microsidecar_pool_connections": [
                 (("idle",), pools["idle"]),
                 (("busy",), pools["open"] - pools["idle"]),

@@ -12,7 +12,7 @@ from sidecar.cli import output
 from sidecar.cli.api import Failed
 from sidecar.cli.arguments import Wrong
 from sidecar.cli.events import Event, follow
-from sidecar.cli.exits import UNAVAILABLE
+from sidecar.cli.exits import NOT_FOUND, UNAVAILABLE
 from sidecar.cli.invocation import Invocation, complain, say
 from sidecar.wire import durations
 
@@ -30,7 +30,13 @@ def log(invocation: Invocation) -> int:
         asked["service"] = invocation.words[0]
     query = urlencode({name: value for name, value in asked.items() if value})
     entries = invocation.api.read_json("GET", "/journal" + (f"?{query}" if query else ""))
-    return invocation.show(entries, "\n".join(in_words(entry) for entry in entries))
+    shown = invocation.show(entries, "\n".join(in_words(entry) for entry in entries))
+    if entries or "service" not in asked:
+        return shown
+    name = asked["service"]
+    if asked["since"] or asked["reason"]:
+        return complain(f"the journal has nothing like that about {name}", code=shown)
+    return complain(f"the journal has nothing about {name}, as far as it goes back", code=NOT_FOUND)
 
 
 def _since(text: str) -> str:

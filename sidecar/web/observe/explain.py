@@ -12,6 +12,7 @@ from sidecar.rpc.selector import Selector
 from sidecar.rpc.strategy import weight
 from sidecar.stats.labelled import CallMetrics
 from sidecar.stats.nodes import LastAttempt, NodeMemory
+from sidecar.stats.rates import NOTHING, quantile_ms
 from sidecar.web.params import query
 from sidecar.web.resource import MethodResource
 from sidecar.web.response import Answer, Request, of_json
@@ -68,14 +69,15 @@ class ExplainResource(MethodResource):
                     }
                 )
         _share(told)
-        p50, p95 = (self._metrics.quantile(name, share) for share in (0.5, 0.95))
+        numbers = self._metrics.known().get(name)
+        buckets = NOTHING.buckets if numbers is None else numbers.buckets
         return of_json(
             {
                 "service": name,
                 "strategy": self._strategy,
                 "nodes": told,
-                "p50_ms": p50 and p50 * 1000,
-                "p95_ms": p95 and p95 * 1000,
+                "p50_ms": quantile_ms(buckets, 0.5),
+                "p95_ms": quantile_ms(buckets, 0.95),
             }
         )
 

@@ -187,6 +187,12 @@ class CommandTests(SynchronousTestCase):
             self.assertIn(b"x-1 at 127.0.0.1:9 came", self.micro("log", f"--since={since}").stdout)
         self.assert_fails(2, "--since=30x", "log", "--since=30x")
 
+    def test_nothing_in_the_journal(self) -> None:
+        """A service that the journal does not know is not found; a filter that leaves nothing is no fault."""
+        self.micro("register", "service", self.definition(9))
+        self.assert_fails(3, "the journal has nothing about nope", "log", "nope")
+        self.assert_fails(0, "nothing like that", "log", "go.micro.srv.x", "--reason=expired")
+
     def test_faults(self) -> None:
         """Each in one line that says what is missing or wrong."""
         self.assert_fails(2, "require service definition", "register", "service")

@@ -31,6 +31,8 @@ class Ejecting(SynchronousTestCase):
         self.assertTrue(self.ejection.is_out(A))
         self.assertTrue(self.ejection.was_refused(A))
         self.assertTrue(3.2 <= self.seconds(100.0) <= 4.0)
+        self.fail()
+        self.assertEqual(self.ejection.ejections, 1, "a late failure is no ejection")
 
     def test_failures_in_a_row(self) -> None:
         """Three broken or timed out calls in a row are, and an answer between them begins the row anew."""
