@@ -15,6 +15,9 @@ Fields = list[tuple[bytes, bytes]]
 #: The length of a body in chunks, which nobody knows before its end.
 CHUNKED: Final = -1
 
+_LENGTH: Final = b"content-length"
+_LENGTH_NAME: Final = len(_LENGTH)
+
 
 @define(eq=False)
 class Head:
@@ -28,7 +31,7 @@ class Head:
     :ivar upgrade: it would rather go on in another protocol; what follows the header may be the first of that. There is
         no body then, and no :class:`End`.
     :ivar expects_continue: it waits for a word before it sends the body.
-    :ivar prepared: what a resource made of it, to be used again.
+    :ivar prepared: what a resource made of it, to be used again. :ivar alike: the same, whatever the length.
     :ivar found: the resource that answers every request of this header, once somebody has found out.
     :ivar streams: that resource takes bodies as they come.
     """
@@ -45,10 +48,21 @@ class Head:
     found: Any = None
     streams: bool = False
     prepared: Any = None
+    alike: Any = None
     path: bytes = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.path = self.uri.partition(b"?")[0]
+
+    def of_length(self, length: bytes) -> Head:
+        """The same header with another ``Content-Length``, in digits, where it has one."""
+        raw = [
+            (name, length if len(name) == _LENGTH_NAME and name.lower() == _LENGTH else value)
+            for name, value in self.fields_raw
+        ]
+        other = Head(self.method, self.uri, self.version, {**self.fields, _LENGTH: length}, raw, int(length))
+        other.found, other.streams, other.alike = self.found, self.streams, self.alike
+        return other
 
 
 @frozen

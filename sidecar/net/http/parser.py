@@ -27,6 +27,10 @@ _MEMORABLE = 2048
 #: Bytes that a method may have, and one more.
 _LONGEST_METHOD = 65
 
+#: Headers to parse at once after one that differs from the last in more than the length: each may have an id of its own.
+_NOT_TRIED = 15
+#: Digits of a Content-Length that is read without llhttp: beyond them it may judge whether that is a number.
+_LONGEST_LENGTH = 15
 #: Shows llhttp a letter for every byte of a target that is beyond ASCII.
 _TO_ASCII = bytes(byte if byte < 128 else 120 for byte in range(256))
 
@@ -41,6 +45,8 @@ class RequestParser:
     _left: int | None = None  # bytes of the body that are missing, CHUNKED, or None where a header is to come
     _known = b""  # the last header
     _known_head: Head | None = None
+    _untried = 0  # headers to come that need not be tried to be the last one but for the length of the body
+    _around: tuple[bytes, bytes] | None = None  # what of it stands before and behind the length of the body
     _seen: bytearray | None = None  # of a header that comes in pieces
     _shown = 0  # how much of it llhttp has
     _in_line = True  # that is within the request line
@@ -81,14 +87,19 @@ class RequestParser:
             if not data:
                 return None, data
             known = self._known
-            if known and data.startswith(known) and self._seen is None:
+            if known and self._seen is None:
                 # llhttp is not shown this one at all.
                 head = self._known_head
                 assert head is not None
-                self._left = head.length
-                if head.length == CHUNKED:
-                    self._chunked = ChunkedBody(self._max_header)
-                return head, data[len(known) :]
+                if data.startswith(known):
+                    self._left = head.length
+                    if head.length == CHUNKED:
+                        self._chunked = ChunkedBody(self._max_header)
+                    return head, data[len(known) :]
+                other = self._differs_in_length(data, head)
+                if other is not None:
+                    self._left = other.length
+                    return other, data[len(self._known) :]
             try:
                 return self._head(data)
             except HttpParserError as error:
@@ -103,6 +114,29 @@ class RequestParser:
         if left == 0:
             return self._end(), data
         return self._chunk(data)
+
+    def _differs_in_length(self, data: bytes, head: Head) -> Head | None:
+        """The header that ``data`` begins with, where it is the known one but for the length of the body.
+
+        :param head: the known one. It is no longer: this one is.
+        """
+        if self._untried:
+            self._untried -= 1
+            return None
+        if self._around is None:
+            self._around = validation.around_length(self._known)
+        before, after = self._around
+        if not before or not data.startswith(before):
+            self._untried = _NOT_TRIED
+            return None
+        begin = len(before)
+        end = data.find(b"\r", begin, begin + _LONGEST_LENGTH + 1)
+        length = data[begin:end]
+        if end < 0 or not length.isdigit() or not data.startswith(after, end):
+            return None
+        self._known = data[: end + len(after)]
+        self._known_head = other = head.of_length(length)
+        return other
 
     def whole_body(self, data: bytes) -> tuple[bytes, bytes]:
         """All of the body at once, in place of its events; right after its head, where ``data`` has as much.
@@ -253,7 +287,7 @@ class RequestParser:
             self._llhttp = None  # it waits for what it will not be shown
         found = Head(method, uri, version, fields, raw, length, persistent, upgrade, expects)
         if persistent and not (upgrade or expects) and len(head) <= _MEMORABLE:
-            self._known, self._known_head = head, found
+            self._known, self._known_head, self._around = head, found, None
         self._left = None if upgrade else length
         if length == CHUNKED:
             self._chunked = ChunkedBody(self._max_header)

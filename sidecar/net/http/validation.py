@@ -146,3 +146,15 @@ def explained(error: HttpParserError) -> RequestRefused:
     if reason == "Invalid HTTP version":
         return RequestRefused(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
     return RequestRefused(400, f"malformed request: {reason}")
+
+
+def around_length(head: bytes) -> tuple[bytes, bytes]:
+    """What stands before and behind the digits of ``Content-Length``, as nearly all write it; b"" where there is none.
+
+    :param head: a whole header that was found to be right.
+    """
+    for name in (b"\r\nContent-Length: ", b"\r\ncontent-length: "):
+        begin = head.find(name) + len(name)
+        if begin >= len(name):
+            return head[:begin], head[head.find(b"\r", begin) :]
+    return b"", b""

@@ -21,11 +21,10 @@ class CallHeader:
     """What a header that asks for nothing unusual comes to. Clients send the same one again and again on a connection,
     which keeps it.
 
-    :ivar raw: the header's fields, by which it is known again. :ivar metadata: what of them goes along with a call.
+    :ivar metadata: what of it goes along with a call.
     :ivar calls: reads the bodies. :ivar ids: gives each request its id, and :ivar traces: its trace.
     """
 
-    raw: Any
     metadata: Mapping[str, str]
     calls: RepeatedCalls
     ids: RequestIds
@@ -33,9 +32,12 @@ class CallHeader:
 
 
 def prepared(request: Any) -> CallHeader | None:
-    """What was made of the same header before, on this connection."""
-    found: CallHeader | None = None if request.head is None else request.head.prepared
-    return found if found is not None and found.raw is request.fields_raw else None
+    """What was made before of the same header, or of one that differs in the length of the body, on this connection."""
+    head = request.head
+    if head is None or request.fields_raw is not head.fields_raw:
+        return None  # something was taken out of this one
+    found: CallHeader | None = head.alike
+    return found
 
 
 def prepare(request: Any, metadata: Mapping[str, str]) -> None:
@@ -47,6 +49,8 @@ def prepare(request: Any, metadata: Mapping[str, str]) -> None:
     ids, traces = getattr(site, "request_ids", None), getattr(site, "traces", None)
     if head is None or ids is None or traces is None or not _CLOSER.isdisjoint(request.fields):
         return
+    if request.fields_raw is not head.fields_raw:
+        return
     calls = rpc.repeated(request.fields, request.uri.partition(b"?")[2])
     if calls is not None:
-        head.prepared = CallHeader(request.fields_raw, metadata, calls, ids, traces)
+        head.alike = CallHeader(metadata, calls, ids, traces)

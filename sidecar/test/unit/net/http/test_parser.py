@@ -412,6 +412,29 @@ class Parts(SynchronousTestCase):
         for at in range(1, len(head)):  # a known header, of which the beginning came before
             self.assertEqual(read([head + bodies[0] + head[:at], head[at:] + bodies[1]]), (expected[:2], 0))
 
+    def test_known_but_for_its_length(self) -> None:
+        """A header that differs from the last one in the length of its body alone is what it is by itself."""
+        for name in (b"Content-Length: ", b"content-length: ", b"CONTENT-LENGTH:"):
+            head = POST + b"X: y\r\n" + name + b"%b\r\nZ: w\r\n\r\n"
+            lengths = (b"3", b"0", b"12", b"007", b"0" * 14 + b"2", b"0" * 40 + b"2", b"2 ", b" 2")
+            wrong = (b"", b"-1", b"+2", b"2a", b"0x2", b"2,2", b"2\r\nContent-Length: 2", b"9" * 30, "²".encode())
+            for first in lengths:
+                for then in (*lengths, *wrong):
+                    told, alone = Told(), Told()
+                    told.feed(head % first + b"b" * int(first))
+                    pieces = [head % then + b"b" * (int(then) if then in lengths else 2)]
+                    refused = read(pieces)[1]
+                    self.assertEqual(refused, 0 if then in lengths else 400 if len(then) < 30 else 413, (first, then))
+                    if refused:
+                        self.assertRaises(RequestRefused, told.feed, pieces[0])
+                        continue
+                    told.feed(pieces[0])
+                    alone.feed(pieces[0])
+                    self.assertEqual(told.requests[1:], alone.requests, (first, then))
+                    for attribute in ("fields", "fields_raw", "length", "path", "persistent"):
+                        both = [getattr(each.heads[-1], attribute) for each in (told, alone)]
+                        self.assertEqual(both[0], both[1], (first, then, attribute))
+
     def test_not_quite_known(self) -> None:
         """What begins like a known header and is not it gets no benefit of it."""
         head = GET + HOST + b"X: y\r\n\r\n"
