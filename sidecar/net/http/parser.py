@@ -27,7 +27,7 @@ _MEMORABLE = 2048
 #: Bytes that a method may have, and one more.
 _LONGEST_METHOD = 65
 
-#: Headers to parse at once after one that differs from the last in more than the length: each may have an id of its own.
+#: Headers to parse at once after one that differs in more than the length: each may have an id of its own.
 _NOT_TRIED = 15
 #: Digits of a Content-Length that is read without llhttp: beyond them it may judge whether that is a number.
 _LONGEST_LENGTH = 15
