@@ -36,6 +36,7 @@ def http(settings: Settings) -> HTTPLimits:
         idle_timeout=given.idle_timeout,
         queue_timeout=given.queue_timeout,
         max_connections=given.max_connections,
+        shares=given.shares,
     )
 
 

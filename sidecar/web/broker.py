@@ -51,7 +51,7 @@ class BrokerResource(MethodResource):
         )
         caller = caller_of(request)
         check_topic(caller, "subscribe", topic)
-        self._pubsub.admit()
+        self._pubsub.admit(request)
         stated = messages.stated_type(request.fields.get(b"content-type"))
         wanted = SubscribeRequest(
             topic, options.queue, make_frame, stated, caller, options, publishing, traces.of_request(request)

@@ -18,7 +18,7 @@ class IPubSubSockets(Protocol):
 
     new_id: Callable[[], str]
 
-    def admit(self) -> None:
+    def admit(self, request: Any) -> None:
         """Ask before :meth:`upgrade`. :raises Overloaded: there are too many WebSockets already.
         :raises ShuttingDown: none is opened any more."""
 
@@ -32,7 +32,7 @@ class IPubSubSockets(Protocol):
 class IStreamSockets(Protocol):
     """Opens WebSockets that are streams of a service."""
 
-    def admit(self) -> None:
+    def admit(self, request: Any) -> None:
         """As :meth:`IPubSubSockets.admit`."""
 
     def upgrade(self, request: Any, call: Call, caller: Caller) -> int:

@@ -19,8 +19,10 @@ from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.http.server import Connection, Recorder
 from sidecar.net.http.twistedweb import TwistedWebRequest
 from sidecar.net.memory import MOST, MemoryBudget
+from sidecar.net.peers import Peers, PeerUse, is_loopback
 from sidecar.net.reactor.admission import Admission
 from sidecar.net.reactor.turns import Turns
+from sidecar.net.shares.channel import LimitedChannel
 from sidecar.waiting import wall
 from sidecar.web.requests.accesslog import AccessLog, AccessMode
 from sidecar.web.requests.requestids import RequestIds
@@ -34,7 +36,12 @@ SWEEP = 0.25
 #: Seconds that idle connections stay open once we drain: a request may be on its way on one of them.
 LAST_CALL = 0.1
 
-#: Connections beyond the limit that are told so; more are just closed.
+#: Of so many connections one more is kept in reserve for newcomers, each of whom asks once...
+RESERVED_OF = 32
+#: ...and this many at most.
+RESERVE = 256
+
+#: Connections beyond these that are told so; more are just closed.
 TOLD_AT_ONCE = 256
 
 #: Idle connections that make room at once for new ones: who looks for one looks through all.
@@ -48,7 +55,8 @@ class SidecarSite(server.Site):
 
     :ivar in_flight: requests whose header is complete and whose answer is not.
     :ivar draining: answers are going out with ``Connection: close``.
-    :ivar full: the connection cap is reached; a channel that is made now says so and closes.
+    :ivar full: the connection cap is reached; a channel that is made now is one of the reserve.
+    :ivar crowded: that is used up too; a channel that is made now says so and closes.
     """
 
     noisy = False  # ports and factories are told of in a line of ours
@@ -84,7 +92,9 @@ class SidecarSite(server.Site):
         )
         self.budget = budget or MemoryBudget(MOST, clock.seconds)
         self.draining = False
-        self.full = False
+        self.full = self.crowded = False
+        self._peers = Peers(limits.shares)
+        self._uses: dict[Any, PeerUse] = {}  # by channel, of peers that may not have all
         self.now = clock.seconds()
         self.preamble = b""
         self._fast = channel == "fast"
@@ -108,16 +118,25 @@ class SidecarSite(server.Site):
     def buildProtocol(self, addr: IAddress | None) -> Any:
         if not self._fast:
             return super().buildProtocol(addr)
-        return HTTPChannel(self) if self.admits() else None
+        if not self.admits():
+            return None
+        free = not self.full and is_loopback(getattr(addr, "host", None))
+        return HTTPChannel(self) if free else LimitedChannel(self)
 
     def admits(self) -> bool:
-        """Whether one more connection is taken. It is told where there are too many (``full``), unless even those that
-        are being told so are too many."""
+        """Whether one more connection is taken.
+
+        Where there are too many (``full``) it is one of a reserve for newcomers, and where that is used up
+        (``crowded``) it is told so, unless even those that are being told so are too many."""
         most = self.limits.max_connections + self._lasting()
+        reserve = min(self.limits.max_connections // RESERVED_OF, RESERVE)
         if len(self._channels) - len(self._leaving) >= most:
             self._close_idlest()
-        self.full = len(self._channels) - len(self._leaving) >= most
-        return len(self._channels) < most + TOLD_AT_ONCE
+        there = len(self._channels) - len(self._leaving)
+        self.full, self.crowded = there >= most, there >= most + reserve
+        if there >= most + reserve + TOLD_AT_ONCE:
+            self._cut_closing()
+        return len(self._channels) - len(self._leaving) < most + reserve + TOLD_AT_ONCE
 
     def _close_idlest(self) -> None:
         """Close some of the connections that idle for longest, of the peer that has most of them.
@@ -129,7 +148,10 @@ class SidecarSite(server.Site):
             if channel.idle and channel not in self._leaving:
                 idle.setdefault(getattr(channel.transport.getPeer(), "host", None), []).append(channel)
         most = max(idle.values(), key=len, default=[])
-        most.sort(key=lambda channel: channel.deadline)  # all idle for the same time, so who ends first began first
+        # All idle for the same time, so who ends first began first. Who has just come may have asked already: that is
+        # read in the next turn, so these are last.
+        new = self.now + self.limits.header_timeout
+        most.sort(key=lambda channel: (new - 2 * SWEEP < channel.deadline <= new, channel.deadline))
         for channel in most[:CLOSED_AT_ONCE]:
             self._leaving.add(channel)
             channel.close_if_idle()
@@ -137,7 +159,7 @@ class SidecarSite(server.Site):
             self._close_begun()
 
     def _close_begun(self) -> None:
-        """Where nobody idles, the same for those that have sent a part of a header and no more."""
+        """Where nobody idles, the same for those that have sent a part of a request and no more."""
         waiting = sorted((channel for channel in self._channels - self._leaving), key=lambda channel: channel.deadline)
         closed = 0
         for channel in waiting:
@@ -147,13 +169,29 @@ class SidecarSite(server.Site):
                 self._leaving.add(channel)
                 closed += 1
 
+    def _cut_closing(self) -> None:
+        """Cut those that were told for longest that there are too many and have not left, or else who has not asked."""
+        waiting = [
+            (order, channel)
+            for channel in self._channels - self._leaving
+            if isinstance(channel, LimitedChannel) and (order := channel.gone_next) is not None
+        ]
+        for _, channel in sorted(waiting, key=lambda each: each[0])[:CLOSED_AT_ONCE]:
+            self._leaving.add(channel)
+            channel.abort()
+
     # --- What channels tell and ask ---------------------------------------------------------------------------------
 
-    def opened(self, channel: Connection) -> None:
+    def opened(self, channel: Connection) -> PeerUse | None:
         self._channels.add(channel)
+        use = self._peers.of(channel.transport)
+        if use is not None:
+            use.take("connections")
+            self._uses[channel] = use
         if self._sweeping is None:
             self._tick()
             self._sweeping = self.clock.callLater(SWEEP, self._sweep)
+        return use
 
     def later(self, channel: Connection) -> None:
         self._turns.add(channel.continue_reading)
@@ -161,6 +199,9 @@ class SidecarSite(server.Site):
     def closed(self, channel: Connection) -> None:
         self._channels.discard(channel)
         self._leaving.discard(channel)
+        use = self._uses.pop(channel, None)
+        if use is not None:
+            use.release("connections")
         if not self._channels and self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None

@@ -36,7 +36,7 @@ class StreamResource(MethodResource):
         handshake.check(request, self._cors, "a stream is a WebSocket; for a single call, POST to /rpc")
         caller = caller_of(request)
         check_service(caller, "call", service)
-        self._sockets.admit()
+        self._sockets.admit(request)
         forwarded, trace = traces.lines(request, metadata(request))
         call = Call(
             service,

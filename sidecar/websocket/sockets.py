@@ -14,6 +14,7 @@ from sidecar.errors import Overloaded, ShuttingDown
 from sidecar.interfaces import IStream, IStreamListener, IStreamTransport
 from sidecar.model import Call, Node
 from sidecar.net.memory import MOST, MemoryBudget
+from sidecar.net.peers import PeerUse, use_of
 from sidecar.pubsub.heartbeat import Heartbeat
 from sidecar.websocket.incomplete import IncompleteMessages
 
@@ -78,6 +79,7 @@ class WebSockets(service.Service):
         self._heartbeat: Heartbeat[WebSocketConnection] = Heartbeat(ping_interval, ping_timeout)
         self._timer: IDelayedCall | None = None
         self._connections: dict[WebSocketConnection, None] = {}  # a set in the order of coming
+        self._uses: dict[WebSocketConnection, PeerUse] = {}  # of peers that may not have all
         self._factory: WebSocketConnectionFactory | None = None
         self._stopping: Deferred[None] | None = None
         self._incomplete: IncompleteMessages[WebSocketConnection] = IncompleteMessages(
@@ -91,17 +93,24 @@ class WebSockets(service.Service):
         """How many are open, or opening."""
         return len(self._connections)
 
-    def admit(self) -> None:
-        """Ask before :meth:`upgrade` whether one more may be opened.
+    def admit(self, request: Any) -> None:
+        """Ask before :meth:`upgrade` whether one more may be opened for ``request``.
 
-        :raises Overloaded: there are too many. :raises ShuttingDown: none is opened any more.
+        :raises Overloaded: there are too many, or its peer has too many. :raises ShuttingDown: none is opened any more.
         """
         if self._stopping is not None:
             raise ShuttingDown("the sidecar is stopping: no WebSocket is opened any more")
         there = len(self._connections) + self._others()
         if there >= self._max_connections:
             self.refused += 1
-            raise Overloaded(f"{there} WebSockets and watches are open, which is the limit: try again later")
+            raise Overloaded(
+                f"{there} WebSockets and watches are open, the limit (--broker_max_connections): try again later"
+            )
+        use = use_of(request)
+        problem = "" if use is None else use.problem("websockets") or use.problem("subscriptions")
+        if problem:
+            self.refused += 1
+            raise Overloaded(problem)
 
     def upgrade(self, request: Any, session: Session) -> int:
         """Open a WebSocket for a request that :func:`sidecar.wire.ws.handshake.problem` finds nothing wrong with.
@@ -119,6 +128,10 @@ class WebSockets(service.Service):
             )
         connection = self._factory.serve(session)
         self._connections[connection] = None
+        use = use_of(request)  # which is not to be had any more once the connection is no longer HTTP's
+        if use is not None:
+            use.take("websockets", "subscriptions")
+            self._uses[connection] = use
         # From the start: one that never gets through its handshake is found like one that died later.
         self._heartbeat.add(connection, self._clock.seconds())
         if self._timer is None:
@@ -141,6 +154,9 @@ class WebSockets(service.Service):
 
     def _gone(self, connection: WebSocketConnection) -> None:
         self._connections.pop(connection, None)
+        use = self._uses.pop(connection, None)
+        if use is not None:
+            use.release("websockets", "subscriptions")
         self._incomplete.changed(connection, 0)
         self.budget.changed(connection, 0, "frames")
         self._heartbeat.remove(connection)

@@ -27,6 +27,7 @@ from sidecar.daemon.cmdline.settings import (
     TcpPort,
     TlsSettings,
 )
+from sidecar.net.peers import Shares
 from sidecar.wire.gateway import mapping
 
 
@@ -94,6 +95,18 @@ def _http(given: Source) -> HttpSettings:
         body_timeout=given["body_timeout"],
         idle_timeout=given["idle_timeout"],
         queue_timeout=given["queue_timeout"],
+        shares=_shares(given),
+    )
+
+
+def _shares(given: Source) -> Shares:
+    """A quarter of what there may be in all, where no flag says otherwise."""
+    connections, lasting = -(-given["max_connections"] // 4), -(-given["broker_max_connections"] // 4)
+    return Shares(
+        connections=given["max_peer_connections"] or connections,
+        requests=given["max_peer_requests"] or connections,
+        websockets=given["max_peer_websockets"] or lasting,
+        subscriptions=given["max_peer_subscriptions"] or lasting,
     )
 
 

@@ -523,6 +523,37 @@ _GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
                 "COUNT",
             ),
             Flag(
+                "max_peer_connections",
+                parsers.whole(1, 1_000_000),
+                "",
+                "connections of one peer (an address, or a user at a Unix socket; loopback may have all) "
+                "open at once (when not given: a quarter of --max_connections)",
+                "COUNT",
+            ),
+            Flag(
+                "max_peer_requests",
+                parsers.whole(1, 1_000_000),
+                "",
+                "requests of one peer under way, of those that do not last (when not given: a quarter of "
+                "--max_connections)",
+                "COUNT",
+            ),
+            Flag(
+                "max_peer_websockets",
+                parsers.whole(1, 1_000_000),
+                "",
+                "WebSockets of one peer open at once (when not given: a quarter of --broker_max_connections)",
+                "COUNT",
+            ),
+            Flag(
+                "max_peer_subscriptions",
+                parsers.whole(1, 1_000_000),
+                "",
+                "WebSockets, watches and blocking queries of one peer (when not given: a quarter of "
+                "--broker_max_connections)",
+                "COUNT",
+            ),
+            Flag(
                 "max_memory",
                 parsers.size(1024 * 1024),
                 "",

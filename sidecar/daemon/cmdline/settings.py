@@ -13,6 +13,7 @@ from attrs import frozen
 from sidecar.daemon.logs.levels import Levels
 from sidecar.model import EMPTY, BackendOptions, Endpoint
 from sidecar.net.client.addressrules import NONE_ALLOWED, AddressRules
+from sidecar.net.peers import Shares
 from sidecar.rpc.dialects.nodetls import NodeTlsSettings
 from sidecar.rpc.ejection import USUAL, EjectionLimits
 from sidecar.wire.gateway import mapping
@@ -26,7 +27,7 @@ MEMORY = BackendOptions()
 
 @frozen
 class TcpPort:
-    """A TCP port to listen on. :ivar host: an IP literal, or "" for all interfaces. :ivar port: 0 for any free one."""
+    """A TCP port to listen on. :ivar host: an IP literal, "" for all interfaces. :ivar port: 0 for any free one."""
 
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
@@ -65,11 +66,9 @@ class TlsSettings:
 class AccessSettings:
     """Who may do what.
 
-    :ivar tokens: path of the file of tokens, "" for none. :ivar roles: path of the file that gives roles to users,
-        groups and certificates, "" for none.
+    :ivar tokens: path of the file of tokens, "" for none. :ivar roles: path of the file of roles, "" for none.
     :ivar insecure_listen: the API's port may be public without either.
-    :ivar socket_mode: permissions of a Unix socket, or None for the endpoint's own. :ivar socket_group: its group, a
-        name or a number, "" for ours.
+    :ivar socket_mode: of a Unix socket, None for the endpoint's own. :ivar socket_group: name or number, "" for ours.
     """
 
     tokens: str = ""
@@ -84,7 +83,7 @@ class HttpSettings:
     """The limits of the HTTP server.
 
     :ivar channel: ``fast`` is ours over httptools, ``stock`` twisted.web's own.
-    :ivar max_memory: bytes kept for all peers together, 0 for a share of what there is.
+    :ivar max_memory: bytes kept for all peers together, 0 for a share of what there is. :ivar shares: of one peer.
     :ivar max_nodes: of one registration. :ivar max_endpoints: the same. :ivar max_values: JSON values in it, in all.
     """
 
@@ -100,6 +99,7 @@ class HttpSettings:
     body_timeout: float = 30.0
     idle_timeout: float = 75.0
     queue_timeout: float = 0.75
+    shares: Shares = Shares()  # noqa: RUF009  # frozen
 
 
 @frozen

@@ -24,30 +24,28 @@ from sidecar.net.http.head import status_line
 from sidecar.net.http.request import SlimRequest
 from sidecar.net.http.states import READING, TABLE, WAITS_FOR
 from sidecar.net.memory import WORTH_COUNTING
+from sidecar.net.peers import PeerUse
 
 
 class HTTPChannel(ServerConnection):
     """One connection.
 
     :ivar persistent: whether it stays open after the answer.
-    :ivar identity: who is at the other end, kept here for whoever found it out.
+    :ivar identity: who is at the other end, kept here for whoever found it out. :ivar use: what that peer has.
     """
 
     persistent = True
     identity: object = None
+    use: PeerUse | None = None
     request: SlimRequest | None = None
 
     _word_due = False  # the client waits for 100 before it sends the body
 
     def connectionMade(self) -> None:
         site = self.site
-        site.opened(self)
+        self.use = site.opened(self)
         self.transport.registerProducer(self, True)
         self.deadline = site.now + min(site.limits.header_timeout, site.limits.idle_timeout)
-        if site.full:
-            self._refuse(
-                503, f"{site.limits.max_connections} connections are open, which is the limit: try again later"
-            )
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Protocol has a default for it
         self._leave()

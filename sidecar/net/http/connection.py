@@ -250,10 +250,10 @@ class ServerConnection(Protocol):
             self._close()
 
     def close_if_begun(self) -> bool:
-        """Refuse a request of which only a part of the header is here. :returns: whether there was one."""
-        if self._state != states.HEADER:
+        """Refuse a request of which only a part is here. :returns: whether there was one."""
+        if self._state not in (states.HEADER, states.COLLECTING):
             return False
-        self._refuse(503, "too many connections are open to wait for the rest of this header: try again later")
+        self._refuse(503, "too many connections are open to wait for the rest of this request: try again later")
         return True
 
     def abort(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from sidecar.net.peers import Shares
+
 
 @frozen
 class HTTPLimits:
@@ -17,7 +19,7 @@ class HTTPLimits:
     :ivar linger: after refusing a request, how long its remaining bytes are read and thrown away, so that the client
         gets to see the answer instead of a reset.
     :ivar queue_timeout: that a request may wait to be begun, where more come than can be answered.
-    :ivar max_connections: open at once; the next one is told 503.
+    :ivar max_connections: open at once; the next one is told 503. :ivar shares: what one peer may have.
     """
 
     max_header: int = 16 * 1024
@@ -29,3 +31,4 @@ class HTTPLimits:
     linger: float = 2.0
     queue_timeout: float = 0.75
     max_connections: int = 10_000
+    shares: Shares = Shares()  # noqa: RUF009  # frozen

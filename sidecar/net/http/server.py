@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from sidecar.net.http.events import Fields
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.memory import MemoryBudget
+from sidecar.net.peers import PeerUse
 from sidecar.net.reactor.admission import Admission
 
 
@@ -41,6 +42,7 @@ class Connection(Protocol):
     :ivar idle: nothing is asked that has no answer yet.
     """
 
+    transport: Any
     deadline: float
 
     @property
@@ -66,7 +68,8 @@ class Host(Protocol):
     :ivar overloaded: header lines and body for a request that waited for too long.
     :ivar admission: says whether a request is begun at once, or waits.
     :ivar draining: answers go out with ``Connection: close``.
-    :ivar full: there are as many connections as there may be; a channel that is made now has to say so.
+    :ivar full: there are as many connections as there may be; a channel that is made now is one of the reserve.
+    :ivar crowded: the reserve is used up too; a channel that is made now has to say so.
     """
 
     limits: HTTPLimits
@@ -80,9 +83,12 @@ class Host(Protocol):
     recorder: Recorder | None
     draining: bool
     full: bool
+    crowded: bool
 
-    def opened(self, channel: Connection) -> None:
-        """``channel`` has a connection: watch its deadline."""
+    def opened(self, channel: Connection) -> PeerUse | None:
+        """``channel`` has a connection: watch its deadline.
+
+        :returns: what its peer has, None for one that may have all."""
 
     def closed(self, channel: Connection) -> None:
         """It has none any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -21,12 +22,21 @@ from sidecar.net.http2.exchanges import Exchanges
 from sidecar.net.http2.floods import FloodMeter, Kind
 from sidecar.net.http2.pieces import Http2Answer, Refuse, Serve
 from sidecar.net.http2.state import ServerState
+from sidecar.net.peers import PeerUse
 
 #: Bytes that are looked at in one go: the smallest frames there are, five hundred, take ten milliseconds.
 SLICE: Final = 4 * 1024
 
 #: Seconds between two looks at how the open exchanges do.
 LOOK: Final = 1.0
+
+#: What a peer is answered that has too much under way: gRPC's way to say 503.
+_UNAVAILABLE: Final = (
+    (":status", "200"),
+    ("content-type", "application/grpc"),
+    ("retry-after", "1"),
+    ("grpc-status", "14"),
+)
 
 #: What costs us more than its sender.
 _FLOODS: Final[dict[type[h2.events.Event], Kind]] = {
@@ -77,18 +87,21 @@ class Http2ServerConnection(Protocol):
         self._last = 0  # the last stream that is taken, once it is leaving
         self._flow = 0  # why what comes is not looked at: bits of net.http.states
         self._held = b""
+        self._use: PeerUse | None = None  # what the peer has, where it may not have all
 
     # --- Twisted's side ---------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         site = self._site
-        site.opened(self)
+        use = self._use = site.opened(self)
         self.deadline = site.now + site.limits.header_timeout
         self.transport.registerProducer(self, True)
         self._h2.initiate_connection()
         self._flush()
-        if site.full:
+        if site.crowded:
             self._give_up("too many connections are open")
+        elif use is not None and use.count("connections") > use.shares.connections:
+            self._give_up(use.problem("connections"))
 
     def dataReceived(self, data: bytes) -> None:
         if self._state == "closed":
@@ -235,11 +248,21 @@ class Http2ServerConnection(Protocol):
                 id, h2.errors.ErrorCodes.REFUSED_STREAM
             )  # by which the peer knows that it may be tried elsewhere
             return
+        if self._use is not None:
+            problem = self._use.problem("requests")
+            if problem:
+                self._h2.send_headers(id, [*_UNAVAILABLE, ("grpc-message", problem)], end_stream=True)
+                with contextlib.suppress(h2.exceptions.ProtocolError):  # the request has ended, so the stream is over
+                    self._h2.reset_stream(id, h2.errors.ErrorCodes.NO_ERROR)
+                return
+            self._use.take("requests")
         self._exchanges.begin(event)
         self._await_more()
 
     def _ended(self) -> None:
         """An exchange is over."""
+        if self._use is not None:
+            self._use.release("requests")
         if not self._exchanges:
             self._await_more()
             self._leave_if_done()

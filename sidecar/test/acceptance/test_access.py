@@ -148,6 +148,50 @@ class UserTests(SynchronousTestCase):
             roles.write_text('"uid:4000000" = ["read"]\n')
             self.assertIn("401", self.ask(path, "GET /registry"))
 
+    def test_shares(self) -> None:
+        """A user has a share of each kind at a Unix socket; what is beyond it is 503, says what was reached, by which
+        flag, and when to come again."""
+        home = Path(self.mktemp()).absolute()
+        home.mkdir()
+        folder = os.open(home, os.O_RDONLY)
+        self.addCleanup(os.close, folder)
+        path = f"/proc/{os.getpid()}/fd/{folder}/s"
+        shares = ("connections=4", "requests=1", "websockets=1", "subscriptions=2")
+        flags = [f"--max_peer_{share}" for share in shares]
+        upgrade = (
+            "GET /broker?topic=t HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        watch = "GET /registry/watch HTTP/1.1\r\nHost: x\r\n\r\n"
+        with running_daemon([f"--port=unix:{path}", *flags]):
+            for sent, there, flag in (
+                (upgrade, "101 ", "--max_peer_websockets"),
+                (watch, "200 OK", "--max_peer_subscriptions"),
+            ):
+                self.assertIn(there, self.begin(path, sent))
+                told = self.begin(path, sent)
+                for words in ("503 ", "Retry-After: 1", flag, f"uid:{os.getuid()}"):
+                    self.assertIn(words, told)
+            half = "PUT /rpc HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n"
+            self.begin(path, half, answered=False)
+            self.assertIn("--max_peer_requests", self.begin(path, half))
+            self.assertIn("200 OK", self.ask(path, "GET /health"))
+
+    def begin(self, path: str, data: str, answered: bool = True) -> str:
+        """Send it on a connection that stays. :returns: the head of the answer, and a body that is short."""
+        sock = socket.socket(socket.AF_UNIX)
+        self.addCleanup(sock.close)
+        sock.settimeout(60)
+        sock.connect(path)
+        sock.sendall(data.encode())
+        heard = b""
+        while answered and (b"\r\n\r\n" not in heard or (b" 503 " in heard and not heard.endswith(b"}\n"))):
+            part = sock.recv(65536)
+            if not part:
+                break
+            heard += part
+        return heard.decode("latin-1")
+
     @staticmethod
     def ask(path: str, line: str) -> str:
         with socket.socket(socket.AF_UNIX) as sock:

@@ -17,16 +17,14 @@ Whom several lines are about is given what the first of them says.
 from __future__ import annotations
 
 import re
-import socket
-import struct
 from typing import Any
 
 from sidecar.errors import ConfigError
+from sidecar.net.peers import credentials
 from sidecar.web.access.grants import Grant, read_grant
 from sidecar.web.access.tokenfile import load, values
 
 _SUBJECT = re.compile(r"uid:[0-9]{1,10}|gid:[0-9]{1,10}|san:(uri|dns):[^\x00-\x20\x7f]{1,1000}")
-_CREDENTIALS = struct.Struct("3i")
 
 
 def parse(text: str, where: str) -> dict[str, Grant]:
@@ -57,14 +55,8 @@ def subjects(transport: Any) -> tuple[tuple[str, ...], str]:
         shown = certificate()
         if shown is not None:
             return tuple(_names(shown)), "certificate"
-    inner = getattr(transport, "transport", transport)  # of TLS over a Unix socket
-    handle = getattr(inner, "getHandle", None)
-    sock = None if handle is None else handle()
-    if getattr(sock, "family", None) == socket.AF_UNIX:
-        assert sock is not None
-        _, uid, gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        return (f"uid:{uid}", f"gid:{gid}"), "uid"
-    return (), ""
+    user = credentials(transport)
+    return ((), "") if user is None else ((f"uid:{user[0]}", f"gid:{user[1]}"), "uid")
 
 
 def _names(shown: Any) -> list[str]:

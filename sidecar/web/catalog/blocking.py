@@ -63,7 +63,7 @@ class BlockingReads:
                 answer.callback(None)
 
         try:
-            self._lasting.add(answer, due)
+            self._lasting.add(answer, due, request)
         except BaseException:
             woken.addErrback(_gave_up).cancel()
             raise

@@ -91,7 +91,7 @@ def event(entry: JournalEntry) -> bytes:
 class IWatchSockets(Protocol):
     """Opens WebSockets that watch the registry."""
 
-    def admit(self) -> None:
+    def admit(self, request: Any) -> None:
         """Ask before :meth:`upgrade`. :raises Overloaded: there are too many WebSockets already.
         :raises ShuttingDown: none is opened any more."""
 
@@ -111,5 +111,5 @@ class WatchUpgrade:
         """Open a watch. :returns: NOT_DONE_YET. :raises CallerError: it was asked for wrongly."""
         name = queries.service(query(request.uri).expect(*queries.PARAMETERS).one("service"))
         handshake.check(request, self._cors, "to watch the registry, open a WebSocket; to read it, ask without Upgrade")
-        self._sockets.admit()
+        self._sockets.admit(request)
         return self._sockets.upgrade(request, name)

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from sidecar.errors import Overloaded, ShuttingDown
 from sidecar.net.memory import MemoryBudget
+from sidecar.net.peers import PeerUse, use_of
 from sidecar.net.reactor.turns import Turns
 from sidecar.web.events.stream import EventStream
 from sidecar.web.requests import requestids
@@ -58,6 +59,7 @@ class LongAnswers(service.Service):
         self._others = others
         self._heartbeat = heartbeat
         self._ends: dict[object, Callable[[], None]] = {}
+        self._uses: dict[object, PeerUse] = {}  # of peers that may not have all
         self._gone: dict[EventStream, Callable[[], None]] = {}
         self._due: dict[EventStream, float] = {}  # in the order of time, since all wait equally long
         self._timer: IDelayedCall | None = None
@@ -70,30 +72,51 @@ class LongAnswers(service.Service):
         """How many there are."""
         return len(self._ends) + len(self._gone)
 
-    def admit(self) -> None:
-        """See whether there may be one more.
+    def admit(self, request: Any) -> None:
+        """See whether there may be one more, for ``request``.
 
-        :raises Overloaded: there are too many. :raises ShuttingDown: we are leaving.
+        :raises Overloaded: there are too many, or its peer has too many. :raises ShuttingDown: we are leaving.
         """
         if self._stopping:
             raise ShuttingDown("the sidecar is stopping: ask again when it is back")
         there = self.open + self._others()
         if there >= self._most:
             self.refused += 1
-            raise Overloaded(f"{there} subscriptions are open, which is the limit: try again later")
+            raise Overloaded(
+                f"{there} subscriptions are open, which is the limit (--broker_max_connections): try again later"
+            )
+        use = use_of(request)
+        problem = "" if use is None else use.problem("subscriptions")
+        if problem:
+            self.refused += 1
+            raise Overloaded(problem)
 
     # --- Requests that wait -----------------------------------------------------------------------------------------
 
-    def add(self, waiting: object, end: Callable[[], None]) -> None:
+    def add(self, waiting: object, end: Callable[[], None], request: Any) -> None:
         """Count a request that waits. :param end: called when it shall be answered, since we are leaving.
+        :param request: the one that does.
 
         :raises Overloaded: as :meth:`admit`. :raises ShuttingDown: likewise."""
-        self.admit()
+        self.admit(request)
         self._ends[waiting] = end
+        self._take(waiting, request)
 
     def remove(self, waiting: object) -> None:
         """It waits no more."""
         self._ends.pop(waiting, None)
+        self._release(waiting)
+
+    def _take(self, lasting: object, request: Any) -> None:
+        use = use_of(request)
+        if use is not None:
+            use.take("subscriptions")
+            self._uses[lasting] = use
+
+    def _release(self, lasting: object) -> None:
+        use = self._uses.pop(lasting, None)
+        if use is not None:
+            use.release("subscriptions")
 
     # --- Streams ----------------------------------------------------------------------------------------------------
 
@@ -104,13 +127,14 @@ class LongAnswers(service.Service):
         :param headers: lines to say besides.
         :raises Overloaded: as :meth:`admit`. :raises ShuttingDown: likewise.
         """
-        self.admit()
+        self.admit(request)
         answer: Any = request
         answer.begin(200, _HEAD + headers + requestids.line(request))
         tell(request, 200, 0)
         answer.count_begun()
         stream = EventStream(answer, self)
         self._gone[stream] = gone
+        self._take(stream, request)
         if request.method == b"HEAD":
             stream.end()
             return stream
@@ -124,6 +148,7 @@ class LongAnswers(service.Service):
             self.slow += 1
             self.log.info("A reader of events was cut off: too much waited for it ({slow} so far)", slow=self.slow)
         self._due.pop(stream, None)
+        self._release(stream)
         gone = self._gone.pop(stream, None)
         if gone is not None:
             gone()

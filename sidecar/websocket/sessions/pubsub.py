@@ -61,9 +61,9 @@ class PubSubSessions:
         #: Ids of messages: a UUID of this process whose last group counts.
         self.new_id: Callable[[], str] = lambda: f"{prefix}{next(numbers):012x}"
 
-    def admit(self) -> None:
+    def admit(self, request: Any) -> None:
         """Ask before :meth:`upgrade`. See :meth:`WebSockets.admit`."""
-        self.sockets.admit()
+        self.sockets.admit(request)
 
     def upgrade(self, request: Any, asked: SubscribeRequest) -> int:
         """Open a WebSocket for what was ``asked``. See :meth:`WebSockets.upgrade`."""

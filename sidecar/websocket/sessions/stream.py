@@ -152,9 +152,9 @@ class StreamSessions:
         self._streams = streams
         self._sockets = sockets
 
-    def admit(self) -> None:
+    def admit(self, request: Any) -> None:
         """Ask before :meth:`upgrade`. See :meth:`WebSockets.admit`."""
-        self._sockets.admit()
+        self._sockets.admit(request)
 
     def upgrade(self, request: Any, call: Call, caller: Caller) -> int:
         """Open a WebSocket for the stream that ``call`` opens. See :meth:`WebSockets.upgrade`."""

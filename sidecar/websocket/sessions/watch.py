@@ -40,9 +40,9 @@ class WatchSessions:
         self.budget = sockets.budget
         self.slow = 0
 
-    def admit(self) -> None:
+    def admit(self, request: Any) -> None:
         """Ask before :meth:`upgrade`. See :meth:`WebSockets.admit`."""
-        self._sockets.admit()
+        self._sockets.admit(request)
 
     def upgrade(self, request: Any, name: str) -> int:
         """Open a WebSocket. See :meth:`WebSockets.upgrade`. :param name: of the one service of interest, "" for all."""

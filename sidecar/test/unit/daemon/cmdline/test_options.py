@@ -11,6 +11,7 @@ from sidecar.daemon.cmdline.flags import BY_NAME, FLAGS
 from sidecar.daemon.cmdline.options import Options, TextAsked
 from sidecar.daemon.cmdline.settings import EndpointPort, Settings, TcpPort, TlsSettings
 from sidecar.daemon.cmdline.unsupported import UNSUPPORTED
+from sidecar.net.peers import Shares
 from sidecar.rpc.dialects.nodetls import NodeTlsSettings
 from sidecar.test.doubles.programs.process import not_installed
 
@@ -39,6 +40,16 @@ class SpellingTests(SynchronousTestCase):
     def test_settings_defaults_are_the_flags_defaults(self) -> None:
         """``Settings()`` and an empty command line are the same thing."""
         self.assertEqual(settings(), Settings())
+
+    def test_shares(self) -> None:
+        """One peer may have a quarter of what there is in all, or what a flag says, which is one at least."""
+        few = settings("--max_connections=9", "--broker_max_connections=8").http.shares
+        self.assertEqual(few, Shares(3, 3, 2, 2))
+        names = ("connections", "requests", "websockets", "subscriptions")
+        given = settings(*(f"--max_peer_{name}={number}" for number, name in enumerate(names, 5)))
+        self.assertEqual(given.http.shares, Shares(5, 6, 7, 8))
+        for name in names:
+            self.assertRaises(usage.UsageError, settings, f"--max_peer_{name}=0")
 
     def test_each_spelling(self) -> None:
         """``_`` or ``-``, ``=`` or a space, one dash or two."""

@@ -495,7 +495,18 @@ class Refusals(Case):
         clients = [self.serve(asleep), *(Client(self.site) for _ in range(2))]
         for client in clients:
             client.send(GET)
-        self.assertRefused(Client(self.site), 503)
+        health, refused, silent = Client(self.site), Client(self.site), Client(self.site)
+        health.send(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n")
+        self.leaf.requests.pop().answer(200, b"", b"")
+        self.assertEqual(health.answers()[0].headers[b"connection"], b"close")
+        refused.send(GET)
+        self.assertRefused(refused, 503)
+        self.assertEqual(refused.answers()[0].headers[b"retry-after"], b"1")
+        self.assertIn(b"--max_connections", refused.answers()[0].body)
+        self.wait(0.5)
+        self.assertRefused(silent, 503)
+        for client in (health, refused, silent):
+            client.hang_up()
         self.leaf.requests[0].answer(200, b"", b"")
         self.assertEqual(clients[0].answers()[0].status, 200)
         self.wait(3)

@@ -24,6 +24,7 @@ from sidecar.net.http2.server import SLICE, Http2ServerConnection
 from sidecar.net.http2.state import ClientState
 from sidecar.net.http2.switch import PREFACE, SwitchFactory
 from sidecar.net.memory import MemoryBudget
+from sidecar.net.peers import Shares
 from sidecar.net.reactor.admission import AT_ONCE
 from sidecar.test.unit.net.reactor.test_admission import CountedClock
 from sidecar.web.site import SidecarSite
@@ -407,6 +408,25 @@ class Bounds(Case):
         peer = self.peer()
         self.assertTrue(peer.wire.disconnecting)
         self.assertIn(b"too many connections", peer.wire.value())
+
+    def test_share(self) -> None:
+        """A peer with as many connections as one may have is told by which flag, and of requests beyond its share each
+        is UNAVAILABLE, gRPC's 503, with what was reached; one that is answered makes room."""
+        self.site = SidecarSite(Resource(), self.clock, HTTPLimits(shares=Shares(connections=1, requests=2)))
+        peer = self.peer()
+        for _ in range(3):
+            peer.ask()
+        told = dict(peer.of(h2.events.ResponseReceived)[-1].headers)
+        self.assertEqual((len(self.served), told["grpc-status"], told["retry-after"]), (2, "14", "1"))
+        self.assertIn("--max_peer_requests", told["grpc-message"])
+        self.answer(0)
+        peer.ask()
+        self.assertEqual(len(self.served), 3)
+        other = self.peer()
+        self.assertIn(b"--max_peer_connections", other.wire.value())
+        for each in (peer, other):
+            each.connection.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(self.site._peers), 0)
 
 
 class Switched(Case):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -11,6 +12,7 @@ from twisted.web.server import NOT_DONE_YET
 from sidecar.errors import Overloaded, ShuttingDown
 from sidecar.net.http.limits import HTTPLimits
 from sidecar.net.memory import MemoryBudget
+from sidecar.net.peers import Shares
 from sidecar.test.doubles.clients.http import Client, Noted, Rendered, read_answers
 from sidecar.web.events.longanswers import LongAnswers
 from sidecar.web.events.stream import OUTBOX, PIECE, EventStream
@@ -219,15 +221,33 @@ class Limits(LongAnswersCase):
         """Requests that wait, and the WebSockets, are counted with the streams."""
         others = [1]
         answers = LongAnswers(self.clock, 3, lambda: others[0])
-        answers.add("a", lambda: None)
-        answers.admit()
-        answers.add("b", lambda: None)
-        self.assertRaises(Overloaded, answers.add, "c", lambda: None)
+        asked = SimpleNamespace(channel=None)
+        answers.add("a", lambda: None, asked)
+        answers.admit(asked)
+        answers.add("b", lambda: None, asked)
+        self.assertRaises(Overloaded, answers.add, "c", lambda: None, asked)
         others[0] = 0
-        answers.add("c", lambda: None)
+        answers.add("c", lambda: None, asked)
         answers.remove("a")
         answers.remove("a")
         self.assertEqual(answers.open, 2)
+
+    def test_of_one_peer(self) -> None:
+        """One peer may have its share of them and no more; others are not touched, and one that ends makes room."""
+        limits = HTTPLimits(shares=Shares(subscriptions=1))
+        self.site = SidecarSite(Rendered(self.render), self.clock, limits, "fast", self.recorder)
+        client, _ = self.connect()
+        second = Client(self.site)
+        second.send(GET)
+        told = second.answers()[0]
+        self.assertEqual((told.status, told.headers[b"retry-after"]), (503, b"1"))
+        self.assertIn(b"--max_peer_subscriptions", told.body)
+        other = Client(self.site, "10.0.0.2")
+        other.send(GET)
+        self.assertEqual(self.answers.open, 2)
+        client.hang_up()
+        second.send(GET)
+        self.assertEqual((self.answers.open, self.answers.refused), (2, 1))
 
     def test_connections(self) -> None:
         """They take nobody the place of a connection: as many others are let in as ever."""
@@ -253,11 +273,11 @@ class Stopping(LongAnswersCase):
             ended.append("wait")
             self.answers.remove("wait")
 
-        self.answers.add("wait", answered)
+        self.answers.add("wait", answered, SimpleNamespace(channel=None))
         self.answers.startService()
         self.answers.stopService()
         for each in (client, other):
             (answer,) = read_answers(each.wire.value())
             self.assertEqual(answer.status, 200)
         self.assertEqual((ended, self.gone, self.answers.open, self.site.in_flight), (["wait"], [0, 1], 0, 0))
-        self.assertRaises(ShuttingDown, self.answers.admit)
+        self.assertRaises(ShuttingDown, self.answers.admit, SimpleNamespace(channel=None))

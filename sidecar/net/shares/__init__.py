@@ -1,0 +1,1 @@
+"""Connections of those who may not have all that there is."""
