@@ -170,6 +170,8 @@ class Outcome(Enum):
     BROKEN = "broken"
     #: The time was over before the answer came.
     TIMED_OUT = "timed out"
+    #: There is no such service, or none of its nodes can be called: nobody was asked.
+    NOT_FOUND = "not found"
     #: We ended it, which tells nothing of the node: the caller left, a queue of ours was full, we are stopping.
     CANCELLED = "cancelled"
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from sidecar.daemon.cmdline.settings import CheckSettings
 from sidecar.errors import ConfigError
 from sidecar.health.checks import Checks, IProbe
 from sidecar.health.checkset import CheckSet, Found, ICheckLoop, NamedCheck
+from sidecar.health.counts import CheckCounts
 from sidecar.health.heartbeat import Heartbeats
 from sidecar.health.threshold import CheckResult, Threshold
 from sidecar.interfaces import ITransport
@@ -25,14 +26,16 @@ _INITIAL: dict[str, bool | None] = {"": None, "pass": True, "warn": True, "fail"
 @frozen
 class CheckMaker:
     """Makes checks. :ivar grpc: calls servers that speak gRPC. :ivar traced: gives a probe whose checks are recorded,
-    given the name of the check and its probe."""
+    given the name of the check and its probe. :ivar counts: told of what each check finds."""
 
     reactor: Any
     grpc: ITransport
     traced: Callable[[str, IProbe], IProbe] = lambda name, probe: probe
+    counts: CheckCounts = field(factory=CheckCounts)
 
     def loop(
         self,
+        app: str,
         settings: tuple[CheckSettings, ...],
         heartbeats: dict[str, Heartbeats],
         states: dict[CheckSettings, NamedCheck],
@@ -41,6 +44,7 @@ class CheckMaker:
     ) -> ICheckLoop:
         """What runs the checks of one app, not started.
 
+        :param app: its name.
         :param heartbeats: those that wait for the app are put there, by the name of the check.
         :param states: what they find is put there. :param before: what the same checks found before.
         :param found: told what they come to.
@@ -55,16 +59,18 @@ class CheckMaker:
                 was = before[each]
                 check.threshold, check.found, check.since = was.threshold, was.found, was.since
             states[each] = check
-            checks.add(check, partial(self._one, each, heartbeats))
+            checks.add(check, partial(self._one, app, each, heartbeats))
         return checks
 
-    def only(self, settings: CheckSettings, found: Found) -> ICheckLoop:
+    def only(self, app: str, settings: CheckSettings, found: Found) -> ICheckLoop:
         """The check of an app that has one, told as it is found: the registrar counts its passes and failures.
 
         :raises ConfigError: a file that it needs is no good."""
-        return Checks(self.reactor, self._probe(settings), settings.interval, found)
+        counted = self.counts.counting(app, settings.name, found)
+        return Checks(self.reactor, self._probe(settings), settings.interval, counted)
 
-    def _one(self, settings: CheckSettings, heartbeats: dict[str, Heartbeats], found: Found) -> ICheckLoop:
+    def _one(self, app: str, settings: CheckSettings, heartbeats: dict[str, Heartbeats], found: Found) -> ICheckLoop:
+        found = self.counts.counting(app, settings.name, found)
         if settings.kind == "ttl":
             waiting = heartbeats[settings.name] = Heartbeats(self.reactor, settings.ttl, found)
             return waiting

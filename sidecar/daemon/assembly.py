@@ -176,7 +176,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
     for watcher in (changes, memory):
         registry.watch(watcher)
     known = facts(registry, broker, selector, client, calls, calling.nodes, streams, pubsub, apps)
-    known["buffers"], known["traces"], known["reactor"] = budget.stats, traced.stats, sampled.stats
+    known.update(buffers=budget.stats, traces=traced.stats, reactor=sampled.stats, checks=checks.counts.told)
     known["overload"] = lambda: limits.queued(site, *(app.site for app in apps.apps))
     if policy is not None:
         known["access"] = policy.stats

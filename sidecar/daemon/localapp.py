@@ -184,8 +184,8 @@ class AppMaker:
         if not app.checks:
             return None
         if _one_of_flags(app):
-            return partial(self.checks.only, app.checks[0])
-        return partial(self.checks.loop, app.checks, heartbeats, states, before)
+            return partial(self.checks.only, app.name, app.checks[0])
+        return partial(self.checks.loop, app.name, app.checks, heartbeats, states, before)
 
 
 def _one_of_flags(app: AppSettings) -> bool:

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sidecar.errors import SidecarError
+from sidecar.errors import NoNodes, NotFound, SidecarError
 from sidecar.interfaces import IExchange, IExchangeListener, IPendingCall
 from sidecar.model import Attempt, Call, Caller, CallPolicy, Node, Outcome, Reply
 from sidecar.net.reactor.timerwheel import TimerWheel
@@ -110,8 +110,8 @@ class PendingCall:
         if done is not None:
             self._release(error)
             outcome = outcome_of(error)
-            # Where we did not even try, nobody took the request.
-            outcome = Outcome.REFUSED if outcome is _CANCELLED else outcome
+            if outcome is _CANCELLED:  # we did not even try
+                outcome = Outcome.NOT_FOUND if isinstance(error, (NotFound, NoNodes)) else Outcome.REFUSED
             self._environment.tell_end(self._call, self._caller, self._policy, outcome, error, self._taken())
             done(self._context, None, error)
 

@@ -24,7 +24,7 @@ class Family:
 FAMILIES: Final = (
     Family("microsidecar_build_info", "info", "Which microsidecar this is.", ("version",)),
     Family("microsidecar_start_time_seconds", "gauge", "When it started, in seconds since the epoch."),
-    Family("microsidecar_calls_total", "counter", "Calls by how they ended.", ("service", "outcome")),
+    Family("microsidecar_calls_total", "counter", "Calls by how they ended.", ("service", "method_class", "outcome")),
     Family(
         "microsidecar_call_attempts_total", "counter", "Attempts of calls by how they ended.", ("service", "outcome")
     ),
@@ -62,6 +62,7 @@ FAMILIES: Final = (
     Family("microsidecar_spans_exported_total", "counter", "Spans that the collector took."),
     Family("microsidecar_spans_dropped_total", "counter", "Spans lost: the collector was gone, or too many waited."),
     Family("microsidecar_app_healthy", "gauge", "Whether an app is well; 1 where it is not checked.", ("app",)),
+    Family("microsidecar_checks_total", "counter", "Checks of apps by what they found.", ("app", "check", "outcome")),
     Family("microsidecar_reactor_delay_seconds", "gauge", "How late the last look of each second came."),
     Family("microsidecar_reactor_stalls_total", "counter", "Looks of each second that came 0.1 s late or more."),
     Family("microsidecar_auth_refused_total", "counter", "Requests that were not let in, by why.", ("reason",)),

@@ -20,6 +20,7 @@ MAX_SERVICES: Final = 200
 OTHER: Final = "other"
 #: Looking a member up in an Enum costs a call more than it should.
 _ANSWERED: Final = Outcome.ANSWERED
+_NOT_FOUND: Final = Outcome.NOT_FOUND
 #: Upper bounds in seconds: calls on one machine take less than a millisecond.
 BUCKETS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -37,16 +38,34 @@ class Exemplar:
 class ServiceNumbers:
     """What is counted of one service.
 
+    :ivar rpc: calls of methods (``Say.Hello``) by how they ended. :ivar path: the same of methods that are paths, and
+    :ivar proxy: of requests that were forwarded as they are.
     :ivar failures: attempts that were not answered well. :ivar buckets: calls by how long they took, not cumulative.
     :ivar exemplars: the last call of each bucket.
     """
 
-    outcomes: dict[Outcome, int] = field(factory=dict)
+    rpc: dict[Outcome, int] = field(factory=dict)
+    path: dict[Outcome, int] = field(factory=dict)
+    proxy: dict[Outcome, int] = field(factory=dict)
     failures: dict[Outcome, int] = field(factory=dict)
     retries: int = 0
     buckets: list[int] = field(factory=lambda: [0] * (len(BUCKETS) + 1))
     seconds: float = 0.0
     exemplars: dict[int, Exemplar] = field(factory=dict)
+
+    @property
+    def by_class(self) -> Mapping[str, Mapping[Outcome, int]]:
+        """Calls by the class of their method, which is a closed list, and by how they ended."""
+        return {"rpc": self.rpc, "path": self.path, "proxy": self.proxy}
+
+    @property
+    def outcomes(self) -> dict[Outcome, int]:
+        """All calls, by how they ended."""
+        found: dict[Outcome, int] = {}
+        for counted in (self.rpc, self.path, self.proxy):
+            for outcome, count in counted.items():
+                found[outcome] = found.get(outcome, 0) + count
+        return found
 
 
 @implementer(ICallObserver)
@@ -100,8 +119,13 @@ class CallMetrics:
     def ended(
         self, call: Call, outcome: Outcome, error: BaseException | None, seconds: float, reply: Reply | None
     ) -> None:
-        numbers = self._services.get(call.service) or self.of(call.service)
-        outcomes = numbers.outcomes
+        numbers = self._services.get(call.service)
+        if numbers is None:
+            # Names that nobody has may be many, and would leave no room for the services that there are.
+            numbers = self.of(OTHER if outcome is _NOT_FOUND else call.service)
+        outcomes = numbers.rpc if "/" not in call.method else numbers.path
+        if type(call) is not Call:
+            outcomes = numbers.proxy
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
         bucket = bisect_left(BUCKETS, seconds)
         numbers.buckets[bucket] += 1

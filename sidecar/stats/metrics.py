@@ -80,9 +80,10 @@ class SidecarCollector(Collector):
         return {
             "microsidecar_start_time_seconds": [((), self._started)],
             "microsidecar_calls_total": [
-                ((service, _word(outcome)), count)
+                ((service, name, _word(outcome)), count)
                 for service, numbers in known.items()
-                for outcome, count in numbers.outcomes.items()
+                for name, outcomes in numbers.by_class.items()
+                for outcome, count in outcomes.items()
             ],
             "microsidecar_call_attempts_total": [
                 ((service, _word(outcome)), count)
@@ -117,6 +118,10 @@ class SidecarCollector(Collector):
             "microsidecar_http_refused_total": [((), self._facts["overload"]()["refused"])],
             "microsidecar_app_healthy": [
                 ((name,), 0 if healthy is False else 1) for name, healthy in _apps(self._facts["app"]())
+            ],
+            "microsidecar_checks_total": [
+                ((each["app"], each["check"], each["outcome"]), each["count"])
+                for each in (self._facts["checks"]() if "checks" in self._facts else ())
             ],
             "microsidecar_reactor_delay_seconds": [((), reactor.get("delay", 0.0))],
             "microsidecar_reactor_stalls_total": [((), reactor.get("stalls", 0))],

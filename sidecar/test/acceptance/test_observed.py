@@ -116,16 +116,19 @@ class Observed(SynchronousTestCase):
         """Prometheus reads calls by service and outcome, how long they took, answers, engines and the process."""
         daemon = self.daemon()
         call = json.dumps({"service": "dead", "method": "A.B", "request": {}})
-        daemon.request("POST", "/rpc", call, {"Content-Type": "application/json"})
+        for service in ("dead", "nobody"):
+            daemon.request("POST", "/rpc", call.replace("dead", service), {"Content-Type": "application/json"})
         plain = daemon.request("GET", "/metrics")
         self.assertTrue(plain.headers["content-type"].startswith("text/plain"))
         text = plain.body.decode()
         for line in (
-            'microsidecar_calls_total{outcome="refused",service="dead"} 1.0',
+            'microsidecar_calls_total{method_class="rpc",outcome="refused",service="dead"} 1.0',
+            'microsidecar_calls_total{method_class="rpc",outcome="not_found",service="other"} 1.0',
             'microsidecar_call_duration_seconds_count{service="dead"} 1.0',
             'microsidecar_registry_changes_total{action="create",reason="registered"} 1.0',
             'microsidecar_call_attempts_total{outcome="refused",service="dead"} 2.0',
             'microsidecar_http_responses_total{code="5xx",route="/rpc"} 1.0',
+            'microsidecar_http_responses_total{code="4xx",route="/rpc"} 1.0',
             'microsidecar_backend_connected{kind="memory",role="registry"} 1.0',
             "microsidecar_reactor_delay_seconds ",
             "microsidecar_reactor_stalls_total ",

@@ -67,7 +67,7 @@ export function time(date) {
 
 const OUTCOMES = {
   answered: "answered", fault: "the service answered an error", refused: "nobody took it",
-  broken: "no whole answer", "timed out": "no answer in time", cancelled: "the caller left",
+  "not found": "nobody is there", broken: "no whole answer", "timed out": "no answer in time", cancelled: "the caller left",
 };
 export function outcome(value) {
   return OUTCOMES[value] || String(value).replaceAll("_", " ");
