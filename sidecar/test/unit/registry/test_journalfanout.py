@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -116,6 +118,30 @@ class Fanout(FanoutCase):
         self.clock.advance(0)
         self.assertEqual(heard, [b"a;", b"b;c;"])
         self.assertEqual({tuple(each) for each in others}, {(b"a;", b"b;c;")})
+
+    def test_many_in_slices(self) -> None:
+        """Where telling a thousand takes long, others have their turn after each 64 of them."""
+        told = 0
+
+        def slowly(_: bytes) -> None:
+            nonlocal told
+            told += 1
+            self.clock.rightNow += 0.001
+
+        for _ in range(1000):
+            self.fanout.add(Follower(None, self.form, slowly))
+        self.happen("a")
+        seen = [0]
+
+        def somebody_else() -> None:
+            seen.append(told)
+            if told < 1000 and len(seen) < 2000:
+                self.clock.callLater(0, somebody_else)
+
+        self.clock.callLater(0, somebody_else)
+        self.clock.advance(0)
+        self.assertEqual(told, 1000)
+        self.assertLessEqual(max(after - before for before, after in pairwise(seen)), 64)
 
     def test_joined(self) -> None:
         """Many entries go together, and not too many."""
