@@ -32,7 +32,7 @@ class Options(usage.Options):
     """Parses flags spelled with ``_`` or ``-``, with ``=`` or a space, before or after the word ``sidecar``.
 
     A flag beats its environment variable, which beats the configuration file, which beats the default; an empty
-    variable counts as not set.
+    variable counts as not set, but for the namespace, which may be empty.
     After ``parseOptions`` each flag's value is an item of this mapping and ``settings`` holds all of them, checked.
     """
 

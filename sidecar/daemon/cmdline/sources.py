@@ -126,7 +126,7 @@ def _flag(name: str, argument: str, program: str) -> Flag:
 def from_environment(environ: Mapping[str, str]) -> tuple[dict[str, GivenValue], tuple[str, ...]]:
     """:returns: what the variables say, by the name of the flag, and a warning for each that says nothing to us.
 
-    An empty variable counts as not set.
+    An empty variable counts as not set, but for the namespace: an empty one prefixes nothing, as by its flag.
     """
     given: dict[str, GivenValue] = {}
     warnings: list[str] = []
@@ -138,7 +138,7 @@ def from_environment(environ: Mapping[str, str]) -> tuple[dict[str, GivenValue],
                     f"{variable}={redacted(text)} is ignored: Kubernetes and Docker links set it beside a service"
                     " called 'micro'; say where to listen by MICRO_SIDECAR_ADDRESS or --port"
                 )
-            elif text:
+            elif text or (flag.name == "sidecar_namespace" and variable in environ):
                 given[flag.name] = GivenValue(variable, text, ENVIRONMENT)
                 break
     return given, (*warnings, *_unknown(environ))

@@ -202,6 +202,7 @@ class GatewayTests(SynchronousTestCase):
         ):
             self.assertEqual(settings(*arguments).gateway.namespace, namespace, arguments)
         self.assertEqual(settings(env={"MICRO_SIDECAR_NAMESPACE": "go.micro.api"}).gateway.namespace, "go.micro.api")
+        self.assertEqual(settings(env={"MICRO_SIDECAR_NAMESPACE": ""}).gateway.namespace, "")
         for wrong in ("a b", "a/b", "a..b"):
             self.assertRaises(usage.UsageError, settings, f"--sidecar_namespace={wrong}")
 
