@@ -47,6 +47,7 @@ class Events:
     #: By topic, the stream that holds it.
     _streams: dict[str, str] = field(factory=dict, init=False)
     _looking: Any = field(default=None, init=False)
+    _stopped: bool = field(default=False, init=False)  # a look may still be under way then
     _skipped: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -55,6 +56,7 @@ class Events:
 
     def stop(self) -> None:
         """Look after nothing any more."""
+        self._stopped = True
         if self._looking is not None and self._looking.active():
             self._looking.cancel()
         self._looking = None
@@ -199,7 +201,7 @@ class Events:
             self._look()
 
     def _look_later(self) -> None:
-        if self._looking is None and self._subscriptions:
+        if self._looking is None and self._subscriptions and not self._stopped:
             self._looking = self._clock.callLater(LOOK, self._look)
 
     def _look(self) -> None:

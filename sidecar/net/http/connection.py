@@ -14,16 +14,13 @@ from sidecar.net.http import states
 from sidecar.net.http.body import BodyCollector
 from sidecar.net.http.parser import RequestParser
 from sidecar.net.http.request import SlimRequest
-from sidecar.net.http.server import Host
+from sidecar.net.http.server import Host, is_urgent
 from sidecar.net.http.states import READING, TABLE, WAITS_FOR
 from sidecar.net.memory import WORTH_COUNTING
 
 #: Bytes of further requests to take while one is being answered. More of them wait in the kernel.
 HELD_ENOUGH: Final = 16 * 1024
 NEVER: Final = float("inf")
-
-#: Paths that wait for nobody.
-URGENT: Final = b"/health"
 
 
 @implementer(IPushProducer)
@@ -126,7 +123,7 @@ class ServerConnection(Protocol):
     def _begin(self, request: SlimRequest) -> None:
         """Have a request answered now, or in its turn. How we are is always said at once."""
         admission = self.site.admission
-        if admission.admits() or request.path.startswith(URGENT):
+        if admission.admits() or is_urgent(request.path):
             request.process()
         else:
             admission.wait(request)

@@ -14,6 +14,11 @@ from sidecar.net.peers import PeerUse
 from sidecar.net.reactor.admission import Admission
 
 
+def is_urgent(path: bytes) -> bool:
+    """Whether a path waits for nobody: how the sidecar is. (A service may be called ``healthy``.)"""
+    return path == b"/health" or path.startswith(b"/health/")
+
+
 class Recorder(Protocol):
     """Keeps count of answers."""
 

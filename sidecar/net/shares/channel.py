@@ -10,8 +10,8 @@ from typing import Final
 from sidecar.net.errors import RequestRefused
 from sidecar.net.http import states
 from sidecar.net.http.channel import HTTPChannel
-from sidecar.net.http.connection import URGENT
 from sidecar.net.http.request import SlimRequest
+from sidecar.net.http.server import is_urgent
 from sidecar.net.peers import PeerUse
 
 #: Seconds in which one connection too many has to ask, before it is told or closed.
@@ -67,11 +67,11 @@ class LimitedChannel(HTTPChannel):
     def _hand_over(self, request: SlimRequest, move: str) -> None:
         if self._reserved or self._refusal:
             self.persistent = False
-            if self._refusal and not request.path.startswith(URGENT):
+            if self._refusal and not is_urgent(request.path):
                 raise RequestRefused(503, self._refusal)
         use = self.use
         if use is not None:
-            if use.requests >= use.shares.requests and not request.path.startswith(URGENT):
+            if use.requests >= use.shares.requests and not is_urgent(request.path):
                 problem = use.problem("requests")
                 if problem:
                     raise RequestRefused(503, problem)

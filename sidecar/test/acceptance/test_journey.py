@@ -18,7 +18,9 @@ CALL = '{"service":"greeter","method":"Say.Hello","request":{"name":"John"}}'
 #: Of the alert MicrosidecarCallsFail.
 ALERTED = "microsidecar_calls_total"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-_FAILED = re.compile(rf'^{ALERTED}{{outcome="(?:refused|broken|timed_out)",service="greeter"}} (\S+)$', re.MULTILINE)
+_FAILED = re.compile(
+    rf'^{ALERTED}{{method_class="rpc",outcome="(?:refused|broken|timed_out)",service="greeter"}} (\S+)$', re.MULTILINE
+)
 
 
 class OperatorJourney(DashboardCase):
