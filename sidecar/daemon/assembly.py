@@ -175,7 +175,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
     changes = RegistryMetrics()
     for watcher in (changes, memory):
         registry.watch(watcher)
-    known = facts(registry, broker, selector, client, calls, calling.nodes, streams, pubsub, apps)
+    known = facts(registry, broker, selector, client, calls, calling, streams, pubsub, apps)
     known.update(buffers=budget.stats, traces=traced.stats, reactor=sampled.stats, checks=checks.counts.told)
     known["overload"] = lambda: limits.queued(site, *(app.site for app in apps.apps))
     if policy is not None:

@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import asdict
 
+from sidecar.daemon.calling.nodes import Transports
 from sidecar.daemon.localapps import LocalApps
 from sidecar.interfaces import IBroker, IRegistry
 from sidecar.rpc.client import Client
-from sidecar.rpc.dialects.bynode import Dialects
 from sidecar.rpc.selector import Selector
 from sidecar.rpc.streams import Streams
 from sidecar.stats.labelled import CallMetrics
@@ -23,7 +23,7 @@ def facts(
     selector: Selector,
     client: Client,
     calls: CallMetrics,
-    dialects: Dialects,
+    calling: Transports,
     streams: Streams,
     pubsub: PubSubSessions,
     apps: LocalApps,
@@ -42,7 +42,7 @@ def facts(
             "retried": calls.retried,
             "streams": streams.open_streams,
         },
-        "pools": lambda: asdict(dialects.occupancy),
+        "pools": lambda: asdict(calling.occupancy),
         "ejected": lambda: [asdict(each) for each in selector.ejected()],
         "ejections": lambda: selector.ejections,
         "websockets": pubsub.stats,

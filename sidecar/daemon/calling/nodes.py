@@ -11,6 +11,7 @@ from twisted.application import service
 
 from sidecar.daemon.cmdline.settings import Settings
 from sidecar.net.client.connector import connect
+from sidecar.net.client.pool import PoolOccupancy
 from sidecar.net.memory import MemoryBudget
 from sidecar.rpc.dialects.bynode import Dialects
 from sidecar.rpc.dialects.grpc import CONNECT, GrpcTransport
@@ -48,6 +49,11 @@ class Transports:
         """Those to start and stop."""
         forward = () if self.forward is None else (self.forward,)
         return (self.nodes, self.app, self.probe, *forward)
+
+    @property
+    def occupancy(self) -> PoolOccupancy:
+        """How the pools of connections to nodes stand, those for calls and those for forwarded requests together."""
+        return self.nodes.occupancy if self.forward is None else self.nodes.occupancy + self.forward.occupancy
 
 
 def transports(

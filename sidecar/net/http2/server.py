@@ -98,7 +98,7 @@ class Http2ServerConnection(Protocol):
         self.transport.registerProducer(self, True)
         self._h2.initiate_connection()
         self._flush()
-        if site.crowded:
+        if site.full:  # the reserve is for those who ask once, which HTTP/2 is not for
             self._give_up("too many connections are open")
         elif use is not None and use.count("connections") > use.shares.connections:
             self._give_up(use.problem("connections"))

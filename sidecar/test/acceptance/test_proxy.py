@@ -96,6 +96,11 @@ class Requests(ProxyCase):
         self.assertEqual((head.status, head.body), (200, b""))
         self.assertGreater(int(head.headers["content-length"]), 10)
 
+    def test_connections_are_counted(self) -> None:
+        """``/metrics`` counts the connections that forwarded requests use among those to nodes."""
+        self.ask("GET", "/app/")
+        self.assertIn('microsidecar_pool_connections{state="idle"} 1.0', self.ask("GET", "/metrics").body.decode())
+
     def test_header_fields(self) -> None:
         """Host as it came, the way here told, nothing of one hop."""
         told = self.ask("GET", "/app/", Cookie="a=b", Connection="X-Hop", X_Hop="1", X_Forwarded_For="1.2.3.4").json

@@ -231,6 +231,17 @@ class Leaving(Case):
         self.assertEqual(len(self.cancelled), 1)
 
 
+class Reserve(Case):
+    def test_not_by_http2(self) -> None:
+        """Where there are as many connections as may be, one more that could ask again and again is refused; those
+        kept in reserve are for who asks once."""
+        self.peer()
+        self.site.full = True
+        refused = self.peer()
+        self.assertTrue(refused.wire.disconnecting)
+        self.assertIn(b"too many connections", refused.wire.value())
+
+
 class Floods(Case):
     def assert_closed(self, peer: Peer, why: bytes) -> None:
         self.assertTrue(peer.wire.disconnecting)
