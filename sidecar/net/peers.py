@@ -1,7 +1,7 @@
 """Counts what each peer has of connections, requests, WebSockets and subscriptions, and says what is too much.
 
-A peer is an address, or at a Unix socket a user. All apps of this machine share the loopback address, so who comes from
-there may have as much as there is for all, and is not counted here.
+A peer is an address (of IPv6, its first 64 bits), or at a Unix socket a user. All apps of this machine share the loopback
+address, so who comes from there may have as much as there is for all, and is not counted here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any, Final, Literal
 
 from attrs import define, field, frozen
@@ -110,7 +111,16 @@ def peer_name(transport: Any) -> str:
     if host is None:
         user = credentials(transport)
         return "" if user is None else f"uid:{user[0]}"
-    return "" if is_loopback(host) else str(host).lower().removeprefix("::ffff:")
+    return "" if is_loopback(host) else _named(str(host).lower().removeprefix("::ffff:"))
+
+
+def _named(host: str) -> str:
+    """An IPv6 address by its first 64 bits: all that share them are one machine's, which would have as many shares as it
+    likes to take addresses."""
+    try:
+        return str(IPv6Network((IPv6Address(host.partition("%")[0]), 64), strict=False)) if ":" in host else host
+    except ValueError:
+        return host
 
 
 def is_loopback(host: object) -> bool:

@@ -25,7 +25,8 @@ class Names(SynchronousTestCase):
         """A peer is its address, whatever its port and however sockets write it; loopback is nobody in particular."""
         self.assertEqual(peer_name(at("10.0.0.1")), "10.0.0.1")
         self.assertEqual(peer_name(at("::ffff:10.0.0.1")), "10.0.0.1")
-        self.assertEqual(peer_name(at("2001:DB8::1")), "2001:db8::1")
+        for host in ("2001:DB8::1", "2001:db8:0:0:ffff::2", "2001:db8::3%eth0"):
+            self.assertEqual(peer_name(at(host)), "2001:db8::/64")  # one machine has them all
         for loopback in ("127.0.0.1", "127.4.5.6", "::1", "::ffff:127.0.0.1"):
             self.assertEqual(peer_name(at(loopback)), "")
 
