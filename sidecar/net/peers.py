@@ -1,7 +1,7 @@
 """Counts what each peer has of connections, requests, WebSockets and subscriptions, and says what is too much.
 
-A peer is an address (of IPv6, its first 64 bits), or at a Unix socket a user. All apps of this machine share the loopback
-address, so who comes from there may have as much as there is for all, and is not counted here.
+A peer is an address (of IPv6, its first 64 bits), or at a Unix socket a user. All apps of this machine share the
+loopback address, so who comes from there may have as much as there is for all, and is not counted here.
 """
 
 from __future__ import annotations
@@ -115,8 +115,7 @@ def peer_name(transport: Any) -> str:
 
 
 def _named(host: str) -> str:
-    """An IPv6 address by its first 64 bits: all that share them are one machine's, which would have as many shares as it
-    likes to take addresses."""
+    """An IPv6 address by its first 64 bits: a machine has all that share them, and could have a share for each."""
     try:
         return str(IPv6Network((IPv6Address(host.partition("%")[0]), 64), strict=False)) if ":" in host else host
     except ValueError:
