@@ -235,7 +235,7 @@ def assemble(settings: Settings, reactor: Any, reload: Reload | None = None, cha
             "/drain": DrainResource(apps, reactor, settings.drain_delay, lambda: site.under_way),
             "/maintenance": MaintenanceResource(apps),
             "/health/live": LiveResource(),
-            "/health/ready": ReadyResource(apps, lambda: site.draining, partial(away, registry)),
+            "/health/ready": ReadyResource(apps, lambda: site.draining, partial(away, registry, broker)),
             "/explain": ExplainResource(registry, selector, calls, memory, settings.client.selector),
         },
     )

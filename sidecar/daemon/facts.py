@@ -55,10 +55,15 @@ def _state(backend: IRegistry | IBroker) -> dict[str, object]:
     return {**asdict(state), "stale": state.stale_since is not None}
 
 
-def away(registry: IRegistry) -> tuple[str, ...]:
-    """What is wrong with the registry and keeps nobody from being called."""
-    state = registry.state()
-    return () if state.connected else (f"{state.kind} is away, answering from memory: {state.detail}",)
+def away(registry: IRegistry, broker: IBroker) -> tuple[str, ...]:
+    """What is wrong with the engines and keeps nobody from being called."""
+    catalog, messages = registry.state(), broker.state()
+    found = []
+    if not catalog.connected:
+        found.append(f"{catalog.kind} is away, answering from memory: {catalog.detail}")
+    if not messages.connected:
+        found.append(f"{messages.kind} is away, messages neither come nor go: {messages.detail}")
+    return tuple(found)
 
 
 def apps_told(apps: LocalApps) -> list[dict[str, Any]]:
