@@ -1,4 +1,4 @@
-"""Durations as Go writes them: ``300ms``, ``1m30s``, ``1.5h``."""
+"""Durations as Go writes them: ``300ms``, ``1m30s``, ``1.5h``; and how long a caller gives its call by one."""
 
 from __future__ import annotations
 

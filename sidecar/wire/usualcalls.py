@@ -27,8 +27,11 @@ _QUOTE: Final = ord('"')
 
 
 def read(kind: str, body: bytes, metadata: Mapping[str, str], lines: bytes) -> Call | None:
-    """:param kind: ``json`` or ``form``. :param metadata: what goes along, and :param lines: header lines that do too.
-    :returns: the call; None where the body takes a closer look, which also tells what is wrong with it."""
+    """Read a call as nearly all are written.
+
+    :param kind: ``json`` or ``form``. :param metadata: what goes along. :param lines: header lines that do, too.
+    :returns: the call; None where the body takes a closer look, which also tells what is wrong with it.
+    """
     if kind == "json":
         found = _JSON_FRONT.match(body)
         if found is None or body[-1] != _CLOSING_BRACE:

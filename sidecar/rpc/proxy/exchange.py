@@ -168,7 +168,7 @@ class ForwardExchange(PooledExchange[Destination]):
         self._answering = outcome
         if not ended:
             self._watch()
-            told.attempt_replied(ForwardedReply(data, head, False, self))
+            told.attempt_replied(ForwardedReply(data, "", head=head, ended=False, exchange=self))
             return
         if connection.reusable:
             self._connection = None
@@ -178,7 +178,7 @@ class ForwardExchange(PooledExchange[Destination]):
         self._transport.open.discard(self)
         if self.slot is not None:
             TimerWheel.remove(self)
-        told.attempt_replied(ForwardedReply(data, head, True, self))
+        told.attempt_replied(ForwardedReply(data, "", head=head, ended=True, exchange=self))
         told.attempt_over(outcome)
 
     def informed(self, head: ResponseHead) -> None:
@@ -187,7 +187,7 @@ class ForwardExchange(PooledExchange[Destination]):
     def switched(self, connection: Any, head: ResponseHead, data: bytes) -> None:
         self._answering = _ANSWERED
         self._watch()
-        self._told.attempt_replied(ForwardedReply(data, head, False, self))
+        self._told.attempt_replied(ForwardedReply(data, "", head=head, ended=False, exchange=self))
 
     def data(self, data: bytes) -> None:
         self._moved = self._destination.seconds()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from attrs import field
+
 from sidecar.errors import SidecarError
 from sidecar.interfaces import ITransport
-from sidecar.model import EMPTY, Call, Node, Outcome, Reply
+from sidecar.model import Call, Node, Outcome, Reply, one_a_call  # type: ignore[attr-defined]  # attrs' own to mypy
 from sidecar.net.client.streamed.head import ResponseHead
 from sidecar.net.http.events import Fields
 from sidecar.net.reactor.timerwheel import TimerWheel
@@ -74,31 +76,18 @@ class IForwardSource(Protocol):
         """The rest of the answer will not come."""
 
 
+@one_a_call
 class ForwardedRequest(Call):
     """A request of which all goes on to a node. As a call it has the HTTP method for its method.
 
     :ivar source: whose it is. :ivar transport: takes it there.
     """
 
-    __slots__ = ("source", "transport")
-    # Making a value by way of what keeps it frozen costs five times as much, and there is one for each request.
-    __setattr__ = object.__setattr__
-    __delattr__ = object.__delattr__
-
-    def __init__(self, service: str, method: str, lines: bytes, source: IForwardSource, transport: ITransport) -> None:
-        self.service = service  # type: ignore[misc]  # frozen for everybody else
-        self.method = method  # type: ignore[misc]
-        self.request = b""  # type: ignore[misc]
-        self.content_type = ""  # type: ignore[misc]
-        self.metadata = EMPTY  # type: ignore[misc]
-        self.address = None  # type: ignore[misc]
-        self.version = None  # type: ignore[misc]
-        self.lines = lines  # type: ignore[misc]
-        self.verb = ""  # type: ignore[misc]
-        self.source = source
-        self.transport = transport
+    source: IForwardSource = field(kw_only=True, eq=False, repr=False)
+    transport: ITransport = field(kw_only=True, eq=False, repr=False)
 
 
+@one_a_call
 class ForwardedReply(Reply):
     """An answer that has begun.
 
@@ -106,16 +95,9 @@ class ForwardedReply(Reply):
     :ivar exchange: what the rest goes through.
     """
 
-    __slots__ = ("ended", "exchange", "head")
-    __setattr__ = object.__setattr__  # as above
-    __delattr__ = object.__delattr__
-
-    def __init__(self, body: bytes, head: ResponseHead, ended: bool, exchange: IForwarded) -> None:
-        self.body = body  # type: ignore[misc]
-        self.content_type = ""  # type: ignore[misc]
-        self.head = head
-        self.ended = ended
-        self.exchange = exchange
+    head: ResponseHead = field(kw_only=True, eq=False)
+    ended: bool = field(kw_only=True)
+    exchange: IForwarded = field(kw_only=True, eq=False, repr=False)
 
 
 class ForwardListener(Protocol):

@@ -84,7 +84,9 @@ class Forwarding:
             lines = b"Traceparent: %b\r\n" % str(taken).encode("ascii")
         self._lines = lines if prepared.has_id else identity + lines
         target, lines = prepared.target, identity + lines
-        call = self._call = ForwardedRequest(target.service, prepared.method, lines, self, self._transport)
+        call = self._call = ForwardedRequest(
+            target.service, prepared.method, b"", "", lines=lines, source=self, transport=self._transport
+        )
         self._pending = client.start(call, policy, caller, self._done, None, noted, ForwardedCall)
         if not request.finished:
             request.on_lost = self._lost
